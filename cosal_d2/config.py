@@ -1,0 +1,214 @@
+"""Configuration keys of cosal_d2 on top of Detectron2's defaults.
+
+Every key says what it means, its unit, and whether its value comes from the paper (arXiv 1910.11819)
+or is a choice that the paper leaves open.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cosal_d2._requirements import require_detectron2
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+DTYPES = ("float32", "bfloat16", "float16")
+OPTIMIZERS = ("SGD", "ADAMW")
+
+
+def add_cosal_config(cfg: CfgNode) -> None:
+    """Add the keys of cosal_d2 to ``cfg`` in place; Detectron2's global defaults stay as they are."""
+    require_detectron2()
+    from detectron2.config import CfgNode as CN
+
+    _add_model_keys(cfg, CN)
+    _add_branch_keys(cfg, CN)
+
+    # Crops and shapes of the training pictures are drawn per batch and per sample from SEED (ours).
+    cfg.INPUT.COLOR_JITTER = CN()
+    # Largest relative change of brightness, contrast and saturation; 0 turns it off (ours).
+    cfg.INPUT.COLOR_JITTER.STRENGTH = 0.0
+    # Probability that a training picture becomes grey (ours).
+    cfg.INPUT.COLOR_JITTER.GRAY_PROB = 0.0
+
+    # Train only on images whose json field `clean` is not false (ours).
+    cfg.DATASETS.CLEAN_ONLY = False
+
+    # "SGD" (paper) or "ADAMW" (ours, for short schedules).
+    cfg.SOLVER.OPTIMIZER = "SGD"
+
+    # Number of images in the fixed probe whose share of satisfied triplets is logged every
+    # TEST.EVAL_PERIOD iterations; 0 turns it off (ours).
+    cfg.TEST.TRIPLET_PROBE_IMAGES = 0
+
+
+def _add_model_keys(cfg: CfgNode, CN: type) -> None:
+    # Compute precision of the network: float32, or autocast to bfloat16 / float16. On a CPU without
+    # native bfloat16 float32 is used instead, with a log line (ours).
+    cfg.MODEL.DTYPE = "float32"
+    # Name of the released trainable part that belongs to a config; it is loaded for --eval-only,
+    # demo and predictor when MODEL.WEIGHTS is empty (ours).
+    cfg.MODEL.RELEASED = ""
+
+    cfg.MODEL.VGG = CN()
+    # The encoder's weights: "vgg16://imagenet", or a torchvision-named state dict file (paper: VGG-16
+    # pre-trained on ImageNet).
+    cfg.MODEL.VGG.WEIGHTS = "vgg16://imagenet"
+    # Build the encoder with random weights instead of loading them: for tests only.
+    cfg.MODEL.VGG.ALLOW_RANDOM = False
+
+    cfg.MODEL.FEATURE_SENSITIVE = CN()
+    # The three trainable 3x3 convolutions on conv5_3 (paper); off is Table 1's columns 1 and 2.
+    cfg.MODEL.FEATURE_SENSITIVE.ENABLED = True
+    # Channels of R (paper: 512).
+    cfg.MODEL.FEATURE_SENSITIVE.CHANNELS = 512
+    # Number of 3x3 convolutions (paper: 3).
+    cfg.MODEL.FEATURE_SENSITIVE.NUM_CONVS = 3
+    # Normalisation after each convolution: "GN", "" for none, or another of Detectron2's (ours).
+    cfg.MODEL.FEATURE_SENSITIVE.NORM = "GN"
+
+    cfg.MODEL.DECODER = CN()
+    # Decoder class, by its name in COSAL_DECODER_REGISTRY (paper: U-Net).
+    cfg.MODEL.DECODER.NAME = "UNetDecoder"
+    # The encoder's levels that are fused, coarse to fine (paper: every level).
+    cfg.MODEL.DECODER.SKIPS = ("conv4_3", "conv3_3", "conv2_2", "conv1_2")
+    # Output channels of each decoder level, coarse to fine (paper: symmetric to the encoder).
+    cfg.MODEL.DECODER.CHANNELS = (512, 256, 128, 64)
+    # Number of 3x3 convolutions of each level (paper: symmetric to the encoder).
+    cfg.MODEL.DECODER.NUM_CONVS = (3, 3, 2, 2)
+    # Channels to which a 1x1 convolution narrows each skip before fusion; 0 fuses it whole (paper).
+    cfg.MODEL.DECODER.SKIP_CHANNELS = (0, 0, 0, 0)
+    # Normalisation after each convolution: "GN", "" for none, or another of Detectron2's (ours).
+    cfg.MODEL.DECODER.NORM = "GN"
+    # Probability of dropping a whole channel of R before the decoder, in training (ours).
+    cfg.MODEL.DECODER.DROPOUT = 0.0
+    # alpha, weight of the decoder's binary cross-entropy (paper: 1).
+    cfg.MODEL.DECODER.LOSS_WEIGHT = 1.0
+    # Weight of a soft intersection-over-union term inside loss_cosal; 0 is the paper's loss (ours).
+    cfg.MODEL.DECODER.IOU_LOSS_WEIGHT = 0.0
+
+
+def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
+    # True: distractors count as objects for the RPN; False: as background (ours).
+    cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS = False
+
+    cfg.MODEL.RFM = CN()
+    # Where triplets come from, by the name in TRIPLET_SAMPLER_REGISTRY: "OnlineSampler" (RPN regions,
+    # paper's column 7), "OfflineSampler" (jittered ground truth, columns 5 and 6; no RPN is built),
+    # or "" for no bottom-up branch (columns 1 to 4).
+    cfg.MODEL.RFM.SAMPLER = "OnlineSampler"
+    # gamma, weight of the triplet loss (paper: 1).
+    cfg.MODEL.RFM.LOSS_WEIGHT = 1.0
+    # The margin of eq. 10, in squared embedding distance (the paper gives no value).
+    cfg.MODEL.RFM.MARGIN = 0.5
+    # Length of an embedding vector (the paper gives no value).
+    cfg.MODEL.RFM.EMBEDDING_DIM = 128
+    # Channels to which a 1x1 convolution narrows a pooled region before the linear layer (ours).
+    cfg.MODEL.RFM.REDUCED_CHANNELS = 128
+    # Scale embeddings to unit length, so that squared distances lie in [0, 4] (ours, as FaceNet).
+    cfg.MODEL.RFM.NORMALIZE = True
+    # Side of the RoIAlign output, in bins (paper: 7).
+    cfg.MODEL.RFM.POOLER_RESOLUTION = 7
+    # Bilinear samples a bin along each axis (paper: four a bin, so 2).
+    cfg.MODEL.RFM.POOLER_SAMPLING_RATIO = 2
+    # Positive regions, negative regions and triplets per image (paper: 32, 96, 128).
+    cfg.MODEL.RFM.NUM_POSITIVES = 32
+    cfg.MODEL.RFM.NUM_NEGATIVES = 96
+    cfg.MODEL.RFM.NUM_TRIPLETS = 128
+    # A positive region overlaps a ground-truth box by more than this IoU (paper: 0.5).
+    cfg.MODEL.RFM.POSITIVE_IOU = 0.5
+    # A negative region overlaps every co-salient box by less than this IoU (paper: 0.1).
+    cfg.MODEL.RFM.NEGATIVE_IOU = 0.1
+    # A region contains an object when it covers more than this share of the object's box (ours).
+    cfg.MODEL.RFM.CONTAIN_SHARE = 0.5
+    # Range of the areas of generated regions, as side lengths in input pixels (paper: 128 to 512).
+    cfg.MODEL.RFM.REGION_SIDES = (128.0, 512.0)
+    # Range of width over height of generated regions (paper: 0.5 to 2).
+    cfg.MODEL.RFM.REGION_ASPECTS = (0.5, 2.0)
+    # Jitter of ground-truth boxes: largest offset as a share of the side, and range of the scale
+    # factor of each side (the paper says "a certain range").
+    cfg.MODEL.RFM.JITTER_OFFSET = 0.25
+    cfg.MODEL.RFM.JITTER_SCALE = (0.75, 1.35)
+    # Online: regions kept before and after non-maximum suppression, ranked by training loss (ours).
+    cfg.MODEL.RFM.PRE_NMS_TOPK = 2000
+    cfg.MODEL.RFM.POST_NMS_TOPK = 512
+    # Online: IoU above which the easier of two regions is suppressed (paper: "highly overlapping").
+    cfg.MODEL.RFM.NMS_THRESH = 0.7
+
+
+def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
+    """Build a config: Detectron2's defaults, cosal_d2's keys, a yaml file, then ``KEY VALUE`` pairs.
+
+    Args:
+        config_file: a path, or the name of a shipped config such as ``"cosal_vgg16_cpu.yaml"``.
+        opts: alternating keys and values, as on a Detectron2 command line.
+
+    Raises:
+        FileNotFoundError: no such file, and no shipped config of that name.
+        ValueError: a key has a value that the network cannot be built with.
+    """
+    require_detectron2()
+    import torch
+    from detectron2.config import get_cfg
+
+    cfg = get_cfg()
+    add_cosal_config(cfg)
+    if config_file:
+        cfg.merge_from_file(find_config(config_file))
+    cfg.merge_from_list(list(opts or []))
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    check_config(cfg)
+    return cfg
+
+
+def find_config(name: str) -> str:
+    """Path of a config file given as a path or as the name of a shipped config.
+
+    Raises:
+        FileNotFoundError: naming the shipped configs.
+    """
+    if os.path.isfile(name):
+        return name
+    folder = config_folder()
+    shipped = os.path.join(folder, name if name.endswith(".yaml") else name + ".yaml")
+    if os.path.isfile(shipped):
+        return shipped
+    known = ", ".join(sorted(f for f in os.listdir(folder) if f.endswith(".yaml")))
+    raise FileNotFoundError(f"no config file {name!r}; give a path or one of: {known}")
+
+
+def config_folder() -> str:
+    """The folder of shipped configs: ``configs/`` of a clone, or its copy inside an installed wheel."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    for folder in (os.path.join(os.path.dirname(package), "configs"), f"{package}/configs"):
+        if os.path.isfile(os.path.join(folder, "Base-CoSal.yaml")):
+            return folder
+    raise FileNotFoundError(f"no configs beside or inside {package}: reinstall cosal_d2")
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Refuse combinations that cannot be built, naming the key and the fix.
+
+    Raises:
+        ValueError: see the message.
+    """
+    if cfg.MODEL.DTYPE not in DTYPES:
+        raise ValueError(f"MODEL.DTYPE is {cfg.MODEL.DTYPE!r}; use one of {', '.join(DTYPES)}")
+    if cfg.SOLVER.OPTIMIZER not in OPTIMIZERS:
+        raise ValueError(
+            f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; use one of {', '.join(OPTIMIZERS)}"
+        )
+    if cfg.MODEL.RFM.SAMPLER and not cfg.MODEL.FEATURE_SENSITIVE.ENABLED:
+        raise ValueError(
+            "MODEL.RFM.SAMPLER needs the feature-sensitive block, which it trains: set "
+            'MODEL.FEATURE_SENSITIVE.ENABLED True, or MODEL.RFM.SAMPLER ""'
+        )
+    decoder = cfg.MODEL.DECODER
+    lengths = {
+        key: len(decoder[key]) for key in ("SKIPS", "CHANNELS", "NUM_CONVS", "SKIP_CHANNELS")
+    }
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"MODEL.DECODER's lists need one entry a level each, but have {lengths}")

@@ -1,0 +1,40 @@
+"""From one picture to its co-saliency map."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+
+import cosal_d2.modeling as _  # noqa: F401  (registers the network)
+from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, released_weights
+
+
+class CoSaliencyPredictor:
+    """The network for single pictures, as Detectron2's ``DefaultPredictor``."""
+
+    def __init__(self, cfg) -> None:
+        """Build the network and load ``MODEL.WEIGHTS``, or the released file if that is empty."""
+        self.cfg = cfg.clone()
+        self.model = build_model(self.cfg).eval()
+        CoSaliencyCheckpointer(self.model).load(released_weights(cfg))
+        self.resize = T.AugmentationList(utils.build_augmentation(cfg, is_train=False))
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Predict.
+
+        Args:
+            image: uint8 BGR (H, W, 3), as :func:`cosal_d2.data.read_image` gives it.
+
+        Returns:
+            float32 (H, W) in [0, 1].
+        """
+        height, width = image.shape[:2]
+        resized = T.AugInput(image[:, :, ::-1] if self.cfg.INPUT.FORMAT == "RGB" else image)
+        self.resize(resized)
+        pixels = torch.from_numpy(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
+        output = self.model([{"image": pixels, "height": height, "width": width}])[0]
+        return output["cosal_map"].cpu().numpy()

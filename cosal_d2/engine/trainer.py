@@ -1,0 +1,124 @@
+"""The one place for what Detectron2's DefaultTrainer cannot do."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import weakref
+
+import torch
+from detectron2.data import build_detection_test_loader
+from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, hooks
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from detectron2.utils import comm
+from torch.nn.parallel import DistributedDataParallel
+
+from cosal_d2.data import CoSaliencyMapper, build_cosal_train_loader
+from cosal_d2.engine.anchors import log_anchor_recall
+from cosal_d2.engine.checkpoint import ENCODER_PREFIX, CoSaliencyCheckpointer
+from cosal_d2.engine.probe import TripletProbe, build_probe
+from cosal_d2.evaluation import CoSaliencyEvaluator
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(DefaultTrainer):
+    """DefaultTrainer with data parallelism on CPUs, precision from ``MODEL.DTYPE``, exact resume.
+
+    Autocast lives in the network; here only float16 on CUDA gets a gradient scaler.
+    """
+
+    def __init__(self, cfg) -> None:
+        """Build model, optimizer, loader, scheduler, checkpointer and hooks from ``cfg``.
+
+        Raises:
+            ValueError: float16 training without CUDA.
+        """
+        TrainerBase.__init__(self)
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader, self.sampler = build_cosal_train_loader(cfg)
+        log_anchor_recall(cfg, model, loader)
+        model = distribute(model)
+        self._trainer = self._build_loop(cfg, model, loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = CoSaliencyCheckpointer(
+            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    @staticmethod
+    def _build_loop(cfg, model, loader, optimizer) -> SimpleTrainer:
+        if cfg.MODEL.DTYPE != "float16":
+            return SimpleTrainer(model, loader, optimizer)
+        if not cfg.MODEL.DEVICE.startswith("cuda"):
+            raise ValueError(
+                "MODEL.DTYPE float16 trains on CUDA only; on a CPU use bfloat16 or float32"
+            )
+        return AMPTrainer(model, loader, optimizer, precision=torch.float16)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """As Detectron2's; a resumed run goes on with the sample after the last one it trained on."""
+        super().resume_or_load(resume)
+        self.sampler.start_iter = self.start_iter
+
+    def build_hooks(self) -> list:
+        """Detectron2's hooks, with the triplet probe before evaluation."""
+        built = super().build_hooks()
+        probe = build_probe(self.cfg, self.model)
+        if probe is not None:
+            place = next(i for i, h in enumerate(built) if isinstance(h, hooks.EvalHook))
+            built.insert(place, TripletProbe(probe, self.cfg.TEST.EVAL_PERIOD))
+        return built
+
+    @classmethod
+    def build_optimizer(cls, cfg, model) -> torch.optim.Optimizer:
+        """SGD as Detectron2 builds it, or AdamW over the same parameter groups."""
+        if cfg.SOLVER.OPTIMIZER == "SGD":
+            return super().build_optimizer(cfg, model)
+        params = get_default_optimizer_params(
+            model,
+            base_lr=cfg.SOLVER.BASE_LR,
+            weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+            weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        )
+        optimizer = maybe_add_gradient_clipping(cfg, torch.optim.AdamW)
+        return optimizer(params, cfg.SOLVER.BASE_LR, fused=True)
+
+    @classmethod
+    def build_train_loader(cls, cfg) -> torch.utils.data.DataLoader:
+        """The loader of :func:`cosal_d2.data.build_cosal_train_loader`."""
+        return build_cosal_train_loader(cfg)[0]
+
+    @classmethod
+    def build_test_loader(cls, cfg, dataset_name: str) -> torch.utils.data.DataLoader:
+        """One picture at a time, in the dataset's order."""
+        return build_detection_test_loader(
+            cfg, dataset_name, mapper=CoSaliencyMapper(cfg, False)
+        )
+
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name: str) -> CoSaliencyEvaluator:
+        """Scores into ``OUTPUT_DIR/inference/DATASET``."""
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
+        return CoSaliencyEvaluator(dataset_name, folder)
+
+
+def distribute(model: torch.nn.Module) -> torch.nn.Module:
+    """DistributedDataParallel over the trainable part, on GPUs or CPUs; the model alone for one process.
+
+    Detectron2's ``create_ddp_model`` always passes ``device_ids``, which fails on CPUs.
+    """
+    if comm.get_world_size() == 1:
+        return model
+    names = itertools.chain(model.named_parameters(), model.named_buffers())
+    frozen = [name for name, _ in names if name.startswith(ENCODER_PREFIX)]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen)
+    on_gpu = next(model.parameters()).is_cuda
+    ids = [comm.get_local_rank()] if on_gpu else None
+    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)

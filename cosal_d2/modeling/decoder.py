@@ -1,0 +1,184 @@
+"""Decoders from R and the encoder's features to a co-saliency map, with their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import configurable
+from detectron2.layers import Conv2d, ShapeSpec
+from detectron2.utils.registry import Registry
+from fvcore.nn import weight_init
+from torch import nn
+
+from cosal_d2.modeling.layers import build_norm, conv
+
+COSAL_DECODER_REGISTRY = Registry("COSAL_DECODER")
+COSAL_DECODER_REGISTRY.__doc__ = """
+Decoders. A decoder is built from ``(cfg, r_shape, skip_shapes)`` and offers
+``forward(r, skips) -> logits (N, 1, H, W)`` and ``losses(logits, targets) -> dict``.
+"""
+
+IGNORE = 255
+
+
+def build_decoder(
+    cfg, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]
+) -> nn.Module:
+    """Build the decoder that ``MODEL.DECODER.NAME`` names."""
+    return COSAL_DECODER_REGISTRY.get(cfg.MODEL.DECODER.NAME)(cfg, r_shape, skip_shapes)
+
+
+class DecoderLevel(nn.Module):
+    """Upsample, fuse one skip, convolve."""
+
+    def __init__(
+        self, in_channels: int, skip: ShapeSpec, out: int, num_convs: int, narrow: int, norm: str
+    ) -> None:
+        super().__init__()
+        # VGG's activations reach thousands: a skip is normalised before it meets the level below.
+        if narrow:
+            self.skip = conv(skip.channels, narrow, 1, norm)
+        else:
+            self.skip = build_norm(norm, skip.channels) or nn.Identity()
+        widths = [in_channels + (narrow or skip.channels)] + [out] * num_convs
+        self.convs = nn.Sequential(
+            *(conv(a, b, 3, norm) for a, b in zip(widths, widths[1:], strict=False))
+        )
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        skip = self.skip(skip)
+        return self.convs(torch.cat([x, skip.to(x.dtype)], dim=1))
+
+
+@COSAL_DECODER_REGISTRY.register()
+class UNetDecoder(nn.Module):
+    """U-Net decoder (Ronneberger et al. 2015; section "Encoder-Decoder Block").
+
+    Each level doubles the resolution, concatenates the encoder's feature of that resolution and
+    convolves; a 1x1 convolution gives the logits.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        r_shape: ShapeSpec,
+        skip_shapes: dict[str, ShapeSpec],
+        skips: Sequence[str] = ("conv4_3", "conv3_3", "conv2_2", "conv1_2"),
+        channels: Sequence[int] = (512, 256, 128, 64),
+        num_convs: Sequence[int] = (3, 3, 2, 2),
+        skip_channels: Sequence[int] = (0, 0, 0, 0),
+        norm: str = "GN",
+        dropout: float = 0.0,
+        loss_weight: float = 1.0,
+        iou_loss_weight: float = 0.0,
+    ) -> None:
+        """
+        Args:
+            r_shape: channels and stride of R.
+            skip_shapes: channels and stride of the encoder's features, by name.
+            skips: names of the fused features, coarse to fine, each at half the stride before it.
+            channels, num_convs, skip_channels: per level, see ``MODEL.DECODER`` in the config.
+            norm: normalisation after each 3x3 convolution, "" for none.
+            dropout: probability of dropping a whole channel of R in training.
+            loss_weight: weight of the binary cross-entropy.
+            iou_loss_weight: weight of the soft IoU term, 0 for none.
+        """
+        super().__init__()
+        levels = []
+        width, stride = r_shape.channels, r_shape.stride
+        for name, out, depth, narrow in zip(
+            skips, channels, num_convs, skip_channels, strict=True
+        ):
+            if name not in skip_shapes:
+                raise ValueError(
+                    f"MODEL.DECODER.SKIPS names {name!r}; the encoder has {sorted(skip_shapes)}"
+                )
+            skip = skip_shapes[name]
+            if skip.stride * 2 != stride:
+                raise ValueError(
+                    f"MODEL.DECODER.SKIPS: {name} has stride {skip.stride}, but the level before it "
+                    f"has {stride}; list the features coarse to fine, each at half the stride"
+                )
+            levels.append(DecoderLevel(width, skip, out, depth, narrow, norm))
+            width, stride = out, skip.stride
+        self.skips = tuple(skips)
+        self.levels = nn.ModuleList(levels)
+        self.dropout = nn.Dropout2d(dropout)
+        self.predictor = Conv2d(width, 1, 1)
+        weight_init.c2_xavier_fill(self.predictor)
+        self.loss_weight = loss_weight
+        self.iou_loss_weight = iou_loss_weight
+
+    @classmethod
+    def from_config(cls, cfg, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]) -> dict:
+        keys = cfg.MODEL.DECODER
+        return {
+            "r_shape": r_shape,
+            "skip_shapes": skip_shapes,
+            "skips": keys.SKIPS,
+            "channels": keys.CHANNELS,
+            "num_convs": keys.NUM_CONVS,
+            "skip_channels": keys.SKIP_CHANNELS,
+            "norm": keys.NORM,
+            "dropout": keys.DROPOUT,
+            "loss_weight": keys.LOSS_WEIGHT,
+            "iou_loss_weight": keys.IOU_LOSS_WEIGHT,
+        }
+
+    def forward(self, r: torch.Tensor, skips: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Predict logits.
+
+        Args:
+            r: (N, C, H/16, W/16).
+            skips: the encoder's features by name.
+
+        Returns:
+            logits, float32 (N, 1, H, W), H and W those of the finest skip.
+        """
+        x = self.dropout(r)
+        for name, level in zip(self.skips, self.levels, strict=True):
+            x = level(x, skips[name])
+        return self.predictor(x).float()
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``loss_cosal``: eq. 6, binary cross-entropy averaged over the pixels that count.
+
+        Args:
+            logits: (N, 1, H, W) float32.
+            targets: (N, H, W) uint8: 1 co-salient, 0 not, 255 padded or ignored.
+        """
+        loss = cosal_loss(logits[:, 0], targets, self.iou_loss_weight)
+        return {"loss_cosal": self.loss_weight * loss}
+
+
+def cosal_loss(
+    logits: torch.Tensor, targets: torch.Tensor, iou_weight: float = 0.0
+) -> torch.Tensor:
+    """Binary cross-entropy on logits (eq. 6) plus ``iou_weight`` times a soft IoU loss.
+
+    Args:
+        logits: (N, H, W) float32.
+        targets: (N, H, W) uint8 in {0, 1, 255}; 255 is left out of every mean.
+        iou_weight: weight of 1 - sum(p y) / sum(p + y - p y), a mean over images (Rahman and Wang
+            2016); images whose truth is empty take no part in it.
+
+    Returns:
+        A scalar; 0, connected to ``logits``, when no pixel counts.
+    """
+    valid = targets != IGNORE
+    y = (targets == 1).to(logits.dtype)
+    weight = valid.to(logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits, y, weight, reduction="sum")
+    loss = loss / weight.sum().clamp(min=1)
+    if iou_weight > 0:
+        p = logits.sigmoid() * weight
+        inter = (p * y).sum((1, 2))
+        union = (p + y - p * y).sum((1, 2))
+        has_truth = (y.sum((1, 2)) > 0).to(logits.dtype)
+        iou_loss = (1 - inter / union.clamp(min=1)) * has_truth
+        loss = loss + iou_weight * iou_loss.sum() / has_truth.sum().clamp(min=1)
+    return loss

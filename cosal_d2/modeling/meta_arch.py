@@ -1,0 +1,180 @@
+"""CoSaliencyNet: the whole network of figure 2, wired together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import (
+    META_ARCH_REGISTRY,
+    Backbone,
+    build_backbone,
+    build_proposal_generator,
+)
+from detectron2.structures import ImageList, Instances
+from torch import nn
+
+from cosal_d2.modeling.decoder import IGNORE, build_decoder
+from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
+from cosal_d2.modeling.precision import resolve_dtype
+from cosal_d2.modeling.rfm import RegionalFeatureMapping
+
+logger = logging.getLogger(__name__)
+
+
+@META_ARCH_REGISTRY.register()
+class CoSaliencyNet(nn.Module):
+    """Encoder, feature-sensitive block and decoder; in training RPN and RFM as well."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        feature_sensitive: FeatureSensitiveBlock | None,
+        decoder: nn.Module,
+        proposal_generator: nn.Module | None,
+        rfm: RegionalFeatureMapping | None,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        dtype: torch.dtype = torch.float32,
+        distractors_as_objects: bool = False,
+    ) -> None:
+        """
+        Args:
+            backbone: the frozen encoder, with the output ``conv5_3``.
+            feature_sensitive: H to R; None uses H as R.
+            decoder: R and the encoder's features to logits.
+            proposal_generator: RPN on R, None where the sampler needs none.
+            rfm: the triplet branch, None for none.
+            pixel_mean, pixel_std: per channel, in the order of ``INPUT.FORMAT``.
+            dtype: compute precision, by autocast where it is not float32.
+            distractors_as_objects: whether distractors are objects or background for the RPN.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.feature_sensitive = feature_sensitive
+        self.decoder = decoder
+        self.proposal_generator = proposal_generator
+        self.rfm = rfm
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+        self.dtype = dtype
+        self.distractors_as_objects = distractors_as_objects
+        for part in (feature_sensitive, decoder, proposal_generator):
+            if part is not None:
+                part.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        backbone = build_backbone(cfg)
+        shapes = backbone.output_shape()
+        block = None
+        r_shape: ShapeSpec = shapes["conv5_3"]
+        if cfg.MODEL.FEATURE_SENSITIVE.ENABLED:
+            block = FeatureSensitiveBlock(cfg, r_shape)
+            r_shape = block.output_shape
+        rfm = RegionalFeatureMapping(cfg, r_shape) if cfg.MODEL.RFM.SAMPLER else None
+        rpn = None
+        if rfm is not None and rfm.needs_regions:
+            rpn = build_proposal_generator(cfg, {"r": r_shape})
+        return {
+            "backbone": backbone,
+            "feature_sensitive": block,
+            "decoder": build_decoder(cfg, r_shape, shapes),
+            "proposal_generator": rpn,
+            "rfm": rfm,
+            "pixel_mean": tuple(cfg.MODEL.PIXEL_MEAN),
+            "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
+            "dtype": resolve_dtype(cfg.MODEL.DTYPE, cfg.MODEL.DEVICE),
+            "distractors_as_objects": cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
+        """Train on a batch, or predict one.
+
+        Args:
+            batched_inputs: a dict an image with ``image`` (3, h, w) in ``INPUT.FORMAT``, 0-255; in
+                training also ``instances``, ``sem_seg`` (h, w) uint8 {0, 1, 255} and ``seed``; at
+                test time optionally ``height`` and ``width`` of the wanted map.
+
+        Returns:
+            in training the losses ``loss_cosal``, ``loss_rpn_cls``, ``loss_rpn_loc``,
+            ``loss_triplet`` (those whose part is built); at test time a list of
+            ``{"cosal_map": (height, width) float32 in [0, 1]}``.
+        """
+        images = self.preprocess([x["image"] for x in batched_inputs])
+        with self._autocast():
+            if self.training:
+                return self._losses(images, batched_inputs)
+            logits, _ = self.predict(images)
+        return self.postprocess(logits, images.image_sizes, batched_inputs)
+
+    def preprocess(self, images: list[torch.Tensor]) -> ImageList:
+        """Normalise and pad a batch to a multiple of the encoder's stride."""
+        images = [(x.to(self.device) - self.pixel_mean) / self.pixel_std for x in images]
+        return ImageList.from_tensors(images, self.backbone.size_divisibility)
+
+    def predict(self, images: ImageList) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (N, 1, H, W) and R (N, C, H/16, W/16)."""
+        features = self.backbone(images.tensor)
+        r = features["conv5_3"]
+        if self.feature_sensitive is not None:
+            r = self.feature_sensitive(r)
+        return self.decoder(r, features), r
+
+    def postprocess(
+        self, logits: torch.Tensor, sizes: list[tuple[int, int]], inputs: list[dict]
+    ) -> list[dict]:
+        """Cut the padding off, resize to the original size, squash (eq. 1)."""
+        outputs = []
+        for logit, (h, w), x in zip(logits, sizes, inputs, strict=True):
+            logit = logit[None, :, :h, :w]
+            size = (x.get("height", h), x.get("width", w))
+            if size != (h, w):
+                logit = F.interpolate(logit, size=size, mode="bilinear", align_corners=False)
+            outputs.append({"cosal_map": logit[0, 0].sigmoid()})
+        return outputs
+
+    def _losses(self, images: ImageList, inputs: list[dict]) -> dict[str, torch.Tensor]:
+        targets = [x["instances"].to(self.device) for x in inputs]
+        seeds = [int(x["seed"]) for x in inputs]
+        # Dropout and RPN's anchor sampling draw from torch's own generator: seeding it here makes a
+        # step a function of its samples' seeds, and leaves the caller's generator as it was.
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seeds[0])
+            logits, r = self.predict(images)
+            losses = self.decoder.losses(logits, self._truth([x["sem_seg"] for x in inputs], logits))
+            regions: list = [None] * len(inputs)
+            if self.proposal_generator is not None:
+                regions, rpn = self.proposal_generator(
+                    images, {"r": r}, [self._rpn_targets(t) for t in targets]
+                )
+                losses.update(rpn)
+            if self.rfm is not None:
+                generators = [torch.Generator().manual_seed(s) for s in seeds]
+                losses.update(self.rfm(r, targets, regions, generators))
+        return losses
+
+    def _truth(self, maps: list[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+        h, w = logits.shape[-2:]
+        pad = [F.pad(m, (0, w - m.shape[1], 0, h - m.shape[0]), value=IGNORE) for m in maps]
+        return torch.stack(pad).to(self.device)
+
+    def _rpn_targets(self, targets: Instances) -> Instances:
+        return targets if self.distractors_as_objects else targets[targets.gt_cosalient]
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)

@@ -1,0 +1,254 @@
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from detectron2.evaluation.testing import flatten_results_dict, print_csv_format
+from evaluation_data import noisy_map, record, registered, scene_records
+from py_sod_metrics import MAE, FmeasureHandler, FmeasureV2, PrecisionHandler, RecallHandler
+
+from cosal_d2.evaluation import CoSaliencyEvaluator, decode_truth
+
+VAL_JSON = Path(__file__).resolve().parents[2] / "shared" / "data" / "cosal" / "val.json"
+MAIN_KEYS = ["MAE", "P", "R", "F0.3", "F1", "adpF", "distractor_rejection", "object_recall"]
+COLUMNS = [
+    "file_name",
+    "image_id",
+    "mae",
+    "threshold",
+    "precision",
+    "recall",
+    "adpF",
+    "objects",
+    "objects_found",
+    "distractors",
+    "distractors_rejected",
+    "empty",
+    "empty_answer",
+]
+
+
+def hand_made():
+    """Two objects and a distractor, one object, and a picture where nothing repeats."""
+    return [
+        record(11, 4, 4, [(0, 0, 2, 1), (0, 3, 2, 4)], [(3, 0, 4, 2)]),
+        record(12, 2, 4, [(0, 0, 2, 2)]),
+        record(13, 3, 3, [], [(0, 0, 1, 1)]),
+    ]
+
+
+def hand_made_maps():
+    first = torch.zeros(4, 4)
+    first[0, 0], first[0, 1] = 1.0, 0.5
+    first[0, 3], first[1, 3] = 0.25, 0.25  # mean 2 / 16, threshold 0.25
+    second = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]])  # threshold 1
+    return [first, second, torch.full((3, 3), 0.25)]
+
+
+def run(name, records, maps, output_dir=None):
+    evaluator = CoSaliencyEvaluator(name, output_dir)
+    evaluator.reset()
+    for rec, cosal_map in zip(records, maps, strict=True):
+        evaluator.process([rec], [{"cosal_map": cosal_map}])
+    return evaluator.evaluate()
+
+
+def test_hand_made_dataset_and_its_files(tmp_path):
+    records = hand_made()
+    with registered(records) as name:
+        results = run(name, records, hand_made_maps(), tmp_path / "inference" / name)
+        folder = tmp_path / "inference" / name
+    got = results["cosal"]
+    # image 11: four pixels predicted, two of them true, truth has four; image 12: 3 of 4, 3 of 4
+    assert got["P"] == pytest.approx((2 / 4 + 3 / 4) / 2, abs=1e-12)
+    assert got["R"] == pytest.approx((2 / 4 + 3 / 4) / 2, abs=1e-12)
+    assert got["F0.3"] == pytest.approx(0.625, abs=1e-12)
+    assert got["F1"] == pytest.approx(0.625, abs=1e-12)
+    assert got["adpF"] == pytest.approx(0.625, abs=1e-12)
+    # |1 - 0.5| + 2 lower object + 0.25 + 0.25 of 16 pixels; 1 + 1 of 8 pixels
+    assert got["MAE"] == pytest.approx((3.0 / 16 + 2 / 8) / 2, abs=1e-12)
+    # found: the upper object of 11 (0.75), not the lower (0), nor that of 12 (0.75 < 1)
+    assert got["object_recall"] == pytest.approx(1 / 3, abs=1e-12)
+    # the distractor's mean is 0.25, exactly the threshold: not rejected
+    assert got["distractor_rejection"] == 0.0
+    assert (got["empty_MAE"], got["empty_share"]) == (0.25, 1.0)
+    assert list(got) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
+    assert all(type(value) is float for value in got.values())
+
+    assert sorted(os.listdir(folder)) == ["cosal_metrics.json", "per_image.csv"]
+    assert json.loads((folder / "cosal_metrics.json").read_text()) == got
+    with open(folder / "per_image.csv", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert reader.fieldnames == COLUMNS
+    assert [row["image_id"] for row in rows] == ["11", "12", "13"]
+    assert rows[0]["file_name"] == "images/11.jpg"
+    assert (rows[0]["objects"], rows[0]["objects_found"], rows[0]["distractors"]) == ("2", "1", "1")
+    assert float(rows[1]["threshold"]) == 1.0
+    assert (rows[2]["empty"], rows[2]["precision"], rows[2]["distractors_rejected"]) == (
+        "1",
+        "",
+        "",
+    )
+
+
+def test_files_are_replaced_by_the_next_run(tmp_path):
+    records = hand_made()
+    with registered(records) as name:
+        run(name, records, hand_made_maps(), tmp_path)
+        perfect = [torch.from_numpy(decode_truth(r).mask).float() for r in records]
+        run(name, records, perfect, tmp_path)
+    numbers = json.loads((tmp_path / "cosal_metrics.json").read_text())
+    assert (numbers["MAE"], numbers["F0.3"], numbers["distractor_rejection"]) == (0.0, 1.0, 1.0)
+    assert sorted(os.listdir(tmp_path)) == ["cosal_metrics.json", "per_image.csv"]
+
+
+def test_keys_that_do_not_apply_are_left_out(tmp_path):
+    plain = [record(1, 4, 4, [(0, 0, 2, 2)])]
+    with registered(plain) as name:
+        got = run(name, plain, [torch.eye(4)], tmp_path)["cosal"]
+    assert list(got) == [key for key in MAIN_KEYS if key != "distractor_rejection"]
+    empty = [record(1, 4, 4, [], [(0, 0, 2, 2)])]
+    with registered(empty) as name:
+        results = run(name, empty, [torch.eye(4)], tmp_path)
+    assert dict(results["cosal"]) == {"empty_MAE": 0.25, "empty_share": 0.0}
+    assert "nan" not in (tmp_path / "cosal_metrics.json").read_text().lower()
+
+
+def test_result_passes_through_detectron2s_helpers():
+    records = hand_made()
+    with registered(records) as name:
+        results = run(name, records, hand_made_maps())
+    print_csv_format(results)
+    flat = flatten_results_dict(results)
+    assert flat == {f"cosal/{key}": value for key, value in results["cosal"].items()}
+    assert not any("-" in key for key in flat)  # print_csv_format would hide it
+
+
+def test_order_and_repetition_of_images_do_not_matter():
+    records = scene_records(9)
+    maps = [noisy_map(r) for r in records]
+    with registered(records) as name:
+        expected = run(name, records, maps)
+        order = [4, 0, 8, 8, 2, 1, 3, 7, 6, 5, 0]
+        assert run(name, [records[i] for i in order], [maps[i] for i in order]) == expected
+
+
+def test_reset_forgets():
+    records = hand_made()
+    with registered(records) as name:
+        evaluator = CoSaliencyEvaluator(name)
+        evaluator.process(records, [{"cosal_map": m} for m in hand_made_maps()])
+        evaluator.reset()
+        assert evaluator.evaluate() == {}
+
+
+@pytest.mark.parametrize(
+    ("bad_map", "message"),
+    [
+        (torch.zeros(4, 5), "4x5 but the image is 4x4"),
+        (torch.zeros(1, 4, 4), r"\(1, 4, 4\)"),
+        (torch.full((4, 4), 1.01), "to 1.01; it must lie in"),
+        (torch.full((4, 4), -0.5), "from -0.5"),
+        (torch.full((4, 4), float("nan")), "16 values that are not finite"),
+        (torch.full((4, 4), float("inf")), "16 values that are not finite"),
+    ],
+)
+def test_a_bad_map_names_its_file(bad_map, message):
+    records = hand_made()
+    with registered(records) as name:
+        evaluator = CoSaliencyEvaluator(name)
+        with pytest.raises(ValueError, match=f"images/11.jpg.*{message}"):
+            evaluator.process(records[:1], [{"cosal_map": bad_map}])
+        with pytest.raises(ValueError, match="images/11.jpg.*no 'cosal_map'.*sem_seg"):
+            evaluator.process(records[:1], [{"sem_seg": bad_map}])
+
+
+def test_rounding_just_outside_the_range_is_clipped():
+    records = [record(1, 4, 4, [(0, 0, 4, 4)])]
+    with registered(records) as name:
+        got = run(name, records, [torch.full((4, 4), 1.0000001, dtype=torch.float64)])["cosal"]
+    assert (got["MAE"], got["P"], got["R"]) == (0.0, 1.0, 1.0)
+
+
+def test_unknown_image_and_double_ids_are_refused():
+    records = hand_made()
+    with registered(records) as name:
+        evaluator = CoSaliencyEvaluator(name)
+        with pytest.raises(ValueError, match="other.jpg: image_id 99 is not in dataset"):
+            evaluator.process([{"image_id": 99, "file_name": "other.jpg"}], [{}])
+    twice = [*records, record(11, 4, 4, [])]
+    with registered(twice) as name, pytest.raises(ValueError, match="image_id 11 .*twice"):
+        CoSaliencyEvaluator(name)
+
+
+def truths_for_agreement():
+    records = [
+        r for r in scene_records(24, seed=1) if any(a["cosalient"] for a in r["annotations"])
+    ]
+    if VAL_JSON.is_file():
+        data = json.loads(VAL_JSON.read_text())
+        distractor = {c["id"] for c in data["categories"] if c["name"] == "distractor"}
+        by_image = {image["id"]: [] for image in data["images"]}
+        for annotation in data["annotations"]:
+            cosalient = annotation["category_id"] not in distractor
+            by_image[annotation["image_id"]].append({**annotation, "cosalient": cosalient})
+        records += [
+            {**image, "image_id": 1000 + image["id"], "annotations": by_image[image["id"]]}
+            for image in data["images"]
+        ]
+    return records
+
+
+def test_evaluator_agrees_with_pysodmetrics():
+    records = truths_for_agreement()
+    maps = [(noisy_map(r) * 255).round().to(torch.uint8) for r in records]
+    with registered(records) as name:
+        got = run(name, records, [m.double() / 255 for m in maps])["cosal"]
+    mae = MAE()
+    handlers = {
+        "P": PrecisionHandler(with_dynamic=False, with_adaptive=True),
+        "R": RecallHandler(with_dynamic=False, with_adaptive=True),
+        "adpF": FmeasureHandler(with_dynamic=False, with_adaptive=True, beta=0.3),
+    }
+    fm = FmeasureV2(metric_handlers=handlers)
+    for rec, grey in zip(records, maps, strict=True):
+        truth = decode_truth(rec).mask
+        mae.step(grey.numpy() / 255, truth, normalize=False)
+        fm.step(grey.numpy() / 255, truth, normalize=False)
+    assert got["MAE"] == pytest.approx(mae.get_results()["mae"], abs=1e-6)
+    for key, value in fm.get_results().items():
+        assert got[key] == pytest.approx(float(value["adaptive"]), abs=1e-6)
+
+
+def _evaluate_in_process(rank, folder, shards):
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", world_size=len(shards), rank=rank
+    )
+    try:
+        records = scene_records(7)
+        with registered(records) as name:
+            shard = [records[i] for i in shards[rank]]
+            output_dir = f"{folder}/out"
+            results = run(name, shard, [noisy_map(r) for r in shard], output_dir)
+        Path(folder, f"rank{rank}.json").write_text(json.dumps(results))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("shards", [([0, 1, 2, 3], [4, 5, 6]), ([6, 4, 2, 0], [1, 3, 5, 0])])
+def test_two_processes_give_the_numbers_of_one(tmp_path, shards):
+    records = scene_records(7)
+    with registered(records) as name:
+        expected = run(name, records, [noisy_map(r) for r in records], tmp_path / "single")["cosal"]
+    mp.spawn(_evaluate_in_process, args=(str(tmp_path), shards), nprocs=2, join=True)
+    got = json.loads((tmp_path / "rank0.json").read_text())["cosal"]
+    assert json.loads((tmp_path / "rank1.json").read_text()) == {}
+    assert list(got) == list(expected) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
+    assert got == pytest.approx(expected, abs=1e-9)
+    single = (tmp_path / "single" / "per_image.csv").read_text()
+    assert (tmp_path / "out" / "per_image.csv").read_text() == single

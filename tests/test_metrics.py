@@ -1,0 +1,252 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.extra import numpy as hnp
+from py_sod_metrics import (
+    MAE,
+    FmeasureHandler,
+    FmeasureV2,
+    PrecisionHandler,
+    RecallHandler,
+)
+
+from cosal_d2.evaluation import metrics
+
+TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=bool)
+
+
+def sod(maps, truths):
+    """MAE, P, R, adpF of pysodmetrics, without its min-max stretching."""
+    mae = MAE()
+    handlers = {
+        "P": PrecisionHandler(with_dynamic=False, with_adaptive=True),
+        "R": RecallHandler(with_dynamic=False, with_adaptive=True),
+        "adpF": FmeasureHandler(with_dynamic=False, with_adaptive=True, beta=0.3),
+    }
+    fm = FmeasureV2(metric_handlers=handlers)
+    for pred, truth in zip(maps, truths, strict=True):
+        mae.step(pred, truth, normalize=False)
+        fm.step(pred, truth, normalize=False)
+    values = {name: float(res["adaptive"]) for name, res in fm.get_results().items()}
+    return {"MAE": float(mae.get_results()["mae"]), **values}
+
+
+def ours(maps, truths):
+    result = metrics.summarize(
+        metrics.score_image(pred, truth, image_id=i)
+        for i, (pred, truth) in enumerate(zip(maps, truths, strict=True))
+    )
+    return {name: result[name] for name in ("MAE", "P", "R", "adpF")}
+
+
+def blobs(rng, height, width, count):
+    y, x = np.mgrid[:height, :width]
+    truth = np.zeros((height, width), dtype=bool)
+    for _ in range(count):
+        cy, cx = rng.uniform(0, height), rng.uniform(0, width)
+        ry, rx = rng.uniform(3, height / 3), rng.uniform(3, width / 3)
+        truth |= ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
+    truth[height // 2, width // 2] = True
+    return truth
+
+
+def soft_map(rng, truth):
+    noise = rng.random(truth.shape)
+    weight = rng.uniform(0.2, 0.9)
+    return np.clip(weight * truth + (1 - weight) * noise**2, 0, 1)
+
+
+def test_graded_map_by_hand():
+    # sum 4.8 over 16 pixels: mean 0.3, threshold 0.6; predicted are the four 0.9 and one of the 0.6
+    pred = np.zeros((4, 4))
+    pred[0] = [0.9, 0.9, 0.9, 0.0]
+    pred[1] = [0.6, 0.3, 0.0, 0.0]
+    pred[3] = [0.9, 0.3, 0.0, 0.0]
+    threshold = metrics.adaptive_threshold(pred)
+    assert threshold == pytest.approx(0.6, abs=1e-12)
+    precision, recall = metrics.precision_recall(pred, TRUTH, 0.6)
+    assert (precision, recall) == (3 / 5, 3 / 4)
+    # |1 - 0.9| * 2 + |1 - 0.6| + |1 - 0.3| on the truth, 0.9 + 0.9 + 0.3 off it
+    assert metrics.mean_absolute_error(pred, TRUTH) == pytest.approx((1.3 + 2.1) / 16, abs=1e-12)
+    assert metrics.f_beta(0.6, 0.75, 0.3) == pytest.approx(1.3 * 0.45 / 0.93, abs=1e-12)
+    assert metrics.f_beta(0.6, 0.75, 1.0) == pytest.approx(2 / 3, abs=1e-12)
+
+
+def test_perfect_map():
+    row = metrics.score_image(TRUTH.astype(float), TRUTH, [TRUTH])
+    assert (row.mae, row.threshold) == (0.0, 0.5)
+    assert (row.precision, row.recall, row.adpF) == (1.0, 1.0, 1.0)
+    assert (row.objects, row.objects_found, row.empty, row.empty_answer) == (1, 1, 0, 0)
+
+
+def test_threshold_is_capped_and_a_pixel_on_it_counts():
+    pred = np.ones((4, 4))
+    pred[3] = 0.5
+    assert metrics.adaptive_threshold(pred) == 1.0
+    assert metrics.precision_recall(pred, TRUTH, 1.0) == (4 / 12, 1.0)
+
+
+def test_map_of_half_predicts_nothing():
+    row = metrics.score_image(np.full((4, 4), 0.5), TRUTH, [TRUTH], [~TRUTH])
+    assert (row.mae, row.threshold) == (0.5, 1.0)
+    assert (row.precision, row.recall, row.adpF) == (0.0, 0.0, 0.0)
+    assert (row.objects_found, row.distractors_rejected) == (0, 1)
+
+
+def test_map_of_zeros_predicts_everything_as_pysodmetrics_does():
+    pred = np.zeros((4, 4))
+    row = metrics.score_image(pred, TRUTH, [TRUTH], [~TRUTH])
+    assert row.threshold == 0.0
+    assert (row.precision, row.recall) == (4 / 16, 1.0)
+    assert (row.objects_found, row.distractors_rejected) == (1, 0)
+    assert row.empty_answer == 1
+    assert ours([pred], [TRUTH]) == pytest.approx(sod([pred], [TRUTH]), abs=1e-12)
+
+
+def test_objects_and_distractors_by_hand():
+    first, second, distractor = (np.zeros((4, 4), dtype=bool) for _ in range(3))
+    first[0, :2] = second[3, :2] = distractor[:2, 3] = True
+    pred = np.zeros((4, 4))
+    pred[0, :2] = [1.0, 0.5]  # mean 0.75
+    pred[3, :2] = [0.2, 0.1]  # mean 0.15
+    pred[:2, 3] = [0.4, 0.2]  # mean 0.30; the sum of all is 2.4, so the threshold is 0.3
+    np.testing.assert_allclose(
+        metrics.object_means(pred, [first, second, distractor]), [0.75, 0.15, 0.3], atol=1e-12
+    )
+    assert metrics.count_found(pred, [first, second], 0.3) == 1
+    assert metrics.count_found(pred, [first, second], 0.15) == 2
+    assert metrics.count_rejected(pred, [distractor], 0.31) == 1
+    assert metrics.count_rejected(pred, [distractor], 0.29) == 0
+    assert metrics.count_rejected(pred, [], 0.3) == 0
+
+
+def test_an_object_exactly_on_the_threshold_is_found_and_not_rejected():
+    pred = np.zeros((4, 4))
+    pred[0] = 0.25
+    pred[1] = 0.5
+    pred[2] = 0.25  # mean 0.25, threshold 0.5
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[1] = True
+    row = metrics.score_image(pred, mask, [mask], [mask])
+    assert (row.threshold, row.objects_found, row.distractors_rejected) == (0.5, 1, 0)
+
+
+def test_summary_takes_f_from_mean_p_and_mean_r():
+    other = np.zeros((4, 4))
+    other[0, :2] = 1.0
+    other[3] = 1.0  # threshold 0.75, P = 2/6, R = 2/4
+    rows = [
+        metrics.score_image(TRUTH.astype(float), TRUTH, [TRUTH], image_id=1),
+        metrics.score_image(other, TRUTH, [TRUTH], [~TRUTH], image_id=2),
+    ]
+    result = metrics.summarize(rows)
+    precision, recall = (1 + 1 / 3) / 2, 0.75
+    assert result["MAE"] == pytest.approx((0 + 6 / 16) / 2)
+    assert result["P"] == pytest.approx(precision)
+    assert result["R"] == pytest.approx(recall)
+    assert result["F0.3"] == pytest.approx(1.3 * precision * recall / (0.3 * precision + recall))
+    assert result["F1"] == pytest.approx(2 * precision * recall / (precision + recall))
+    single = 1.3 * (1 / 3) * 0.5 / (0.1 + 0.5)
+    assert result["adpF"] == pytest.approx((1 + single) / 2)
+    assert result["distractor_rejection"] == 1.0
+    assert result["object_recall"] == 0.5
+    assert list(result)[:6] == ["MAE", "P", "R", "F0.3", "F1", "adpF"]
+    assert "empty_MAE" not in result
+    assert all(type(value) is float for value in result.values())
+
+
+def test_the_two_halves_of_the_papers_table_2():
+    # printed P, R and F of "ours, online", all rounded to three digits
+    assert metrics.f_beta(0.892, 0.917, 1.0) == pytest.approx(0.904, abs=1e-3)
+    assert metrics.f_beta(0.925, 0.865, 0.3) == pytest.approx(0.911, abs=1e-3)
+    assert metrics.f_beta(0.892, 0.917, 0.3) != pytest.approx(0.904, abs=5e-3)
+    assert metrics.f_beta(0.925, 0.865, 1.0) != pytest.approx(0.911, abs=5e-3)
+
+
+def test_empty_truth_is_scored_apart():
+    nothing = np.zeros((4, 4), dtype=bool)
+    quiet, loud = np.full((4, 4), 0.1), np.full((4, 4), 0.1)
+    loud[0, 0] = 0.5
+    rows = [
+        metrics.score_image(TRUTH.astype(float), TRUTH, [TRUTH]),
+        metrics.score_image(quiet, nothing, [], [TRUTH]),
+        metrics.score_image(loud, nothing, [], [TRUTH]),
+    ]
+    assert (rows[1].precision, rows[1].adpF, rows[1].distractors_rejected) == (None, None, None)
+    result = metrics.summarize(rows)
+    assert (result["MAE"], result["P"], result["R"], result["adpF"]) == (0.0, 1.0, 1.0, 1.0)
+    assert result["empty_MAE"] == pytest.approx((0.1 + 2.0 / 16) / 2)
+    assert result["empty_share"] == 0.5
+    assert "distractor_rejection" not in result
+    assert list(metrics.summarize(rows[1:])) == ["empty_MAE", "empty_share"]
+    assert metrics.summarize([]) == {}
+
+
+@pytest.mark.parametrize("levels", [None, 255])
+def test_random_maps_agree_with_pysodmetrics(levels):
+    rng = np.random.default_rng(7)
+    truths = [blobs(rng, *rng.integers(20, 120, 2), rng.integers(1, 6)) for _ in range(40)]
+    maps = [soft_map(rng, truth) for truth in truths]
+    if levels:
+        maps = [np.round(pred * levels).astype(np.uint8) / levels for pred in maps]
+    assert ours(maps, truths) == pytest.approx(sod(maps, truths), abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pred=hnp.arrays(np.uint8, (4, 5)),
+    truth=hnp.arrays(bool, (4, 5)).filter(np.any),
+)
+def test_any_grey_map_agrees_with_pysodmetrics(pred, truth):
+    grey = pred / 255
+    assert ours([grey], [truth]) == pytest.approx(sod([grey], [truth]), abs=1e-6)
+
+
+def test_stretching_is_the_difference_to_the_default_of_pysodmetrics():
+    rng = np.random.default_rng(3)
+    truth = blobs(rng, 40, 50, 3)
+    grey = np.round(soft_map(rng, truth) * 200 + 20).astype(np.uint8)
+    default = MAE()
+    default.step(grey, (truth * 255).astype(np.uint8))
+    stretched = (grey - grey.min()) / float(grey.max() - grey.min())
+    expected = default.get_results()["mae"]
+    assert metrics.mean_absolute_error(stretched, truth) == pytest.approx(expected, abs=1e-9)
+    assert abs(metrics.mean_absolute_error(grey / 255, truth) - expected) > 1e-3
+
+
+def test_tensors_give_the_numbers_of_arrays():
+    rng = np.random.default_rng(5)
+    truth = blobs(rng, 30, 40, 3)
+    pred = soft_map(rng, truth).astype(np.float32)
+    tensor = torch.from_numpy(pred).requires_grad_()
+    masks = torch.from_numpy(np.stack([truth, ~truth]))
+    a = metrics.score_image(pred, truth, [truth], [~truth])
+    b = metrics.score_image(tensor, masks[0], masks[:1], masks[1:])
+    assert a == b
+    assert metrics.as_float64(torch.full((2, 2), 0.5, dtype=torch.bfloat16)).dtype == np.float64
+
+
+def test_bad_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"\(4, 5\).*\(4, 4\)"):
+        metrics.mean_absolute_error(np.zeros((4, 5)), TRUTH)
+    with pytest.raises(ValueError, match=r"\(1, 4, 4\)"):
+        metrics.adaptive_threshold(np.zeros((1, 4, 4)))
+    with pytest.raises(ValueError, match="object 1 has no pixel"):
+        metrics.object_means(np.zeros((4, 4)), [TRUTH, np.zeros((4, 4), dtype=bool)])
+
+
+def test_a_vga_map_with_six_objects_is_fast():
+    rng = np.random.default_rng(1)
+    masks = [blobs(rng, 480, 640, 1) for _ in range(6)]
+    truth = np.any(masks, axis=0)
+    pred = torch.from_numpy(soft_map(rng, truth).astype(np.float32))
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        metrics.score_image(pred, truth, masks[:4], masks[4:])
+        times.append(time.perf_counter() - start)
+    # about 2 ms on an idle core; the limit leaves room for a busy machine
+    assert min(times) < 0.01
