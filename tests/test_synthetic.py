@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from cosal_d2.data.synthetic import (
+from cosal_d2.synthetic import (
     CLASSES,
     DISTRACTOR,
     DatasetSpec,
@@ -20,7 +20,7 @@ from cosal_d2.data.synthetic import (
     siblings,
     write_dataset,
 )
-from cosal_d2.data.synthetic import writer as writer_module
+from cosal_d2.synthetic import writer as writer_module
 
 TOOL = Path(__file__).parents[1] / "datasets" / "make_synthetic.py"
 SMALL = (96, 128)

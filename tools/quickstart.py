@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.data import read_image, register_all_cosal
-from cosal_d2.data.synthetic import DatasetSpec, SceneOptions, write_dataset
+from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
 from cosal_d2.engine import CoSaliencyPredictor, Trainer
 from cosal_d2.evaluation import reference_rows
 from cosal_d2.evaluation.truth import decode_truth

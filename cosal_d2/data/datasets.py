@@ -59,7 +59,8 @@ def load_cosal_json(json_file: str, image_root: str, name: str) -> list[dict]:
 
     Raises:
         FileNotFoundError: the json or the image folder is missing.
-        ValueError: the json lacks a field, or a ``cosalient_category`` names no category.
+        ValueError: the json lacks a field, or a ``category_id`` or ``cosalient_category`` names no
+            category.
     """
     if not PathManager.isfile(json_file):
         raise FileNotFoundError(
@@ -103,5 +104,19 @@ def _read_extras(json_file: str) -> tuple[dict[int, dict], set[str]]:
         missing = [i for i, image in enumerate(content["images"]) if field not in image]
         if missing:
             raise ValueError(f"{json_file}: images[{missing[0]}] has no `{field}`")
+    _check_annotations(json_file, content)
     extras = {image["id"]: image for image in content["images"]}
     return extras, {category["name"] for category in content["categories"]}
+
+
+def _check_annotations(json_file: str, content: dict) -> None:
+    known = {category["id"] for category in content["categories"]}
+    for i, annotation in enumerate(content["annotations"]):
+        for field in ("image_id", "category_id", "bbox", "segmentation"):
+            if field not in annotation:
+                raise ValueError(f"{json_file}: annotations[{i}] has no `{field}`")
+        if annotation["category_id"] not in known:
+            raise ValueError(
+                f"{json_file}: annotations[{i}] has the category_id {annotation['category_id']}, "
+                "which is none of the file's categories; add it to `categories` or correct it"
+            )

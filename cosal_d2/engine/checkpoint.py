@@ -43,7 +43,23 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
         """
         if path and not self.path_manager.isfile(path):
             raise FileNotFoundError(f"no weights at {path}: set MODEL.WEIGHTS to a checkpoint file")
-        return super().load(path, *args, **kwargs)
+        try:
+            return super().load(path, *args, **kwargs)
+        finally:
+            # Detectron2 leaves it set after an error and then refuses the next load.
+            self._parsed_url_during_load = None
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Name the newest checkpoint in ``last_checkpoint``, atomically."""
+        path = os.path.join(self.save_dir, "last_checkpoint")
+        with open(f"{path}.tmp", "w") as f:
+            f.write(last_filename_basename)
+        os.replace(f"{path}.tmp", path)
+
+    def _load_file(self, filename: str) -> dict:
+        if filename.endswith((".pkl", ".pyth")):
+            raise ValueError(f"{filename}: pickled files are not loaded; give a .pth checkpoint")
+        return super()._load_file(filename)
 
     def _torch_load(self, filename: str) -> dict:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass
 
@@ -99,7 +100,8 @@ def build_probe(cfg, model: nn.Module) -> Probe | None:
         height, width = record["height"], record["width"]
         size = tuple(mapped["image"].shape[-2:])
         resize = mapper.resize.augs[0].get_transform(torch.empty(height, width, 3).numpy())
-        truth = ground_truth(record["annotations"], [resize], size)
+        # Detectron2 transforms annotations in place; the catalog's own stay as they are.
+        truth = ground_truth(copy.deepcopy(record["annotations"]), [resize], size)
         regions = sampler(truth["instances"], None, torch.Generator().manual_seed(index))
         if len(regions.triplets):
             images.append(ProbeImage(mapped["image"], regions))

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cosal_d2.data.synthetic.camera import background, expose, paste
-from cosal_d2.data.synthetic.canvas import Tint
-from cosal_d2.data.synthetic.catalogue import CLASSES, DISTRACTOR, draw_class
-from cosal_d2.data.synthetic.sprite import Light, Sprite, render_sprite
+from cosal_d2.synthetic.camera import background, expose, paste
+from cosal_d2.synthetic.canvas import Tint
+from cosal_d2.synthetic.catalogue import CLASSES, DISTRACTOR, draw_class
+from cosal_d2.synthetic.sprite import Light, Sprite, render_sprite
 
 SIZES = ((450, 256), (808, 1078))  # smallest and largest (width, height) of the paper's set
 SCALE_SPREAD = np.sqrt(2.0)  # an object's scale is within this factor of the scene's

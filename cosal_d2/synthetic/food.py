@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from cosal_d2.data.synthetic.canvas import Canvas, ellipse, polar, rectangle, spline
-from cosal_d2.data.synthetic.objects import Colour, ObjectClass
+from cosal_d2.synthetic.canvas import Canvas, ellipse, polar, rectangle, spline
+from cosal_d2.synthetic.objects import Colour, ObjectClass
 
 
 def _stem(c: Canvas, base: float, top: float, width: float = 0.09) -> None:

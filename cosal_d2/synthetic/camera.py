@@ -7,9 +7,9 @@ import colorsys
 import cv2
 import numpy as np
 
-from cosal_d2.data.synthetic.noise import spread
-from cosal_d2.data.synthetic.sprite import Light, Sprite
-from cosal_d2.data.synthetic.textures import GROUNDS, clutter
+from cosal_d2.synthetic.noise import spread
+from cosal_d2.synthetic.sprite import Light, Sprite
+from cosal_d2.synthetic.textures import GROUNDS, clutter
 
 CONTRAST = 32.0  # smallest wanted Lab distance of an object's mean colour from the background's
 CANDIDATES = 10  # backgrounds drawn before the best of them is taken

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cosal_d2.data.synthetic.canvas import Canvas
+from cosal_d2.synthetic.canvas import Canvas
 
 Colour = tuple[float, float, float]  # hue in degrees, saturation, value
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cosal_d2.data.synthetic.food import FOOD
-from cosal_d2.data.synthetic.nature import NATURE
-from cosal_d2.data.synthetic.objects import ObjectClass
-from cosal_d2.data.synthetic.things import THINGS
+from cosal_d2.synthetic.food import FOOD
+from cosal_d2.synthetic.nature import NATURE
+from cosal_d2.synthetic.objects import ObjectClass
+from cosal_d2.synthetic.things import THINGS
 
 DISTRACTOR = "distractor"
 SIBLING_SHARE = 0.5  # chance that a distractor is drawn from the siblings of a class in the scene

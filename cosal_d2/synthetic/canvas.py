@@ -14,7 +14,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from cosal_d2.data.synthetic.noise import octave_noise, spread
+from cosal_d2.synthetic.noise import octave_noise, spread
 
 EXTENT = 1.12
 _SHIFT = 5  # fractional bits of OpenCV's drawing coordinates

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from cosal_d2.data.synthetic.noise import octave_noise, spread, value_noise
+from cosal_d2.synthetic.noise import octave_noise, spread, value_noise
 
 Ground = Callable[[np.random.Generator, int, int, np.ndarray], np.ndarray]
 

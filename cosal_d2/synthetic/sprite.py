@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cosal_d2.data.synthetic.canvas import EXTENT, Canvas, Tint
-from cosal_d2.data.synthetic.noise import spread
-from cosal_d2.data.synthetic.objects import ObjectClass
+from cosal_d2.synthetic.canvas import EXTENT, Canvas, Tint
+from cosal_d2.synthetic.noise import spread
+from cosal_d2.synthetic.objects import ObjectClass
 
 MAX_CANVAS = 480  # edge of the largest drawing surface, pixels
 PIXELS_PER_PIXEL = 1.4  # drawing surface over result, for anti-aliasing of small objects

@@ -19,8 +19,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from cosal_d2.data.synthetic.catalogue import CLASSES, DISTRACTOR
-from cosal_d2.data.synthetic.scene import Instance, SceneOptions, render_scene
+from cosal_d2.synthetic.catalogue import CLASSES, DISTRACTOR
+from cosal_d2.synthetic.scene import Instance, SceneOptions, render_scene
 
 CATEGORIES: dict[str, int] = {name: i for i, name in enumerate([*CLASSES, DISTRACTOR], 1)}
 

@@ -1,0 +1,175 @@
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from network_data import tiny_config
+
+from cosal_d2.data import build, build_cosal_train_loader
+from cosal_d2.data.build import EpochPlan, ResumableSampler, load_training_records
+from cosal_d2.data.seeding import derive_seed, numpy_seed
+
+
+def records(landscape=13, portrait=9):
+    return [
+        {"image_id": i, "height": 30 + 20 * (i >= landscape), "width": 40}
+        for i in range(landscape + portrait)
+    ]
+
+
+def ids(plan, numbers):
+    return [plan[n]["image_id"] for n in numbers]
+
+
+def test_sample_n_is_the_same_in_any_order_of_access():
+    straight = EpochPlan(records(), 2, seed=3)
+    numbers = list(range(3 * straight.epoch_length))
+    expected = [straight[n] for n in numbers]
+    mixed = EpochPlan(records(), 2, seed=3)
+    for n in np.random.default_rng(0).permutation(numbers):
+        assert mixed[n] == expected[n]
+    other = EpochPlan(records(), 2, seed=4)
+    assert ids(other, numbers) != [x["image_id"] for x in expected]
+
+
+def test_an_epoch_is_a_shuffle_and_epochs_differ():
+    plan = EpochPlan(records(), 2, seed=0)
+    assert len(plan) == plan.epoch_length == 22
+    first, second = ids(plan, range(22)), ids(plan, range(22, 44))
+    assert sorted(first) == sorted(second) == list(range(22))
+    assert first != second
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_a_batch_holds_one_orientation_but_for_one_at_most(batch):
+    plan = EpochPlan(records(), batch, seed=1)
+    for epoch in range(5):
+        start = epoch * plan.epoch_length
+        picked = [plan[start + i] for i in range(plan.epoch_length)]
+        batches = [picked[i : i + batch] for i in range(0, len(picked), batch)]
+        mixed = [b for b in batches if len({r["height"] > r["width"] for r in b}) > 1]
+        assert len(mixed) <= 1
+        assert all(len({r["batch_seed"] for r in b}) == 1 for b in batches)
+        assert len({b[0]["batch_seed"] for b in batches}) == len(batches)
+        assert len({r["seed"] for r in picked}) == len(picked)
+
+
+def test_repeat_factors_are_kept_on_average():
+    factors = np.ones(22)
+    factors[:3] = (2.5, 1.25, 4.0)
+    plan = EpochPlan(records(), 2, 0, factors)
+    assert plan.epoch_length == round(factors.sum() / 2) * 2
+    epochs = 60
+    counts = np.zeros(22)
+    for epoch in range(epochs):
+        counts += np.bincount(plan.order(epoch), minlength=22)
+    share = counts / epochs * factors.sum() / plan.epoch_length
+    np.testing.assert_allclose(share, factors, atol=0.1)
+
+
+def test_a_dataset_smaller_than_a_batch_fills_it():
+    plan = EpochPlan(records(2, 0), 4, 0)
+    assert plan.epoch_length == 4 and sorted(ids(plan, range(4))) == [0, 0, 1, 1]
+
+
+def test_sampler_goes_on_exactly_where_it_is_told():
+    sampler = ResumableSampler(3)
+    straight = list(itertools.islice(sampler, 30))
+    assert straight == list(range(30))
+    sampler.start_iter = 4
+    assert list(itertools.islice(sampler, 18)) == straight[12:]
+
+
+def test_two_processes_share_each_batch(monkeypatch):
+    monkeypatch.setattr(build.comm, "get_world_size", lambda: 2)
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr(build.comm, "get_rank", lambda rank=rank: rank)
+        sampler = ResumableSampler(4)
+        sampler.start_iter = 1
+        shares.append(list(itertools.islice(sampler, 6)))
+    assert shares == [[4, 5, 8, 9, 12, 13], [6, 7, 10, 11, 14, 15]]
+    with pytest.raises(ValueError, match="IMS_PER_BATCH is 3: make it a multiple of the 2"):
+        build_cosal_train_loader(tiny_config("SOLVER.IMS_PER_BATCH", "3"))
+
+
+def batches(dataset, count, start_iter=0, **changes):
+    cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)")
+    cfg.DATALOADER.update(changes)
+    loader, sampler = build_cosal_train_loader(cfg)
+    sampler.start_iter = start_iter
+    return list(itertools.islice(loader, count))
+
+
+def same(a, b):
+    return (
+        a["file_name"] == b["file_name"]
+        and a["seed"] == b["seed"]
+        and torch.equal(a["image"], b["image"])
+        and torch.equal(a["sem_seg"], b["sem_seg"])
+        and torch.equal(a["instances"].gt_boxes.tensor, b["instances"].gt_boxes.tensor)
+    )
+
+
+def test_workers_and_resuming_change_nothing(dataset):
+    straight = batches(dataset, 6)
+    assert [len(b) for b in straight] == [2] * 6
+    for other in (batches(dataset, 6, NUM_WORKERS=2), straight[:3] + batches(dataset, 3, 3)):
+        for a, b in zip(sum(straight, []), sum(other, []), strict=True):
+            assert same(a, b)
+
+
+def test_records_can_be_the_clean_ones_only(dataset, monkeypatch):
+    loaded = DatasetCatalog.get(dataset)
+    loaded[0]["clean"] = False
+    loaded[1]["annotations"] = []
+    monkeypatch.setattr(DatasetCatalog, "get", lambda name: copy.deepcopy(loaded))
+    cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)")
+
+    def kept(**changes):
+        cfg.DATASETS.CLEAN_ONLY = changes.get("clean", False)
+        cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = changes.get("filled", False)
+        return [r["image_id"] for r in load_training_records(cfg)]
+
+    assert kept() == [1, 2, 3]
+    assert kept(clean=True) == [2, 3]
+    assert kept(clean=True, filled=True) == [3]
+    loaded[2]["clean"] = False
+    with pytest.raises(ValueError, match=f"no training image is left in {dataset}"):
+        kept(clean=True, filled=True)
+
+
+def test_missing_dataset_and_unknown_sampler_are_named(dataset):
+    with pytest.raises(ValueError, match="DATASETS.TRAIN is empty"):
+        load_training_records(tiny_config())
+    with pytest.raises(ValueError, match="SAMPLER_TRAIN is 'Other'; use TrainingSampler or"):
+        batches(dataset, 1, SAMPLER_TRAIN="Other")
+
+
+def test_repeat_factors_are_detectron2s(dataset):
+    cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)", "DATALOADER.REPEAT_THRESHOLD", "1.0")
+    loaded = load_training_records(cfg)
+    loaded[2]["annotations"] = loaded[2]["annotations"][:2]
+    # "distractor" is in two of three pictures: sqrt(1 / (2 / 3)) times each.
+    expected = [1.5**0.5, 1.5**0.5, 1]
+    np.testing.assert_allclose(build._repeat_factors(cfg, loaded), expected, rtol=1e-5)
+    cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"
+    assert build._repeat_factors(cfg, loaded) is None
+
+
+def test_seeds_depend_on_every_number_and_blocks_restore_numpys_state():
+    numbers = itertools.product(range(3), repeat=3)
+    seeds = {derive_seed(*n) for n in numbers}
+    assert len(seeds) == 27 and derive_seed(1, 2) == derive_seed(1, 2)
+    assert len({derive_seed(1, 2, 3), derive_seed(1, 2, 3, 1), derive_seed(3, 2, 1)}) == 3
+    np.random.seed(9)
+    expected = np.random.random()
+    np.random.seed(9)
+    with pytest.raises(KeyError), numpy_seed(4):
+        inside = np.random.random()
+        raise KeyError
+    assert np.random.random() == expected
+    with numpy_seed(4):
+        assert np.random.random() == inside

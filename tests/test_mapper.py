@@ -1,0 +1,184 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+from network_data import rectangle_mask, rectangle_polygon, rectangle_rle, tiny_config
+
+from cosal_d2.data import CoSaliencyMapper, read_image
+from cosal_d2.data.mapper import ground_truth
+
+
+def annotation(segmentation, box, cosalient=True, **extra):
+    x0, y0, x1, y1 = box
+    return {
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "bbox_mode": 1,
+        "category_id": 0,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+        "cosalient": cosalient,
+    } | extra
+
+
+def seeded(record, seed=0, batch_seed=0):
+    return record | {"seed": seed, "batch_seed": batch_seed}
+
+
+def bounds(mask):
+    ys, xs = np.nonzero(mask)
+    return [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+
+
+@pytest.fixture
+def records(dataset):
+    return DatasetCatalog.get(dataset)
+
+
+def plain_mapper(is_train=True, **changes):
+    arguments = {"resize": [T.NoOpTransform()], "augmentations": []}
+    return CoSaliencyMapper(is_train=is_train, **(arguments | changes))
+
+
+def test_without_augmentation_masks_boxes_and_truth_are_those_of_the_json(records):
+    for i, record in enumerate(records):
+        out = plain_mapper()(seeded(record))
+        size = (record["height"], record["width"])
+        boxes = [(3, 4 + i, 19, 22), (25, 24, 45, 42), (27, 3, 42, 16)]
+        masks = np.stack([rectangle_mask(size, b) for b in boxes]).astype(bool)
+        targets = out["instances"]
+        assert targets.image_size == size
+        assert np.array_equal(targets.gt_masks.tensor.numpy(), masks)
+        assert targets.gt_boxes.tensor.tolist() == [list(map(float, b)) for b in boxes]
+        assert targets.gt_classes.tolist() == [0, 0, 1]
+        assert targets.gt_cosalient.tolist() == [True, True, False]
+        assert out["sem_seg"].dtype == torch.uint8
+        assert np.array_equal(out["sem_seg"].numpy(), masks[:2].any(0))
+        expected = read_image(record["file_name"]).transpose(2, 0, 1)
+        assert out["image"].dtype == torch.uint8 and np.array_equal(out["image"].numpy(), expected)
+        assert "annotations" not in out
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("index", [0, 1])
+def test_masks_boxes_truth_and_picture_stay_in_step(records, index, seed):
+    still = ("INPUT.COLOR_JITTER.STRENGTH", "0.0", "INPUT.COLOR_JITTER.GRAY_PROB", "0.0")
+    mapper = CoSaliencyMapper(tiny_config(*still), True)
+    out = mapper(seeded(records[index], seed, seed + 100))
+    targets, image = out["instances"], out["image"].numpy().astype(int)
+    assert min(image.shape[1:]) in (48, 64) and targets.image_size == image.shape[1:]
+    masks = targets.gt_masks.tensor.numpy()
+    for mask, box in zip(masks, targets.gt_boxes.tensor.tolist(), strict=True):
+        assert box == bounds(mask)
+    truth = out["sem_seg"].numpy()
+    assert np.array_equal(truth, masks[targets.gt_cosalient.numpy()].any(0))
+    # The objects are the only bright red things, so the picture itself tells where they are.
+    seen = image[2] > 185
+    wrong = (seen != truth.astype(bool)).mean()
+    assert wrong < 0.06 and (seen & (truth == 1)).sum() / truth.sum() > 0.9
+
+
+def test_flips_and_scales_do_occur(records):
+    mapper = CoSaliencyMapper(tiny_config(), True)
+    outs = [mapper(seeded(records[0], s, s)) for s in range(12)]
+    assert {tuple(o["image"].shape[1:]) for o in outs} == {(48, 64), (64, 85)}
+    left = {float(o["instances"].gt_boxes.tensor[0, 0]) / o["image"].shape[2] < 0.3 for o in outs}
+    assert left == {True, False}
+
+
+def test_it_is_a_function_of_the_seeds_and_leaves_numpys_generator_alone(records):
+    mapper = CoSaliencyMapper(tiny_config(), True)
+    kept = copy.deepcopy(records)
+    np.random.seed(1)
+    first = mapper(seeded(records[0], 5, 6))
+    draw = np.random.random()
+    np.random.seed(1)
+    assert np.random.random() == draw
+    second = mapper(seeded(records[0], 5, 6))
+    for key in ("image", "sem_seg"):
+        assert torch.equal(first[key], second[key])
+    assert torch.equal(first["instances"].gt_boxes.tensor, second["instances"].gt_boxes.tensor)
+    others = [mapper(seeded(records[0], s, 6)) for s in range(6, 12)]
+    assert len({o["image"].shape for o in others} | {first["image"].shape}) == 1
+    assert any(not torch.equal(o["image"], first["image"]) for o in others)
+    assert records == kept
+
+
+def test_the_shapes_of_a_batch_come_from_its_own_seed(records):
+    mapper = CoSaliencyMapper(tiny_config(), True)
+    for batch_seed in range(6):
+        sides = {min(mapper(seeded(r, r["image_id"], batch_seed))["image"].shape[1:]) for r in records}
+        assert len(sides) == 1
+
+
+def test_polygons_and_rle_of_one_shape_agree():
+    size, box = (40, 50), (6, 10, 30, 32)
+    flip = T.TransformList([T.HFlipTransform(50), T.ResizeTransform(40, 50, 80, 100)])
+    kinds = [rectangle_polygon(box), rectangle_rle(size, box)]
+    a, b = (ground_truth([annotation(k, box)], flip, (80, 100)) for k in kinds)
+    expected = rectangle_mask((80, 100), (40, 20, 88, 64)).astype(bool)
+    for out in (a, b):
+        assert np.array_equal(out["instances"].gt_masks.tensor[0].numpy(), expected)
+        assert out["instances"].gt_boxes.tensor.tolist() == [[40, 20, 88, 64]]
+    mixed = [annotation(k, box) for k in kinds]
+    assert len(ground_truth(mixed, flip, (80, 100))["instances"]) == 2
+
+
+def test_boxes_are_tight_around_masks_whatever_the_json_says():
+    box = (6, 10, 30, 32)
+    loose = annotation(rectangle_polygon(box), box) | {"bbox": [0, 0, 50, 40]}
+    out = ground_truth([loose], T.TransformList([]), (40, 50))
+    assert out["instances"].gt_boxes.tensor.tolist() == [[6, 10, 30, 32]]
+
+
+def test_crowds_and_what_has_no_pixel_take_no_part():
+    size, box, gone = (40, 50), (6, 10, 30, 32), (60, 5, 70, 12)
+    annotations = [
+        annotation(rectangle_rle(size, (0, 0, 50, 5)), (0, 0, 50, 5), iscrowd=1),
+        annotation(rectangle_polygon(gone), gone),
+        annotation(rectangle_polygon(box), box, cosalient=False),
+    ]
+    out = ground_truth(annotations, T.TransformList([]), size)
+    assert out["instances"].gt_cosalient.tolist() == [False]
+    assert out["sem_seg"].sum() == 0
+    for none in ([], annotations[:1]):
+        out = ground_truth(none, T.TransformList([]), size)
+        assert len(out["instances"]) == 0 and out["instances"].gt_masks.tensor.shape == (0, 40, 50)
+        assert out["sem_seg"].shape == size and out["sem_seg"].sum() == 0
+        assert out["instances"].gt_cosalient.dtype == torch.bool
+
+
+def test_at_test_time_there_is_no_truth_and_no_flip(records):
+    out = CoSaliencyMapper(tiny_config(), False)(records[0])
+    assert (out["height"], out["width"]) == (48, 64)
+    assert out["image"].shape == (3, 64, 85)
+    assert not {"instances", "sem_seg", "annotations"} & set(out)
+
+
+def test_rgb_input_swaps_the_channels(records):
+    bgr = plain_mapper()(seeded(records[0]))["image"]
+    rgb = plain_mapper(image_format="RGB")(seeded(records[0]))["image"]
+    assert torch.equal(bgr.flip(0), rgb)
+    with pytest.raises(ValueError, match="INPUT.FORMAT is 'YUV-BT.601'; use BGR or RGB"):
+        plain_mapper(image_format="YUV-BT.601")
+
+
+def test_colour_jitter_changes_colours_but_no_shape(records):
+    off = tiny_config("INPUT.RANDOM_FLIP", "none")
+    on = CoSaliencyMapper(off, True)(seeded(records[0], 3, 4))
+    off.INPUT.COLOR_JITTER.STRENGTH = off.INPUT.COLOR_JITTER.GRAY_PROB = 0.0
+    plain = CoSaliencyMapper(off, True)(seeded(records[0], 3, 4))
+    assert on["image"].shape == plain["image"].shape
+    assert not torch.equal(on["image"], plain["image"])
+    assert torch.equal(on["sem_seg"], plain["sem_seg"])
+    off.INPUT.COLOR_JITTER.GRAY_PROB = 1.0
+    grey = CoSaliencyMapper(off, True)(seeded(records[0], 3, 4))["image"].int()
+    assert (grey.amax(0) - grey.amin(0)).max() <= 1
+
+
+def test_a_picture_of_another_size_than_the_jsons_is_refused(records):
+    with pytest.raises(utils.SizeMismatchError, match="0.png"):
+        plain_mapper()(seeded(records[0] | {"height": 50}))

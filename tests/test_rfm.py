@@ -1,0 +1,160 @@
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.structures import Boxes
+from network_data import instances, tiny_config
+from torchvision.ops import roi_align
+
+from cosal_d2.modeling import RegionalFeatureMapping
+from cosal_d2.modeling.rfm import MAX_HEAD_PARAMETERS, EmbeddingHead, triplet_loss
+from cosal_d2.modeling.triplets import TripletRegions
+
+R_SHAPE = ShapeSpec(channels=12, stride=16)
+BOXES = [[3.0, 5.0, 40.0, 33.0], [20.0, 0.0, 64.0, 48.0], [50.0, 40.0, 63.5, 47.0]]
+
+
+def pooler():
+    return ROIPooler(7, scales=[1 / 16], sampling_ratio=2, pooler_type="ROIAlignV2")
+
+
+def regions(count=6, positives=4, triplets=9, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    quality = torch.rand(count, generator=g)
+    quality[positives:] = 0
+    pick = torch.stack(
+        [
+            torch.randint(0, positives, (triplets,), generator=g),
+            torch.randint(0, positives, (triplets,), generator=g),
+            torch.randint(positives, count, (triplets,), generator=g),
+        ],
+        dim=1,
+    )
+    corner = torch.rand((count, 2), generator=g) * 20
+    return TripletRegions(torch.cat([corner, corner + 25], 1), quality, pick, positives)
+
+
+def slow_triplet_losses(embeddings, sample, margin):
+    losses = []
+    for a, p, n in sample.triplets.tolist():
+        near = sum((x - y) ** 2 for x, y in zip(embeddings[a], embeddings[p], strict=True))
+        far = sum((x - y) ** 2 for x, y in zip(embeddings[a], embeddings[n], strict=True))
+        weight = sample.quality[a].item() * sample.quality[p].item()
+        losses.append(weight * max(near - far + margin, 0.0))
+    return losses
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5, 40.0])
+def test_triplet_loss_equals_a_slow_loop(margin):
+    sample = regions()
+    embeddings = torch.randn((6, 5), generator=torch.Generator().manual_seed(4))
+    losses, near, far = triplet_loss(embeddings, sample, margin)
+    expected = slow_triplet_losses(embeddings.double().tolist(), sample, margin)
+    assert losses.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert sum(v > 0 for v in expected) >= 2 and near.shape == far.shape == losses.shape
+
+
+def test_triplet_loss_by_hand():
+    embeddings = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 0.5]])
+    sample = TripletRegions(
+        boxes=torch.zeros(4, 4),
+        quality=torch.tensor([0.8, 0.5, 0.0, 0.0]),
+        triplets=torch.tensor([[0, 1, 2], [0, 1, 3]]),
+        num_positives=2,
+    )
+    losses, near, far = triplet_loss(embeddings, sample, 0.5)
+    assert near.tolist() == [1, 1] and far.tolist() == [4, 0.25]
+    assert losses.tolist() == pytest.approx([0, 0.8 * 0.5 * 1.25])
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_head_pools_the_whole_of_r_and_then_reduces_it(normalize):
+    head = EmbeddingHead(12, 5, pooler(), 6, normalize)
+    torch.nn.init.normal_(head.bias)
+    r = torch.randn(2, 12, 3, 4)
+    got = head(r, [Boxes(torch.tensor(BOXES[:2])), Boxes(torch.tensor(BOXES[2:]))])
+    rois = torch.tensor([[float(i), *b] for i, b in zip((0, 0, 1), BOXES, strict=True)])
+    pooled = roi_align(r, rois, (7, 7), 1 / 16, sampling_ratio=2, aligned=True)
+    x = torch.einsum("mchw,kc->mkhw", pooled, head.reduce.weight[:, :, 0, 0]) + head.bias
+    x = x.clamp(min=0).reshape(3, -1) @ head.embed.weight.T + head.embed.bias
+    if normalize:
+        x = x / x.pow(2).sum(1, keepdim=True).sqrt()
+    assert got.shape == (3, 6) and got.dtype == torch.float32
+    torch.testing.assert_close(got, x, rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_of_more_than_two_million_parameters_is_refused():
+    width = MAX_HEAD_PARAMETERS // (49 * 128)
+    with pytest.raises(ValueError, match="REDUCED_CHANNELS or MODEL.RFM.EMBEDDING_DIM"):
+        EmbeddingHead(512, width, pooler(), 128, True)
+    head = EmbeddingHead(512, 128, pooler(), 128, True)
+    assert sum(p.numel() for p in head.parameters()) <= 2_000_000
+
+
+class Fixed:
+    """A sampler that hands out prepared regions."""
+
+    needs_regions = False
+
+    def __init__(self, samples):
+        self.samples = list(samples)
+
+    def __call__(self, targets, found, generator):
+        return self.samples.pop(0)
+
+
+def branch(*samples, **changes):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1)
+        head = EmbeddingHead(12, 5, pooler(), 6, True)
+    return RegionalFeatureMapping(sampler=Fixed(samples), head=head, **changes)
+
+
+def run(rfm, r):
+    n = len(r)
+    generators = [torch.Generator() for _ in range(n)]
+    return rfm(r, [instances((48, 64), [])] * n, [None] * n, generators)["loss_triplet"]
+
+
+def test_loss_is_the_mean_over_all_triplets_of_the_batch(storage):
+    first, second = regions(triplets=9), regions(triplets=3, seed=2)
+    r = torch.randn(2, 12, 3, 4, requires_grad=True)
+    rfm = branch(first, second, margin=0.7, loss_weight=3.0)
+    loss = run(rfm, r)
+    with torch.no_grad():
+        embeddings = rfm.embed(r, [first.boxes, second.boxes])
+    assert [e.shape for e in embeddings] == [(6, 6), (6, 6)]
+    expected = []
+    for e, s in zip(embeddings, (first, second), strict=True):
+        expected += slow_triplet_losses(e.tolist(), s, 0.7)
+    assert loss.item() == pytest.approx(3 * sum(expected) / 12, rel=1e-4)
+    loss.backward()
+    assert r.grad.abs().sum() > 0
+    assert all(p.grad.abs().sum() > 0 for p in rfm.head.reduce.parameters())
+    logged = storage.latest()
+    assert logged["rfm/triplets"][0] == 6 and 0 <= logged["rfm/satisfied"][0] <= 1
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_without_a_triplet_the_loss_is_a_connected_zero(storage, count):
+    empty = TripletRegions(
+        torch.tensor(BOXES)[:count], torch.zeros(count), torch.zeros((0, 3)).long(), 0
+    )
+    r = torch.randn(1, 12, 3, 4, requires_grad=True)
+    rfm = branch(empty)
+    loss = run(rfm, r)
+    loss.backward()
+    assert loss.item() == 0 and bool((r.grad == 0).all())
+    for name, parameter in rfm.named_parameters():
+        assert parameter.grad is not None and bool((parameter.grad == 0).all()), name
+    assert storage.latest()["rfm/triplets"][0] == 0
+
+
+@pytest.mark.parametrize(("name", "needs"), [("OnlineSampler", True), ("OfflineSampler", False)])
+def test_it_is_built_from_the_config(name, needs):
+    cfg = tiny_config("MODEL.RFM.SAMPLER", name, "MODEL.RFM.MARGIN", "0.3")
+    rfm = RegionalFeatureMapping(cfg, R_SHAPE)
+    assert (rfm.needs_regions, rfm.margin, rfm.loss_weight) == (needs, 0.3, 1.0)
+    assert rfm.head.reduce.weight.shape == (4, 12, 1, 1)
+    assert rfm.head.embed.weight.shape == (8, 4 * 49)
+    assert rfm.sampler.num_triplets == cfg.MODEL.RFM.NUM_TRIPLETS
