@@ -31,7 +31,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["cosal_d2", "cosal_d2.*"]),
-    package_data={"cosal_d2": ["released/*.pth"]},
+    package_data={"cosal_d2": ["released/*.pth", "released/*.json"]},
     python_requires=">=3.10",
     install_requires=["h5py", "numpy", "pillow", "protobuf>=4.22", "tqdm"],
     extras_require={

@@ -1,7 +1,7 @@
 """Configuration keys of cosal_d2 on top of Detectron2's defaults.
 
-Every key says what it means, its unit, and whether its value comes from the paper (arXiv 1910.11819)
-or is a choice that the paper leaves open.
+Every key says what it means, its unit, and whether its value comes from the paper (arXiv
+1910.11819) or is a choice that the paper leaves open.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ OPTIMIZERS = ("SGD", "ADAMW")
 
 
 def add_cosal_config(cfg: CfgNode) -> None:
-    """Add the keys of cosal_d2 to ``cfg`` in place; Detectron2's global defaults stay as they are."""
+    """Add the keys of cosal_d2 to ``cfg`` in place; Detectron2's global defaults stay as they
+    are."""
     require_detectron2()
     from detectron2.config import CfgNode as CN
 
@@ -53,8 +54,8 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.RELEASED = ""
 
     cfg.MODEL.VGG = CN()
-    # The encoder's weights: "vgg16://imagenet", or a torchvision-named state dict file (paper: VGG-16
-    # pre-trained on ImageNet).
+    # The encoder's weights: "vgg16://imagenet", or a torchvision-named state dict file (paper:
+    # VGG-16 pre-trained on ImageNet).
     cfg.MODEL.VGG.WEIGHTS = "vgg16://imagenet"
     # Build the encoder with random weights instead of loading them: for tests only.
     cfg.MODEL.VGG.ALLOW_RANDOM = False
@@ -95,9 +96,9 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS = False
 
     cfg.MODEL.RFM = CN()
-    # Where triplets come from, by the name in TRIPLET_SAMPLER_REGISTRY: "OnlineSampler" (RPN regions,
-    # paper's column 7), "OfflineSampler" (jittered ground truth, columns 5 and 6; no RPN is built),
-    # or "" for no bottom-up branch (columns 1 to 4).
+    # Where triplets come from, by the name in TRIPLET_SAMPLER_REGISTRY: "OnlineSampler" (RPN
+    # regions, paper's column 7), "OfflineSampler" (jittered ground truth, columns 5 and 6; no RPN
+    # is built), or "" for no bottom-up branch (columns 1 to 4).
     cfg.MODEL.RFM.SAMPLER = "OnlineSampler"
     # gamma, weight of the triplet loss (paper: 1).
     cfg.MODEL.RFM.LOSS_WEIGHT = 1.0
@@ -139,7 +140,8 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
 
 
 def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
-    """Build a config: Detectron2's defaults, cosal_d2's keys, a yaml file, then ``KEY VALUE`` pairs.
+    """Build a config: Detectron2's defaults, cosal_d2's keys, a yaml file, then ``KEY VALUE``
+    pairs.
 
     Args:
         config_file: a path, or the name of a shipped config such as ``"cosal_vgg16_cpu.yaml"``.
@@ -181,7 +183,8 @@ def find_config(name: str) -> str:
 
 
 def config_folder() -> str:
-    """The folder of shipped configs: ``configs/`` of a clone, or its copy inside an installed wheel."""
+    """The folder of shipped configs: ``configs/`` of a clone, or its copy inside an installed
+    wheel."""
     package = os.path.dirname(os.path.abspath(__file__))
     for folder in (os.path.join(os.path.dirname(package), "configs"), f"{package}/configs"):
         if os.path.isfile(os.path.join(folder, "Base-CoSal.yaml")):

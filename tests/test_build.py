@@ -61,7 +61,7 @@ def test_repeat_factors_are_kept_on_average():
     factors[:3] = (2.5, 1.25, 4.0)
     plan = EpochPlan(records(), 2, 0, factors)
     assert plan.epoch_length == round(factors.sum() / 2) * 2
-    epochs = 60
+    epochs = 400
     counts = np.zeros(22)
     for epoch in range(epochs):
         counts += np.bincount(plan.order(epoch), minlength=22)

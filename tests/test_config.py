@@ -34,7 +34,7 @@ def test_online_config_is_the_papers_recipe():
     solver = cfg.SOLVER
     assert (solver.OPTIMIZER, solver.IMS_PER_BATCH, solver.MAX_ITER) == ("SGD", 1, 80000)
     assert (solver.BASE_LR, solver.WEIGHT_DECAY, solver.STEPS) == (1e-5, 1e-4, (30000,))
-    assert solver.GAMMA == pytest.approx(0.1)
+    assert pytest.approx(0.1) == solver.GAMMA
 
 
 def test_unet_config_is_the_cpu_config_without_the_branch():

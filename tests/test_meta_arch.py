@@ -135,7 +135,7 @@ def test_distractors_are_background_or_objects_for_the_rpn(online, monkeypatch, 
 
 
 def test_three_weights_scale_the_three_losses(storage):
-    opts = "MODEL.DECODER.LOSS_WEIGHT MODEL.RPN.LOSS_WEIGHT MODEL.RFM.LOSS_WEIGHT".split()
+    opts = ["MODEL.DECODER.LOSS_WEIGHT", "MODEL.RPN.LOSS_WEIGHT", "MODEL.RFM.LOSS_WEIGHT"]
     once = tiny_model()([sample()])
     weighed = tiny_model(*[x for pair in zip(opts, "234", strict=True) for x in pair])([sample()])
     factors = {k: (weighed[k] / once[k]).item() for k in once}

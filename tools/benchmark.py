@@ -52,7 +52,9 @@ def main() -> None:
     args = parser.parse_args()
     for config_file in args.config_file:
         ratio = cost_ratio(config_file, *args.size, args.rounds)
-        print(f"{config_file}: whole network / encoder = {ratio:.2f} at {args.size[0]}x{args.size[1]}")
+        print(
+            f"{config_file}: whole network / encoder = {ratio:.2f} at {args.size[0]}x{args.size[1]}"
+        )
 
 
 if __name__ == "__main__":

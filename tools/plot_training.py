@@ -37,7 +37,9 @@ def plot(lines: Sequence[dict], picture: Path) -> None:
         for key in keys:
             points = [(x["iteration"], x[key]) for x in lines if key in x]
             if points:
-                ax.plot(*zip(*points, strict=True), label=key, marker="." if len(points) < 30 else "")
+                ax.plot(
+                    *zip(*points, strict=True), label=key, marker="." if len(points) < 30 else ""
+                )
         ax.set_title(title)
         ax.set_xlabel("iteration")
         ax.grid(alpha=0.3)

@@ -13,10 +13,10 @@ from tabulate import tabulate
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.data import read_image, register_all_cosal
-from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
 from cosal_d2.engine import CoSaliencyPredictor, Trainer
 from cosal_d2.evaluation import reference_rows
 from cosal_d2.evaluation.truth import decode_truth
+from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
 from cosal_d2.visualization import draw_overlay, map_to_uint8, save_gallery
 
 SIZE = (240, 320)
@@ -97,7 +97,7 @@ def main() -> None:
     print_scores(results)
     print(
         f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes "
-        f"(scenes {made - start:.0f} s, training and scoring {(trained - made) / 60:.1f} minutes).\n"
+        f"(scenes {made - start:.0f} s, training and scoring {(trained - made) / 60:.1f} min).\n"
         f"  scenes   {output / 'data' / 'cosal'}\n"
         f"  weights  {output / 'model_final.pth'}\n"
         f"  scores   {output / 'inference'}\n"

@@ -13,12 +13,14 @@ from detectron2.modeling import build_model  # noqa: E402
 from detectron2.utils import comm  # noqa: E402
 from detectron2.utils.logger import setup_logger  # noqa: E402
 
-from cosal_d2.config import get_cosal_config  # noqa: E402
+from cosal_d2.config import find_config, get_cosal_config  # noqa: E402
 from cosal_d2.engine import CoSaliencyCheckpointer, Trainer, released_weights  # noqa: E402
 
 
 def setup(args: argparse.Namespace):
     """Config, output folder, seed and logs."""
+    if args.config_file:
+        args.config_file = find_config(args.config_file)
     cfg = get_cosal_config(args.config_file, args.opts)
     cfg.freeze()
     default_setup(cfg, args)

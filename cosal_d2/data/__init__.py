@@ -1,4 +1,5 @@
-"""Datasets, mapper and loaders. Importing this registers the datasets under $DETECTRON2_DATASETS."""
+"""Datasets, mapper and loaders. Importing this registers the datasets under
+$DETECTRON2_DATASETS."""
 
 from cosal_d2.data.build import build_cosal_train_loader
 from cosal_d2.data.datasets import register_all_cosal, register_cosal_instances

@@ -42,8 +42,8 @@ class EpochPlan(Dataset):
     """Sample ``n`` of a run, whatever came before it.
 
     Samples are numbered through all epochs. An epoch is a shuffle of the records, arranged so that
-    each batch holds pictures of one orientation; with repeat factors a record occurs on average that
-    many times an epoch.
+    each batch holds pictures of one orientation; with repeat factors a record occurs on average
+    that many times an epoch.
     """
 
     def __init__(
@@ -116,8 +116,8 @@ class ResumableSampler(Sampler):
 def build_cosal_train_loader(cfg, mapper=None) -> tuple[torch.utils.data.DataLoader, Sampler]:
     """The loader, and its sampler, whose ``start_iter`` a resumed run sets before the first batch.
 
-    ``DATALOADER.SAMPLER_TRAIN`` is TrainingSampler, or RepeatFactorTrainingSampler with Detectron2's
-    ``REPEAT_THRESHOLD`` and ``REPEAT_SQRT``.
+    ``DATALOADER.SAMPLER_TRAIN`` is TrainingSampler, or RepeatFactorTrainingSampler with
+    Detectron2's ``REPEAT_THRESHOLD`` and ``REPEAT_SQRT``.
 
     Raises:
         ValueError: another sampler, or a batch that the processes cannot share evenly.

@@ -53,7 +53,8 @@ def register_all_cosal(root: str | None = None) -> list[str]:
 def load_cosal_json(json_file: str, image_root: str, name: str) -> list[dict]:
     """Load annotations into Detectron2's dataset dicts.
 
-    Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None) and ``clean`` (bool),
+    Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None) and ``clean``
+    (bool),
     and each annotation ``cosalient``: whether it is part of the truth. A distractor never is; where
     ``cosalient_category`` is given only that class is; else every other class is.
 

@@ -11,8 +11,8 @@ def read_image(path: str) -> np.ndarray:
     """Read a picture upright, as uint8 BGR (H, W, 3).
 
     Detectron2's reader saturates 16-bit pictures and keeps the hidden colours under transparency;
-    here 16-bit values are scaled to 8 bits and transparent pictures are laid on white. EXIF rotation
-    is applied.
+    here 16-bit values are scaled to 8 bits and transparent pictures are laid on white. EXIF
+    rotation is applied.
 
     Raises:
         FileNotFoundError: no such file.

@@ -20,8 +20,8 @@ class CoSaliencyMapper:
 
     In training the result has ``image`` (3, h, w) uint8 in ``INPUT.FORMAT``, ``instances`` with
     ``gt_boxes`` (tight around the masks), ``gt_classes``, ``gt_masks`` (BitMasks) and
-    ``gt_cosalient``, and ``sem_seg`` (h, w) uint8, the union of the co-salient masks. At test time it
-    has ``image``, ``height`` and ``width``.
+    ``gt_cosalient``, and ``sem_seg`` (h, w) uint8, the union of the co-salient masks. At test
+    time it has ``image``, ``height`` and ``width``.
     """
 
     @configurable

@@ -51,9 +51,7 @@ def anchor_recall(
         height, width = record["height"], record["width"]
         h, w = T.ResizeShortestEdge.get_output_shape(height, width, short_side, max_size)
         scale = torch.tensor([w / width, h / height] * 2)
-        feature = torch.empty(
-            (1, 1, math.ceil(h / stride), math.ceil(w / stride)), device=device
-        )
+        feature = torch.empty((1, 1, math.ceil(h / stride), math.ceil(w / stride)), device=device)
         anchors = anchor_generator([feature])[0]
         iou = pairwise_iou(Boxes((torch.tensor(boxes) * scale).to(device)), anchors)
         reached += int((iou.max(dim=1).values >= threshold).sum())

@@ -17,7 +17,8 @@ RELEASED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "rele
 
 
 class CoSaliencyCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer without the frozen encoder, for plain types only, written atomically.
+    """Detectron2's checkpointer without the frozen encoder, for plain types only, written
+    atomically.
 
     The encoder is loaded when the model is built, from ``MODEL.VGG.WEIGHTS``.
     """

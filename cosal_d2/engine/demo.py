@@ -6,6 +6,7 @@ import argparse
 import glob
 import logging
 import os
+import sys
 from collections.abc import Iterable
 
 import cv2
@@ -62,14 +63,14 @@ def run_predict(args: argparse.Namespace) -> int:
         os.makedirs(args.output, exist_ok=True)
         predictor = CoSaliencyPredictor(get_cosal_config(args.config_file, args.opts))
     except (FileNotFoundError, FileExistsError, RuntimeError, ValueError) as error:
-        print(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     failed = 0
     for path in tqdm(paths, unit="picture", disable=None):
         try:
             image = read_image(path)
         except ValueError as error:
-            tqdm.write(f"left out: {error}")
+            tqdm.write(f"left out: {error}", file=sys.stderr)
             failed += 1
             continue
         stem = os.path.splitext(os.path.basename(path))[0]

@@ -63,7 +63,8 @@ class Trainer(DefaultTrainer):
         return AMPTrainer(model, loader, optimizer, precision=torch.float16)
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As Detectron2's; a resumed run goes on with the sample after the last one it trained on."""
+        """As Detectron2's; a resumed run goes on with the sample after the last one it trained
+        on."""
         super().resume_or_load(resume)
         self.sampler.start_iter = self.start_iter
 
@@ -98,9 +99,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg, dataset_name: str) -> torch.utils.data.DataLoader:
         """One picture at a time, in the dataset's order."""
-        return build_detection_test_loader(
-            cfg, dataset_name, mapper=CoSaliencyMapper(cfg, False)
-        )
+        return build_detection_test_loader(cfg, dataset_name, mapper=CoSaliencyMapper(cfg, False))
 
     @classmethod
     def build_evaluator(cls, cfg, dataset_name: str) -> CoSaliencyEvaluator:
@@ -110,7 +109,8 @@ class Trainer(DefaultTrainer):
 
 
 def distribute(model: torch.nn.Module) -> torch.nn.Module:
-    """DistributedDataParallel over the trainable part, on GPUs or CPUs; the model alone for one process.
+    """DistributedDataParallel over the trainable part, on GPUs or CPUs; the model alone for one
+    process.
 
     Detectron2's ``create_ddp_model`` always passes ``device_ids``, which fails on CPUs.
     """

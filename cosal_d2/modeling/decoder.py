@@ -23,9 +23,7 @@ Decoders. A decoder is built from ``(cfg, r_shape, skip_shapes)`` and offers
 IGNORE = 255
 
 
-def build_decoder(
-    cfg, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]
-) -> nn.Module:
+def build_decoder(cfg, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]) -> nn.Module:
     """Build the decoder that ``MODEL.DECODER.NAME`` names."""
     return COSAL_DECODER_REGISTRY.get(cfg.MODEL.DECODER.NAME)(cfg, r_shape, skip_shapes)
 
@@ -90,9 +88,7 @@ class UNetDecoder(nn.Module):
         super().__init__()
         levels = []
         width, stride = r_shape.channels, r_shape.stride
-        for name, out, depth, narrow in zip(
-            skips, channels, num_convs, skip_channels, strict=True
-        ):
+        for name, out, depth, narrow in zip(skips, channels, num_convs, skip_channels, strict=True):
             if name not in skip_shapes:
                 raise ValueError(
                     f"MODEL.DECODER.SKIPS names {name!r}; the encoder has {sorted(skip_shapes)}"
@@ -100,8 +96,8 @@ class UNetDecoder(nn.Module):
             skip = skip_shapes[name]
             if skip.stride * 2 != stride:
                 raise ValueError(
-                    f"MODEL.DECODER.SKIPS: {name} has stride {skip.stride}, but the level before it "
-                    f"has {stride}; list the features coarse to fine, each at half the stride"
+                    f"MODEL.DECODER.SKIPS: {name} has stride {skip.stride}, but the level before "
+                    f"it has {stride}; list the features coarse to fine, each at half the stride"
                 )
             levels.append(DecoderLevel(width, skip, out, depth, narrow, norm))
             width, stride = out, skip.stride

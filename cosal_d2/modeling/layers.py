@@ -23,7 +23,8 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> Co
 
 
 def build_norm(norm: str, channels: int) -> nn.Module | None:
-    """Detectron2's ``get_norm``; "GN", which has 32 groups there, gets fewer where 32 do not fit."""
+    """Detectron2's ``get_norm``; "GN", which has 32 groups there, gets fewer where 32 do not
+    fit."""
     if norm == "GN" and channels % 32:
         groups = next(g for g in (16, 8, 4, 2, 1) if channels % g == 0)
         return nn.GroupNorm(groups, channels)

@@ -154,7 +154,9 @@ class CoSaliencyNet(nn.Module):
         with torch.random.fork_rng(devices):
             torch.manual_seed(seeds[0])
             logits, r = self.predict(images)
-            losses = self.decoder.losses(logits, self._truth([x["sem_seg"] for x in inputs], logits))
+            losses = self.decoder.losses(
+                logits, self._truth([x["sem_seg"] for x in inputs], logits)
+            )
             regions: list = [None] * len(inputs)
             if self.proposal_generator is not None:
                 regions, rpn = self.proposal_generator(

@@ -15,10 +15,11 @@ from fvcore.nn import smooth_l1_loss
 class CoSaliencyRPN(RPN):
     """RPN whose training proposals carry the loss of the anchor they come from.
 
-    The losses that train it are Detectron2's own. In training it returns, for each image, one region
+    The losses that train it are Detectron2's own. In training it returns, for each image, one
+    region
     per labelled anchor (the anchors that RPN's matcher calls object or background, before any are
-    sampled) with the fields ``proposal_boxes`` and ``region_loss``; online hard example mining ranks
-    them (section "Sample Selection Strategy", after Shrivastava et al. 2016).
+    sampled) with the fields ``proposal_boxes`` and ``region_loss``; online hard example mining
+    ranks them (section "Sample Selection Strategy", after Shrivastava et al. 2016).
     """
 
     def label_and_sample_anchors(self, anchors, gt_instances):
@@ -85,7 +86,8 @@ def anchor_losses(
         logits: (N, A) objectness logits.
         deltas: (N, A, 4) predicted box deltas.
         labels: (N, A) 1 object, 0 background, -1 neither.
-        target_deltas: (N, A, 4) deltas of the matched ground-truth boxes (read where the label is 1).
+        target_deltas: (N, A, 4) deltas of the matched ground-truth boxes (read where the label
+        is 1).
         beta: smooth-L1's transition point.
         cls_weight, loc_weight: weights of the two parts.
 

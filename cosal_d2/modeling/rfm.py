@@ -18,11 +18,12 @@ MAX_HEAD_PARAMETERS = 2_000_000
 
 
 class EmbeddingHead(nn.Module):
-    """Eq. 3: a region of R becomes one vector by a 1x1 convolution, RoIAlign, ReLU and a linear layer.
+    """Eq. 3: a region of R becomes one vector by a 1x1 convolution, RoIAlign, ReLU and a linear
+    layer.
 
     RoIAlign and a 1x1 convolution are both linear and commute (one acts on places, the other on
-    channels), so R is narrowed once before its regions are pooled: the same vectors as from pooled R,
-    at a quarter of the pooling's cost.
+    channels), so R is narrowed once before its regions are pooled: the same vectors as from
+    pooled R, at a quarter of the pooling's cost.
     """
 
     def __init__(
@@ -167,13 +168,10 @@ class RegionalFeatureMapping(nn.Module):
         """
         with torch.no_grad():
             samples = [
-                self.sampler(t, p, g)
-                for t, p, g in zip(targets, regions, generators, strict=True)
+                self.sampler(t, p, g) for t, p, g in zip(targets, regions, generators, strict=True)
             ]
         embeddings = self.embed(r, [s.boxes for s in samples])
-        parts = [
-            triplet_loss(e, s, self.margin) for e, s in zip(embeddings, samples, strict=True)
-        ]
+        parts = [triplet_loss(e, s, self.margin) for e, s in zip(embeddings, samples, strict=True)]
         losses, near, far = (torch.cat(x) for x in zip(*parts, strict=True))
         self._log(samples, near, far)
         # The empty sum keeps the branch in the graph when no image has a triplet.
@@ -183,9 +181,7 @@ class RegionalFeatureMapping(nn.Module):
         return {"loss_triplet": self.loss_weight * loss}
 
     @torch.no_grad()
-    def _log(
-        self, samples: list[TripletRegions], near: torch.Tensor, far: torch.Tensor
-    ) -> None:
+    def _log(self, samples: list[TripletRegions], near: torch.Tensor, far: torch.Tensor) -> None:
         storage = get_event_storage()
         count = max(len(samples), 1)
         storage.put_scalar("rfm/triplets", len(near) / count)

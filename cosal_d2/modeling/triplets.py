@@ -1,7 +1,7 @@
 """Anchor, positive and negative regions for the triplet loss (section "Sample Selection Strategy").
 
-Boxes are XYXY absolute pixels of the network's input, (N, 4) float32. Everything random is drawn from
-the generator that the caller passes.
+Boxes are XYXY absolute pixels of the network's input, (N, 4) float32. Everything random is drawn
+from the generator that the caller passes.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def classify_regions(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Apply the paper's conditions to regions.
 
-    A positive overlaps a co-salient ground-truth box by more than ``positive_iou`` and contains only
-    one salient object: among all objects, distractors too, no second one has more than
+    A positive overlaps a co-salient ground-truth box by more than ``positive_iou`` and contains
+    only one salient object: among all objects, distractors too, no second one has more than
     ``contain_share`` of its box inside the region. A negative overlaps every co-salient box by less
     than ``negative_iou``: background, or a salient object of another class.
 
@@ -90,7 +90,8 @@ def classify_regions(
 def draw_triplets(
     classes: torch.Tensor, num_negatives: int, count: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Draw anchor, positive and negative at random; anchor and positive are two regions of one class.
+    """Draw anchor, positive and negative at random; anchor and positive are two regions of one
+    class.
 
     Args:
         classes: (P,) class of the object under each positive region.
@@ -203,10 +204,10 @@ class _Sampler:
     @classmethod
     def from_config(cls, cfg) -> dict:
         names = (
-            "num_positives num_negatives num_triplets positive_iou negative_iou contain_share "
-            "region_sides region_aspects jitter_offset jitter_scale pre_nms_topk post_nms_topk "
-            "nms_thresh"
-        ).split()
+            *("num_positives", "num_negatives", "num_triplets", "positive_iou", "negative_iou"),
+            *("contain_share", "region_sides", "region_aspects", "jitter_offset", "jitter_scale"),
+            *("pre_nms_topk", "post_nms_topk", "nms_thresh"),
+        )
         return {name: cfg.MODEL.RFM[name.upper()] for name in names}
 
     def generate(

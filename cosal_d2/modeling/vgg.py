@@ -9,7 +9,8 @@ from torch import nn
 
 from cosal_d2.modeling.encoder_weights import load_vgg16_state_dict
 
-# Convolutions per block and their channels; the last ReLU of a block is the feature that others see.
+# Convolutions per block and their channels; the last ReLU of a block is the feature that others
+# see.
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 FEATURES = tuple(f"conv{i}_{len(b)}" for i, b in enumerate(BLOCKS, start=1))
 
@@ -60,7 +61,8 @@ class VGG16(Backbone):
             x: (N, 3, H, W) float, BGR 0-255 minus the mean; H and W multiples of 16.
 
         Returns:
-            ``conv1_2`` (N, 64, H, W), ``conv2_2`` (N, 128, H/2, W/2), ``conv3_3`` (N, 256, H/4, W/4),
+            ``conv1_2`` (N, 64, H, W), ``conv2_2`` (N, 128, H/2, W/2), ``conv3_3`` (N, 256, H/4,
+            W/4),
             ``conv4_3`` (N, 512, H/8, W/8) and ``conv5_3`` (N, 512, H/16, W/16), after their ReLU.
         """
         x = x.contiguous(memory_format=torch.channels_last)
@@ -86,12 +88,15 @@ def build_cosal_vgg16_backbone(cfg, input_shape: ShapeSpec) -> VGG16:
     """Build the encoder and load ``MODEL.VGG.WEIGHTS`` into it.
 
     Raises:
-        ValueError: no weights are named and ``MODEL.VGG.ALLOW_RANDOM`` is off, or the input does not
+        ValueError: no weights are named and ``MODEL.VGG.ALLOW_RANDOM`` is off, or the input does
+        not
             have three channels.
         RuntimeError: the weights cannot be had, or are not the ones that the content hash names.
     """
     if input_shape.channels != 3:
-        raise ValueError(f"VGG-16 takes 3 channels, but MODEL.PIXEL_MEAN has {input_shape.channels}")
+        raise ValueError(
+            f"VGG-16 takes 3 channels, but MODEL.PIXEL_MEAN has {input_shape.channels}"
+        )
     encoder = VGG16()
     if cfg.MODEL.VGG.ALLOW_RANDOM:
         for module in encoder.features:
@@ -100,7 +105,7 @@ def build_cosal_vgg16_backbone(cfg, input_shape: ShapeSpec) -> VGG16:
         return encoder
     if not cfg.MODEL.VGG.WEIGHTS:
         raise ValueError(
-            'MODEL.VGG.WEIGHTS is empty: a frozen encoder with random weights cannot learn; use '
+            "MODEL.VGG.WEIGHTS is empty: a frozen encoder with random weights cannot learn; use "
             '"vgg16://imagenet", or MODEL.VGG.ALLOW_RANDOM True in a test'
         )
     encoder.load_state_dict(load_vgg16_state_dict(cfg.MODEL.VGG.WEIGHTS))

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+from detectron2.engine import launch
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from network_data import registered, tiny_config, write_dataset
+from torch.nn.parallel import DistributedDataParallel
+
+from cosal_d2.engine import Trainer
+from cosal_d2.engine.probe import TripletProbe
+from cosal_d2.engine.trainer import distribute
+
+ALL = {"loss_cosal", "loss_rpn_cls", "loss_rpn_loc", "loss_triplet"}
+
+
+def config(dataset, output, *opts):
+    own = ["DATASETS.TRAIN", f"('{dataset}',)", "OUTPUT_DIR", str(output)]
+    return tiny_config(*own, "SOLVER.CHECKPOINT_PERIOD", "2", *opts)
+
+
+@pytest.fixture
+def fixed_start(monkeypatch):
+    """Every network starts from the same weights, as ``default_setup`` sees to in a training."""
+
+    def build(cls, cfg):
+        torch.manual_seed(0)
+        return build_model(cfg)
+
+    monkeypatch.setattr(Trainer, "build_model", classmethod(build))
+
+
+def parameters(trainer):
+    return {k: v.detach().clone() for k, v in trainer.model.state_dict().items()}
+
+
+def run(trainer):
+    trainer.resume_or_load(resume=True)
+    trainer.train()
+    return parameters(trainer)
+
+
+def test_losses_fall_and_the_encoder_stays_bit_identical(dataset, tmp_path, fixed_start):
+    opts = ["SOLVER.MAX_ITER", "30", "SOLVER.BASE_LR", "0.003", "SOLVER.CHECKPOINT_PERIOD", "100"]
+    trainer = Trainer(config(dataset, tmp_path, *opts))
+    before = parameters(trainer)
+    after = run(trainer)
+    history = trainer.storage.histories()
+    assert {k for k in history if k.startswith("loss_")} == ALL
+    for name in ("total_loss", "loss_cosal", "loss_rpn_cls"):
+        values = [v for v, _ in history[name].values()]
+        assert len(values) == 30 and np.mean(values[-6:]) < 0.8 * np.mean(values[:3]), name
+    frozen = [k for k in before if k.startswith("backbone.")]
+    assert len(frozen) == 26 and all(torch.equal(before[k], after[k]) for k in frozen)
+    optimized = sum(p.numel() for g in trainer.optimizer.param_groups for p in g["params"])
+    assert optimized == sum(v.numel() for k, v in after.items() if k not in frozen)
+    moved = [k for k in before if k not in frozen and not torch.equal(before[k], after[k])]
+    assert len(moved) == len(before) - len(frozen)
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(dataset, tmp_path, fixed_start):
+    four = ["SOLVER.MAX_ITER", "4", "SOLVER.WARMUP_ITERS", "3"]
+    straight = run(Trainer(config(dataset, tmp_path / "straight", *four)))
+    first = Trainer(config(dataset, tmp_path / "resumed", *four))
+    first.max_iter = 2
+    halfway = run(first)
+    second = Trainer(config(dataset, tmp_path / "resumed", *four))
+    torch.manual_seed(77)
+    np.random.seed(77)
+    resumed = run(second)
+    assert second.start_iter == 2 and second.iter == 4
+    assert resumed.keys() == straight.keys()
+    assert all(torch.equal(resumed[k], straight[k]) for k in straight)
+    assert any(not torch.equal(halfway[k], straight[k]) for k in straight)
+    saved = torch.load(tmp_path / "resumed" / "model_final.pth", weights_only=True)
+    assert saved["iteration"] == 3 and not any("backbone" in k for k in saved["model"])
+
+
+def test_offline_training_with_sgd_logs_the_probe(dataset, tmp_path, fixed_start):
+    opts = ["MODEL.RFM.SAMPLER", "OfflineSampler", "SOLVER.OPTIMIZER", "SGD"]
+    probe = ["DATASETS.TEST", f"('{dataset}',)", "TEST.TRIPLET_PROBE_IMAGES", "2"]
+    trainer = Trainer(config(dataset, tmp_path, "SOLVER.MAX_ITER", "2", *opts, *probe))
+    kinds = [type(h).__name__ for h in trainer._hooks]
+    assert kinds.index("TripletProbe") < kinds.index("EvalHook")
+    assert any(isinstance(h, TripletProbe) for h in trainer._hooks)
+    run(trainer)
+    shares = trainer.storage.history("probe/satisfied").values()
+    assert [i for _, i in shares] == [0, 1] and all(0 <= v <= 1 for v, _ in shares)
+    assert (tmp_path / "inference" / dataset / "cosal_metrics.json").is_file()
+
+
+def _train_in_process(json_file, output):
+    with registered(json_file) as name:
+        torch.manual_seed(comm.get_rank())
+        cfg = config(name, output, "SOLVER.MAX_ITER", "2")
+        trainer = Trainer(cfg)
+        assert isinstance(trainer.model, DistributedDataParallel)
+        trainer.resume_or_load(resume=False)
+        seen = []
+        original = trainer.model.forward
+        trainer.model.forward = lambda x: (seen.extend(d["seed"] for d in x), original(x))[1]
+        trainer.train()
+        state = trainer.model.module.state_dict()
+        torch.save({"state": state, "seen": seen}, output / f"rank{comm.get_rank()}.pth")
+
+
+def test_two_cpu_processes_train_two_steps_and_agree(tmp_path):
+    json_file = write_dataset(tmp_path / "data", count=4)
+    launch(_train_in_process, 2, dist_url="auto", args=(json_file, tmp_path))
+    first, second = (torch.load(tmp_path / f"rank{i}.pth", weights_only=True) for i in (0, 1))
+    trained = [k for k in first["state"] if not k.startswith("backbone.")]
+    assert trained and all(torch.equal(first["state"][k], second["state"][k]) for k in trained)
+    # One picture each of a batch of two, and none twice.
+    assert len(first["seen"]) == len(second["seen"]) == 2
+    assert len({*first["seen"], *second["seen"]}) == 4
+    saved = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    assert saved.keys() == set(trained)
+    assert all(torch.equal(saved[k], first["state"][k]) for k in trained)
+
+
+def test_one_process_keeps_the_model_as_it_is():
+    model = torch.nn.Linear(2, 2)
+    assert distribute(model) is model
