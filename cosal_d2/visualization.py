@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from detectron2.utils.visualizer import Visualizer
 from matplotlib.figure import Figure
@@ -33,14 +34,11 @@ def draw_overlay(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
     """
     visualizer = Visualizer(image[:, :, ::-1])
     visualizer.draw_soft_mask(cosal_map, color=HIGHLIGHT, alpha=0.55)
-    if (cosal_map > 0.5).any():
-        visualizer.draw_binary_mask(
-            (cosal_map > 0.5).astype(np.uint8),
-            color=OUTLINE,
-            edge_color=OUTLINE,
-            alpha=0.0,
-            area_threshold=0,
-        )
+    # draw_binary_mask leaves out the outline of a mask with holes: contours are drawn one by one.
+    inside = (cosal_map > 0.5).astype(np.uint8)
+    for contour in cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]:
+        if len(contour) > 2:
+            visualizer.draw_polygon(contour[:, 0], OUTLINE, edge_color=OUTLINE, alpha=0.0)
     overlay = visualizer.get_output().get_image()[:, :, ::-1]
     return np.ascontiguousarray(overlay)
 

@@ -72,8 +72,8 @@ def test_the_papers_anchors_miss_small_objects_that_the_cpu_configs_reach():
     cfg, ours = generator("cosal_vgg16_cpu.yaml")
     for side in cfg.INPUT.MIN_SIZE_TRAIN:
         limits = (16, side, cfg.INPUT.MAX_SIZE_TRAIN)
-        assert anchor_recall([scene], ours, *limits) == 1.0
-        assert anchor_recall([scene], paper, *limits) <= 0.5
+        assert anchor_recall([scene], ours, *limits) > 0.8
+        assert anchor_recall([scene], paper, *limits) < 0.4
 
 
 def test_the_cpu_configs_anchors_reach_the_photographs_objects():

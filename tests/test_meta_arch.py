@@ -137,7 +137,8 @@ def test_distractors_are_background_or_objects_for_the_rpn(online, monkeypatch, 
 def test_three_weights_scale_the_three_losses(storage):
     opts = ["MODEL.DECODER.LOSS_WEIGHT", "MODEL.RPN.LOSS_WEIGHT", "MODEL.RFM.LOSS_WEIGHT"]
     once = tiny_model()([sample()])
-    weighed = tiny_model(*[x for pair in zip(opts, "234", strict=True) for x in pair])([sample()])
+    pairs = [x for pair in zip(opts, ("2.0", "3.0", "4.0"), strict=True) for x in pair]
+    weighed = tiny_model(*pairs)([sample()])
     factors = {k: (weighed[k] / once[k]).item() for k in once}
     assert factors == pytest.approx(
         {"loss_cosal": 2, "loss_rpn_cls": 3, "loss_rpn_loc": 3, "loss_triplet": 4}, rel=1e-4

@@ -29,10 +29,10 @@ def arguments(*argv, opts=()):
 
 
 def test_eval_only_scores_three_pictures(train_net, dataset, tmp_path):
-    CoSaliencyCheckpointer(tiny_model(), str(tmp_path / "weights")).save("model")
+    CoSaliencyCheckpointer(tiny_model(), str(tmp_path)).save("model")
     output = tmp_path / "output"
     opts = ["DATASETS.TEST", f"('{dataset}',)", "OUTPUT_DIR", output]
-    weights = ["MODEL.WEIGHTS", tmp_path / "weights" / "model.pth"]
+    weights = ["MODEL.WEIGHTS", tmp_path / "model.pth"]
     results = train_net.main(arguments("--eval-only", opts=[*opts, *weights]))
     folder = output / "inference" / dataset
     metrics = json.loads((folder / "cosal_metrics.json").read_text())
@@ -53,15 +53,17 @@ def test_training_evaluates_resumes_and_is_scored_again(train_net, dataset, tmp_
     data = ["DATASETS.TRAIN", f"('{dataset}',)", "DATASETS.TEST", f"('{dataset}',)"]
     opts = [*data, "OUTPUT_DIR", tmp_path, "SOLVER.CHECKPOINT_PERIOD", "1"]
     small = ["MODEL.RFM.SAMPLER", ""]
-    trained = train_net.main(arguments(opts=[*opts, *small, "SOLVER.MAX_ITER", "1"]))
-    assert 0 <= trained["cosal"]["MAE"] <= 1
+    scores = tmp_path / "inference" / dataset / "cosal_metrics.json"
+    train_net.main(arguments(opts=[*opts, *small, "SOLVER.MAX_ITER", "1"]))
+    first = json.loads(scores.read_text())
     train_net.main(arguments("--resume", opts=[*opts, *small, "SOLVER.MAX_ITER", "2"]))
     saved = torch.load(tmp_path / "model_final.pth", weights_only=True)
     assert saved["iteration"] == 1
     lines = [json.loads(x) for x in (tmp_path / "metrics.json").read_text().splitlines()]
-    assert {x["iteration"] for x in lines} == {0, 1}
+    assert {x["iteration"] for x in lines} >= {0, 1}
     assert all(x["total_loss"] > 0 for x in lines if "total_loss" in x)
-    final = json.loads((tmp_path / "inference" / dataset / "cosal_metrics.json").read_text())
+    final = json.loads(scores.read_text())
+    assert final["MAE"] != first["MAE"]
     again = train_net.main(arguments("--eval-only", "--resume", opts=[*opts, *small]))
     assert again["cosal"]["MAE"] == pytest.approx(final["MAE"])
 
