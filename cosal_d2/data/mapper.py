@@ -13,6 +13,7 @@ from detectron2.structures import BitMasks, Instances
 
 from cosal_d2.data.images import read_image
 from cosal_d2.data.seeding import numpy_seed
+from cosal_d2.data.transforms import build_augmentation
 
 
 class CoSaliencyMapper:
@@ -50,7 +51,7 @@ class CoSaliencyMapper:
 
     @classmethod
     def from_config(cls, cfg, is_train: bool = True) -> dict:
-        resize, *flip = utils.build_augmentation(cfg, is_train)
+        resize, *flip = build_augmentation(cfg, is_train)
         return {
             "is_train": is_train,
             "resize": [resize],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
+from cosal_d2.data.transforms import build_augmentation
 from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, released_weights
 
 
@@ -20,7 +20,7 @@ class CoSaliencyPredictor:
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()
         CoSaliencyCheckpointer(self.model).load(released_weights(cfg))
-        self.resize = T.AugmentationList(utils.build_augmentation(cfg, is_train=False))
+        self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> np.ndarray:
