@@ -209,6 +209,13 @@ def check_config(cfg: CfgNode) -> None:
             "MODEL.RFM.SAMPLER needs the feature-sensitive block, which it trains: set "
             'MODEL.FEATURE_SENSITIVE.ENABLED True, or MODEL.RFM.SAMPLER ""'
         )
+    if cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE != "smooth_l1":
+        raise ValueError(
+            f"MODEL.RPN.BBOX_REG_LOSS_TYPE is {cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE!r}; regions are "
+            'ranked by "smooth_l1" (eq. 8), so use that'
+        )
+    if cfg.SOLVER.AMP.ENABLED:
+        raise ValueError("SOLVER.AMP.ENABLED is not used here: set MODEL.DTYPE and leave it False")
     decoder = cfg.MODEL.DECODER
     lengths = {
         key: len(decoder[key]) for key in ("SKIPS", "CHANNELS", "NUM_CONVS", "SKIP_CHANNELS")

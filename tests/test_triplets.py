@@ -5,12 +5,8 @@ from network_data import instances
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.modeling import OfflineSampler, OnlineSampler
-from cosal_d2.modeling.triplets import (
-    classify_regions,
-    draw_triplets,
-    jitter_boxes,
-    random_boxes,
-)
+from cosal_d2.modeling.regions import classify_regions, jitter_boxes, random_boxes
+from cosal_d2.modeling.triplets import draw_triplets
 
 A, B, D = (10, 10, 50, 50), (70, 10, 110, 50), (10, 70, 50, 110)
 SCENE = instances((120, 120), [A, B, D], [True, True, False], [0, 0, 1])

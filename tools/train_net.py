@@ -45,7 +45,10 @@ def main(args: argparse.Namespace) -> dict | None:
 
 
 if __name__ == "__main__":
-    arguments = default_argument_parser().parse_args()
+    parser = default_argument_parser()
+    arguments = parser.parse_args()
+    if not arguments.config_file:
+        parser.error("--config-file is missing, such as configs/cosal_vgg16_cpu.yaml")
     launch(
         main,
         arguments.num_gpus,
