@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
@@ -24,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             require_detectron2()
         except ImportError as error:
             parser.exit(1, f"cosal: {error}\n")
+        # Detectron2's own, about its calls into torch: nothing that the user could act on.
+        warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
+        warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
         from cosal_d2.engine.demo import add_predict_arguments, run_predict
 
         add_predict_arguments(predict)
