@@ -27,7 +27,6 @@ def add_cosal_config(cfg: CfgNode) -> None:
     _add_model_keys(cfg, CN)
     _add_branch_keys(cfg, CN)
 
-    # Crops and shapes of the training pictures are drawn per batch and per sample from SEED (ours).
     cfg.INPUT.COLOR_JITTER = CN()
     # Largest relative change of brightness, contrast and saturation; 0 turns it off (ours).
     cfg.INPUT.COLOR_JITTER.STRENGTH = 0.0
@@ -159,7 +158,10 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
     add_cosal_config(cfg)
     if config_file:
         cfg.merge_from_file(find_config(config_file))
-    cfg.merge_from_list(list(opts or []))
+    try:
+        cfg.merge_from_list(list(opts or []))
+    except (AssertionError, KeyError) as error:
+        raise ValueError(f"config changes {' '.join(map(str, opts))}: {error}") from error
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     check_config(cfg)

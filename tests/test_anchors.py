@@ -13,6 +13,7 @@ from cosal_d2.config import get_cosal_config
 from cosal_d2.data.datasets import load_cosal_json
 from cosal_d2.engine import anchors
 from cosal_d2.engine.anchors import WANTED_RECALL, anchor_recall
+from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "cosal"
 # One anchor a cell: 32x32 around (0, 0), (16, 0), ..., so (16, 16, 48, 48) is one of them.
@@ -108,3 +109,14 @@ def test_the_training_log_names_the_share_and_warns_below_95_percent(
     caplog.clear()
     anchors.log_anchor_recall(cfg, model, None)
     assert not caplog.records
+
+
+def test_the_quickstarts_anchors_reach_its_scenes_objects(tmp_path):
+    options = SceneOptions(distractors=(0, 4), repeat=True, size=(240, 320))
+    json_file = write_dataset(DatasetSpec(tmp_path, "scenes", 80, 1, options), 2)
+    records = load_cosal_json(str(json_file), str(json_file.with_suffix("")), "anchors_quick")
+    cfg = get_cosal_config("quickstart.yaml")
+    generator = build_anchor_generator(cfg, [ShapeSpec(channels=1, stride=16)])
+    for side in cfg.INPUT.MIN_SIZE_TRAIN:
+        recall = anchor_recall(records, generator, 16, side, cfg.INPUT.MAX_SIZE_TRAIN)
+        assert WANTED_RECALL <= recall <= 1

@@ -148,3 +148,10 @@ def test_a_damaged_released_file_is_refused(other, released):
     released.write_bytes(content)
     with pytest.raises(ValueError, match="model.pth is damaged: its sha256 is .*reinstall"):
         CoSaliencyCheckpointer(other).load("cosal://model.pth")
+
+
+def test_foreign_weights_are_refused(other, tmp_path):
+    path = tmp_path / "foreign.pth"
+    torch.save({"model": {"foo.weight": torch.ones(1)}}, path)
+    with pytest.raises(ValueError, match="do not fit the config: .* others are not in the file"):
+        CoSaliencyCheckpointer(other).load(str(path))

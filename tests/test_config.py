@@ -97,3 +97,17 @@ def test_importing_the_config_module_loads_neither_torch_nor_detectron2():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("opts", [["MODEL.NOPE", "1"], ["MODEL.DTYPE"]])
+def test_a_change_that_is_none_is_named(opts):
+    with pytest.raises(ValueError, match=f"config changes {opts[0]}"):
+        get_cosal_config("cosal_vgg16_cpu.yaml", opts)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("MODEL.RPN.BBOX_REG_LOSS_TYPE", "giou"), ("SOLVER.AMP.ENABLED", "True")]
+)
+def test_detectron2s_keys_without_effect_here_are_refused(key, value):
+    with pytest.raises(ValueError, match=key):
+        get_cosal_config("cosal_vgg16_cpu.yaml", [key, value])

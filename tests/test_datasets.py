@@ -6,7 +6,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from network_data import rectangle_mask, registered, write_dataset
 
 from cosal_d2.data import register_all_cosal
-from cosal_d2.data.datasets import load_cosal_json
+from cosal_d2.data.datasets import check_registered, load_cosal_json
 from cosal_d2.evaluation import decode_truth
 
 
@@ -143,3 +143,33 @@ def test_an_image_without_annotations_is_kept(json_file):
         records = DatasetCatalog.get(name)
     assert len(records) == 3 and records[0]["annotations"] == []
     assert not decode_truth(records[0]).mask.any()
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        ("annotations", "id", None, "annotations.1. has no `id`"),
+        ("annotations", "id", "first", "annotations.1. repeats the id"),
+        ("annotations", "image_id", 999, "annotations.1. has the image_id 999"),
+        ("annotations", "bbox", [1, 2], "annotations.1. has the bbox"),
+        ("images", "id", "first", "images.1. repeats the id"),
+        ("categories", "name", None, "categories.1. has no `name`"),
+    ],
+)
+def test_faulty_entries_are_named(json_file, part, field, value, message):
+    def change(content):
+        entry = content[part][1]
+        if value is None:
+            del entry[field]
+        else:
+            entry[field] = content[part][0][field] if value == "first" else value
+
+    edit(json_file, change)
+    with pytest.raises(ValueError, match=message):
+        load(json_file)
+
+
+def test_an_unregistered_dataset_is_named_with_the_place_for_its_files(monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", "somewhere")
+    with pytest.raises(ValueError, match="no dataset 'cosal_nope': put nope.json .* somewhere"):
+        check_registered(["cosal_nope"])

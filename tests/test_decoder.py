@@ -7,6 +7,7 @@ from network_data import tiny_config
 from cosal_d2.config import get_cosal_config
 from cosal_d2.modeling import UNetDecoder, build_decoder
 from cosal_d2.modeling.decoder import cosal_loss
+from cosal_d2.modeling.vgg import FEATURES
 
 SHAPES = {
     "conv1_2": ShapeSpec(channels=64, stride=1),
@@ -153,3 +154,19 @@ def test_levels_double_the_resolution_from_the_configured_channels():
         level.register_forward_hook(lambda m, i, o: sizes.append(tuple(o.shape[1:])))
     decoder(torch.rand(2, 16, 2, 3), features(32, 48))
     assert sizes == [(16, 4, 6), (8, 8, 12), (8, 16, 24), (8, 32, 48)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"skips": ("conv4_3", "conv3_3")}, "SKIPS ends at stride 4"),
+        ({"num_convs": (1, 0, 1, 1)}, "NUM_CONVS is"),
+    ],
+)
+def test_levels_that_cannot_give_a_full_map_are_refused(change, message):
+    skips = change.get("skips", ("conv4_3", "conv3_3", "conv2_2", "conv1_2"))
+    shapes = {f: ShapeSpec(channels=8, stride=2**i) for i, f in enumerate(FEATURES)}
+    lists = {"channels": (8,) * 4, "num_convs": (1,) * 4, "skip_channels": (0,) * 4, **change}
+    lists = {key: value[: len(skips)] for key, value in lists.items()}
+    with pytest.raises(ValueError, match=message):
+        UNetDecoder(r_shape=ShapeSpec(channels=8, stride=16), skip_shapes=shapes, **lists)

@@ -136,17 +136,27 @@ def test_boxes_are_tight_around_masks_whatever_the_json_says():
     assert out["instances"].gt_boxes.tensor.tolist() == [[6, 10, 30, 32]]
 
 
-def test_crowds_and_what_has_no_pixel_take_no_part():
+def test_a_crowd_is_truth_as_in_the_evaluation_but_no_instance():
+    size, band = (40, 50), (0, 0, 50, 5)
+    for part in (rectangle_rle(size, band), rectangle_polygon(band)):
+        crowd = annotation(part, band, iscrowd=1)
+        out = ground_truth([crowd], T.TransformList([]), size)
+        assert len(out["instances"]) == 0
+        assert out["sem_seg"][:5].all() and out["sem_seg"].sum() == 250
+        out = ground_truth([crowd | {"cosalient": False}], T.TransformList([]), size)
+        assert out["sem_seg"].sum() == 0
+
+
+def test_what_has_no_pixel_takes_no_part():
     size, box, gone = (40, 50), (6, 10, 30, 32), (60, 5, 70, 12)
     annotations = [
-        annotation(rectangle_rle(size, (0, 0, 50, 5)), (0, 0, 50, 5), iscrowd=1),
         annotation(rectangle_polygon(gone), gone),
         annotation(rectangle_polygon(box), box, cosalient=False),
     ]
     out = ground_truth(annotations, T.TransformList([]), size)
     assert out["instances"].gt_cosalient.tolist() == [False]
     assert out["sem_seg"].sum() == 0
-    for none in ([], annotations[:1]):
+    for none in ([], annotations[:1]):  # nothing annotated, nothing visible
         out = ground_truth(none, T.TransformList([]), size)
         assert len(out["instances"]) == 0 and out["instances"].gt_masks.tensor.shape == (0, 40, 50)
         assert out["sem_seg"].shape == size and out["sem_seg"].sum() == 0

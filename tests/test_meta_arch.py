@@ -163,3 +163,10 @@ def test_bfloat16_autocast_on_a_cpu_trains_and_predicts(storage, online, monkeyp
 def test_an_unknown_sampler_names_the_known_ones():
     with pytest.raises(KeyError, match=re.escape("OtherSampler")):
         build_model(tiny_config("MODEL.RFM.SAMPLER", "OtherSampler"))
+
+
+def test_a_config_made_by_hand_is_checked_too():
+    cfg = tiny_config()
+    cfg.MODEL.FEATURE_SENSITIVE.ENABLED = False
+    with pytest.raises(ValueError, match="SAMPLER needs the feature-sensitive block"):
+        build_model(cfg)

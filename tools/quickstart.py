@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
 
@@ -42,6 +43,7 @@ def train(output: Path) -> dict[str, dict]:
     cfg = get_cosal_config("quickstart.yaml", ["OUTPUT_DIR", str(output)])
     for name in ("cosal_d2", "detectron2", "fvcore"):
         setup_logger(str(output), name=name)
+    seed_all_rng(cfg.SEED)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=False)
     trainer.train()

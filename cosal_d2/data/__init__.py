@@ -1,6 +1,7 @@
 """Datasets, mapper and loaders. Importing this registers the datasets under
 $DETECTRON2_DATASETS."""
 
+import cosal_d2._checked  # noqa: F401
 from cosal_d2.data.build import build_cosal_train_loader
 from cosal_d2.data.datasets import register_all_cosal, register_cosal_instances
 from cosal_d2.data.images import read_image

@@ -13,6 +13,7 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import Dataset, Sampler
 
+from cosal_d2.data.datasets import check_registered
 from cosal_d2.data.mapper import CoSaliencyMapper
 from cosal_d2.data.seeding import derive_seed
 
@@ -27,6 +28,7 @@ def load_training_records(cfg) -> list[dict]:
     """
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name a registered dataset, such as cosal_train")
+    check_registered(cfg.DATASETS.TRAIN)
     records = [r for name in cfg.DATASETS.TRAIN for r in DatasetCatalog.get(name)]
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         records = [r for r in records if any(not a.get("iscrowd", 0) for a in r["annotations"])]

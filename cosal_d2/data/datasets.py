@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from glob import glob
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -11,6 +12,11 @@ from detectron2.data.datasets import load_coco_json
 from detectron2.utils.file_io import PathManager
 
 DISTRACTOR = "distractor"
+REQUIRED = {
+    "images": ("id", "file_name", "height", "width"),
+    "categories": ("id", "name"),
+    "annotations": ("id", "image_id", "category_id", "bbox", "segmentation"),
+}
 
 
 def register_cosal_instances(name: str, json_file: str, image_root: str) -> None:
@@ -101,23 +107,57 @@ def _read_extras(json_file: str) -> tuple[dict[int, dict], set[str]]:
                 f"{json_file}: the field `{field}` is missing; COCO instance format has `images`, "
                 "`annotations` and `categories`"
             )
-    for field in ("id", "file_name", "height", "width"):
-        missing = [i for i, image in enumerate(content["images"]) if field not in image]
-        if missing:
-            raise ValueError(f"{json_file}: images[{missing[0]}] has no `{field}`")
+    for part, fields in REQUIRED.items():
+        _check_fields(json_file, part, content[part], fields)
     _check_annotations(json_file, content)
     extras = {image["id"]: image for image in content["images"]}
     return extras, {category["name"] for category in content["categories"]}
 
 
-def _check_annotations(json_file: str, content: dict) -> None:
-    known = {category["id"] for category in content["categories"]}
-    for i, annotation in enumerate(content["annotations"]):
-        for field in ("image_id", "category_id", "bbox", "segmentation"):
-            if field not in annotation:
-                raise ValueError(f"{json_file}: annotations[{i}] has no `{field}`")
-        if annotation["category_id"] not in known:
+def _check_fields(json_file: str, part: str, entries: list[dict], fields: Sequence[str]) -> None:
+    seen: set[int] = set()
+    for i, entry in enumerate(entries):
+        for field in fields:
+            if field not in entry:
+                raise ValueError(f"{json_file}: {part}[{i}] has no `{field}`")
+        if entry["id"] in seen:
             raise ValueError(
-                f"{json_file}: annotations[{i}] has the category_id {annotation['category_id']}, "
-                "which is none of the file's categories; add it to `categories` or correct it"
+                f"{json_file}: {part}[{i}] repeats the id {entry['id']}; give each its own"
+            )
+        seen.add(entry["id"])
+
+
+def _check_annotations(json_file: str, content: dict) -> None:
+    known = {
+        "category_id": {category["id"] for category in content["categories"]},
+        "image_id": {image["id"] for image in content["images"]},
+    }
+    for i, annotation in enumerate(content["annotations"]):
+        for field, ids in known.items():
+            if annotation[field] not in ids:
+                part = "categories" if field == "category_id" else "images"
+                raise ValueError(
+                    f"{json_file}: annotations[{i}] has the {field} {annotation[field]}, which is "
+                    f"none of the file's {part}; add it to `{part}` or correct it"
+                )
+        if len(annotation["bbox"]) != 4:
+            raise ValueError(
+                f"{json_file}: annotations[{i}] has the bbox {annotation['bbox']}; it needs x, y, "
+                "width and height in pixels"
+            )
+
+
+def check_registered(names: Sequence[str]) -> None:
+    """Make sure that datasets are registered.
+
+    Raises:
+        ValueError: naming the first that is not, and where its files would have to be.
+    """
+    for name in names:
+        if name not in DatasetCatalog:
+            root = os.getenv("DETECTRON2_DATASETS", "datasets")
+            part = name.removeprefix("cosal_")
+            raise ValueError(
+                f"no dataset {name!r}: put {part}.json beside a folder {part}/ into "
+                f"{os.path.join(root, 'cosal')}, or set DETECTRON2_DATASETS to the root that has it"
             )

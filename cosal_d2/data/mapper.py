@@ -104,13 +104,16 @@ def color_jitter(keys) -> list[T.Augmentation]:
 def ground_truth(
     annotations: list[dict], transforms: T.TransformList, size: tuple[int, int]
 ) -> dict:
-    """Transform annotations into ``instances`` and ``sem_seg``; crowd regions take no part.
+    """Transform annotations into ``instances`` and ``sem_seg``.
+
+    A co-salient crowd region belongs to the truth, as in the evaluation, but is no instance.
 
     Args:
         annotations: of a dataset dict, with ``cosalient`` on each.
         transforms: what was done to the picture.
         size: (h, w) of the transformed picture.
     """
+    crowds = [a for a in annotations if a.get("iscrowd", 0) and a.get("cosalient", True)]
     annotations = [a for a in annotations if not a.get("iscrowd", 0)]
     moved = [utils.transform_instance_annotations(a, transforms, size) for a in annotations]
     instances = utils.annotations_to_instances(moved, size, mask_format="bitmask")
@@ -120,6 +123,10 @@ def ground_truth(
     instances.gt_cosalient = cosalient.to(torch.bool)
     masks = instances.gt_masks.tensor
     truth = masks[instances.gt_cosalient].any(dim=0).to(torch.uint8)
+    if crowds:
+        moved = [utils.transform_instance_annotations(a, transforms, size) for a in crowds]
+        crowd = utils.annotations_to_instances(moved, size, mask_format="bitmask").gt_masks
+        truth |= crowd.tensor.any(dim=0).to(torch.uint8)
     instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
     return {"instances": _visible(instances), "sem_seg": truth}
 

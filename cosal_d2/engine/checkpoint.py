@@ -12,6 +12,7 @@ from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 
 ENCODER_PREFIX = "backbone."
+TEST_TIME_PARTS = ("feature_sensitive.", "decoder.")
 RELEASED_PREFIX = "cosal://"
 RELEASED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "released")
 
@@ -78,6 +79,12 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
             raise ValueError(
                 f"the weights do not fit the config: {key} is {tuple(found)} in the file and "
                 f"{tuple(wanted)} in the network; use the config they were trained with"
+            )
+        lost = [k for k in missing if k.startswith(TEST_TIME_PARTS)]
+        if lost:
+            raise ValueError(
+                f"the weights do not fit the config: {lost[0]} and {len(lost) - 1} others are not "
+                "in the file; use the config they were trained with"
             )
         return incompatible
 

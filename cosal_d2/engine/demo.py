@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -17,8 +16,6 @@ from cosal_d2.config import get_cosal_config
 from cosal_d2.data.images import read_image
 from cosal_d2.engine.predictor import CoSaliencyPredictor
 from cosal_d2.visualization import draw_overlay, map_to_uint8
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = "cosal_vgg16_cpu.yaml"
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -62,7 +59,7 @@ def run_predict(args: argparse.Namespace) -> int:
         paths = find_pictures(args.input)
         os.makedirs(args.output, exist_ok=True)
         predictor = CoSaliencyPredictor(get_cosal_config(args.config_file, args.opts))
-    except (FileNotFoundError, FileExistsError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     failed = 0

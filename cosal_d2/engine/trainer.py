@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import weakref
 
@@ -15,12 +14,11 @@ from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
 from cosal_d2.data import CoSaliencyMapper, build_cosal_train_loader
+from cosal_d2.data.datasets import check_registered
 from cosal_d2.engine.anchors import log_anchor_recall
 from cosal_d2.engine.checkpoint import ENCODER_PREFIX, CoSaliencyCheckpointer
 from cosal_d2.engine.probe import TripletProbe, build_probe
 from cosal_d2.evaluation import CoSaliencyEvaluator
-
-logger = logging.getLogger(__name__)
 
 
 class Trainer(DefaultTrainer):
@@ -87,9 +85,13 @@ class Trainer(DefaultTrainer):
             base_lr=cfg.SOLVER.BASE_LR,
             weight_decay=cfg.SOLVER.WEIGHT_DECAY,
             weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+            bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+            weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
         )
         optimizer = maybe_add_gradient_clipping(cfg, torch.optim.AdamW)
-        return optimizer(params, cfg.SOLVER.BASE_LR, fused=True)
+        # A fused step unscales float16 gradients itself, after they were clipped: too late.
+        fused = cfg.MODEL.DTYPE != "float16"
+        return optimizer(params, cfg.SOLVER.BASE_LR, fused=fused)
 
     @classmethod
     def build_train_loader(cls, cfg) -> torch.utils.data.DataLoader:
@@ -99,6 +101,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg, dataset_name: str) -> torch.utils.data.DataLoader:
         """One picture at a time, in the dataset's order."""
+        check_registered([dataset_name])
         return build_detection_test_loader(cfg, dataset_name, mapper=CoSaliencyMapper(cfg, False))
 
     @classmethod

@@ -1,5 +1,7 @@
 """Evaluation of co-saliency maps as a Detectron2 hook."""
 
+import cosal_d2._checked  # noqa: F401
+
 from .evaluator import CoSaliencyEvaluator
 from .metrics import (
     ImageScore,

@@ -1,5 +1,6 @@
 """The network. Importing this registers it with Detectron2."""
 
+import cosal_d2._checked  # noqa: F401
 from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, UNetDecoder, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.meta_arch import CoSaliencyNet

@@ -46,6 +46,7 @@ class DecoderLevel(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """x (N, C, h, w) and the skip (N, S, 2h, 2w) to (N, out, 2h, 2w)."""
         x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
         skip = self.skip(skip)
         return self.convs(torch.cat([x, skip.to(x.dtype)], dim=1))
@@ -101,6 +102,13 @@ class UNetDecoder(nn.Module):
                 )
             levels.append(DecoderLevel(width, skip, out, depth, narrow, norm))
             width, stride = out, skip.stride
+        if stride != 1:
+            raise ValueError(
+                f"MODEL.DECODER.SKIPS ends at stride {stride}; the last one must have stride 1, "
+                "as the map has the picture's resolution"
+            )
+        if min(num_convs) < 1:
+            raise ValueError(f"MODEL.DECODER.NUM_CONVS is {tuple(num_convs)}; use 1 or more each")
         self.skips = tuple(skips)
         self.levels = nn.ModuleList(levels)
         self.dropout = nn.Dropout2d(dropout)

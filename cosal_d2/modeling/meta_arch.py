@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +17,11 @@ from detectron2.modeling import (
 from detectron2.structures import ImageList, Instances
 from torch import nn
 
+from cosal_d2.config import check_config
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
-
-logger = logging.getLogger(__name__)
 
 
 @META_ARCH_REGISTRY.register()
@@ -71,6 +69,7 @@ class CoSaliencyNet(nn.Module):
 
     @classmethod
     def from_config(cls, cfg) -> dict:
+        check_config(cfg)
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
         block = None

@@ -35,5 +35,6 @@ def _cpu_supports(dtype: torch.dtype) -> bool:
 
 
 def _has_flag(kind: str) -> bool:
-    capabilities = torch.cpu.get_capabilities()
+    # Older torch versions cannot tell: they get float32.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return any(kind in name and value for name, value in capabilities.items())

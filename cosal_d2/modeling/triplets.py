@@ -123,11 +123,12 @@ class _Sampler:
     def generate(
         self, targets: Instances, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Candidate regions made without a network, in random order.
+        """Candidate regions made without a network.
 
         Returns:
-            jittered co-salient boxes within the ranges of side and aspect; and jittered distractors
-            followed by random boxes. The ranges give way to an object that lies outside of them.
+            jittered co-salient boxes within the ranges of side and aspect, in random order; and
+            distractors, jittered distractors and random boxes, in this order. The ranges give way
+            to an object that lies outside of them.
         """
         size = targets.image_size
         boxes = targets.gt_boxes.tensor
@@ -139,7 +140,7 @@ class _Sampler:
         # An object outside of the ranges keeps its jittered boxes: it would have none at all.
         outside = ~self._in_range(cosalient).repeat(tries)
         positives = positives[fits | outside]
-        singles = jitter_boxes(distractors.repeat(4, 1), size, 0.1, (0.8, 1.25), generator)
+        singles = jitter_boxes(distractors.repeat(4, 1), size, *self.jitter, generator)
         background = random_boxes(
             8 * self.num_negatives, size, self.region_sides, self.region_aspects, generator
         ).to(boxes)
@@ -206,8 +207,8 @@ class OnlineSampler(_Sampler):
 
     Regions are ranked by their own training loss, those that highly overlap a harder one are
     suppressed, and the hardest positives and negatives stay. While the RPN is too poor to fill the
-    counts, generated regions of the offline strategy fill them; distractors of the ground truth are
-    always among the negatives.
+    counts, generated regions of the offline strategy fill them. The truth's distractors come first
+    among the negatives, where they overlap no co-salient box.
     """
 
     needs_regions = True

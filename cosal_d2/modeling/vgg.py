@@ -91,7 +91,7 @@ def build_cosal_vgg16_backbone(cfg, input_shape: ShapeSpec) -> VGG16:
         ValueError: no weights are named and ``MODEL.VGG.ALLOW_RANDOM`` is off, or the input does
         not
             have three channels.
-        RuntimeError: the weights cannot be had, or are not the ones that the content hash names.
+        RuntimeError: the weights cannot be had, or ``vgg16://imagenet`` has another content hash.
     """
     if input_shape.channels != 3:
         raise ValueError(
