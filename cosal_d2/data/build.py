@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, build_detection_train_loader
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 from detectron2.utils import comm
@@ -20,7 +21,7 @@ from cosal_d2.data.seeding import derive_seed
 logger = logging.getLogger(__name__)
 
 
-def load_training_records(cfg) -> list[dict]:
+def load_training_records(cfg: CfgNode) -> list[dict]:
     """The dataset dicts of ``DATASETS.TRAIN``, without unclean ones under ``DATASETS.CLEAN_ONLY``.
 
     Raises:
@@ -115,7 +116,9 @@ class ResumableSampler(Sampler):
             first += self.batch_size
 
 
-def build_cosal_train_loader(cfg, mapper=None) -> tuple[torch.utils.data.DataLoader, Sampler]:
+def build_cosal_train_loader(
+    cfg: CfgNode, mapper=None
+) -> tuple[torch.utils.data.DataLoader, Sampler]:
     """The loader, and its sampler, whose ``start_iter`` a resumed run sets before the first batch.
 
     ``DATALOADER.SAMPLER_TRAIN`` is TrainingSampler, or RepeatFactorTrainingSampler with
@@ -144,7 +147,7 @@ def build_cosal_train_loader(cfg, mapper=None) -> tuple[torch.utils.data.DataLoa
     return loader, sampler
 
 
-def _repeat_factors(cfg, records: list[dict]) -> np.ndarray | None:
+def _repeat_factors(cfg: CfgNode, records: list[dict]) -> np.ndarray | None:
     name = cfg.DATALOADER.SAMPLER_TRAIN
     if name == "TrainingSampler":
         return None

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
@@ -50,7 +50,7 @@ class CoSaliencyMapper:
         self.image_format = image_format
 
     @classmethod
-    def from_config(cls, cfg, is_train: bool = True) -> dict:
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
         resize, *flip = build_augmentation(cfg, is_train)
         return {
             "is_train": is_train,

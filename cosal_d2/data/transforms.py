@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from detectron2.config import CfgNode
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 
@@ -18,7 +19,7 @@ class ResizeShortestEdge(T.ResizeShortestEdge):
         return transform
 
 
-def build_augmentation(cfg, is_train: bool) -> list[T.Augmentation]:
+def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     """The resize of ``INPUT.MIN_SIZE_*`` and ``MAX_SIZE_*``, then in training the flip."""
     resize, *flip = utils.build_augmentation(cfg, is_train)
     style = "range" if resize.is_range else "choice"

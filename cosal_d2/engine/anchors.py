@@ -6,6 +6,7 @@ import logging
 import math
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, pairwise_iou
 from torch import nn
@@ -59,7 +60,7 @@ def anchor_recall(
     return reached / total if total else 1.0
 
 
-def log_anchor_recall(cfg, model: nn.Module, loader) -> None:
+def log_anchor_recall(cfg: CfgNode, model: nn.Module, loader) -> None:
     """Log the recall at each training scale; warn below 95 %, naming the key to change."""
     rpn = model.proposal_generator
     if rpn is None:

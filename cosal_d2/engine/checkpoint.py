@@ -8,6 +8,7 @@ import os
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 
@@ -107,7 +108,7 @@ def save_atomically(data: dict, path: str) -> None:
             os.remove(temporary)
 
 
-def released_weights(cfg) -> str:
+def released_weights(cfg: CfgNode) -> str:
     """What ``MODEL.WEIGHTS`` means for inference: itself, or the file that the config names.
 
     Raises:

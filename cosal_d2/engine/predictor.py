@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 
@@ -15,7 +16,7 @@ from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, released_weights
 class CoSaliencyPredictor:
     """The network for single pictures, as Detectron2's ``DefaultPredictor``."""
 
-    def __init__(self, cfg) -> None:
+    def __init__(self, cfg: CfgNode) -> None:
         """Build the network and load ``MODEL.WEIGHTS``, or the released file if that is empty."""
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase
 from detectron2.utils import comm
@@ -82,7 +83,7 @@ class TripletProbe(HookBase):
         logger.info("probe: %s", ", ".join(f"{k} {v:.3f}" for k, v in shares.items()))
 
 
-def build_probe(cfg, model: nn.Module) -> Probe | None:
+def build_probe(cfg: CfgNode, model: nn.Module) -> Probe | None:
     """Triplets of the first ``TEST.TRIPLET_PROBE_IMAGES`` pictures of the first test dataset.
 
     Regions are those of the offline sampler, from a seed of their own. Returns None where there is

@@ -7,6 +7,7 @@ import os
 import weakref
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, hooks
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
@@ -27,7 +28,7 @@ class Trainer(DefaultTrainer):
     Autocast lives in the network; here only float16 on CUDA gets a gradient scaler.
     """
 
-    def __init__(self, cfg) -> None:
+    def __init__(self, cfg: CfgNode) -> None:
         """Build model, optimizer, loader, scheduler, checkpointer and hooks from ``cfg``.
 
         Raises:
@@ -51,7 +52,7 @@ class Trainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     @staticmethod
-    def _build_loop(cfg, model, loader, optimizer) -> SimpleTrainer:
+    def _build_loop(cfg: CfgNode, model, loader, optimizer) -> SimpleTrainer:
         if cfg.MODEL.DTYPE != "float16":
             return SimpleTrainer(model, loader, optimizer)
         if not cfg.MODEL.DEVICE.startswith("cuda"):
@@ -76,7 +77,7 @@ class Trainer(DefaultTrainer):
         return built
 
     @classmethod
-    def build_optimizer(cls, cfg, model) -> torch.optim.Optimizer:
+    def build_optimizer(cls, cfg: CfgNode, model) -> torch.optim.Optimizer:
         """SGD as Detectron2 builds it, or AdamW over the same parameter groups."""
         if cfg.SOLVER.OPTIMIZER == "SGD":
             return super().build_optimizer(cfg, model)
@@ -94,18 +95,18 @@ class Trainer(DefaultTrainer):
         return optimizer(params, cfg.SOLVER.BASE_LR, fused=fused)
 
     @classmethod
-    def build_train_loader(cls, cfg) -> torch.utils.data.DataLoader:
+    def build_train_loader(cls, cfg: CfgNode) -> torch.utils.data.DataLoader:
         """The loader of :func:`cosal_d2.data.build_cosal_train_loader`."""
         return build_cosal_train_loader(cfg)[0]
 
     @classmethod
-    def build_test_loader(cls, cfg, dataset_name: str) -> torch.utils.data.DataLoader:
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
         """One picture at a time, in the dataset's order."""
         check_registered([dataset_name])
         return build_detection_test_loader(cfg, dataset_name, mapper=CoSaliencyMapper(cfg, False))
 
     @classmethod
-    def build_evaluator(cls, cfg, dataset_name: str) -> CoSaliencyEvaluator:
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> CoSaliencyEvaluator:
         """Scores into ``OUTPUT_DIR/inference/DATASET``."""
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
         return CoSaliencyEvaluator(dataset_name, folder)

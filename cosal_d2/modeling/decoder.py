@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.utils.registry import Registry
 from fvcore.nn import weight_init
@@ -23,7 +23,7 @@ Decoders. A decoder is built from ``(cfg, r_shape, skip_shapes)`` and offers
 IGNORE = 255
 
 
-def build_decoder(cfg, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]) -> nn.Module:
+def build_decoder(cfg: CfgNode, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]) -> nn.Module:
     """Build the decoder that ``MODEL.DECODER.NAME`` names."""
     return COSAL_DECODER_REGISTRY.get(cfg.MODEL.DECODER.NAME)(cfg, r_shape, skip_shapes)
 
@@ -118,7 +118,9 @@ class UNetDecoder(nn.Module):
         self.iou_loss_weight = iou_loss_weight
 
     @classmethod
-    def from_config(cls, cfg, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]) -> dict:
+    def from_config(
+        cls, cfg: CfgNode, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]
+    ) -> dict:
         keys = cfg.MODEL.DECODER
         return {
             "r_shape": r_shape,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from torch import nn
 
@@ -37,7 +37,7 @@ class FeatureSensitiveBlock(nn.Sequential):
         self.output_shape = ShapeSpec(channels=channels, stride=input_shape.stride)
 
     @classmethod
-    def from_config(cls, cfg, input_shape: ShapeSpec) -> dict:
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
         keys = cfg.MODEL.FEATURE_SENSITIVE
         return {
             "input_shape": input_shape,

@@ -6,7 +6,7 @@ import contextlib
 
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import (
     META_ARCH_REGISTRY,
@@ -68,7 +68,7 @@ class CoSaliencyNet(nn.Module):
                 part.to(memory_format=torch.channels_last)
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict:
         check_config(cfg)
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()

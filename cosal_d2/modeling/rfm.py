@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, Instances
@@ -110,7 +110,7 @@ class RegionalFeatureMapping(nn.Module):
         self.loss_weight = loss_weight
 
     @classmethod
-    def from_config(cls, cfg, r_shape: ShapeSpec) -> dict:
+    def from_config(cls, cfg: CfgNode, r_shape: ShapeSpec) -> dict:
         keys = cfg.MODEL.RFM
         pooler = ROIPooler(
             output_size=keys.POOLER_RESOLUTION,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import nms
 from detectron2.structures import Instances
 from detectron2.utils.registry import Registry
@@ -42,7 +42,7 @@ class TripletRegions:
     num_filled: int = 0
 
 
-def build_triplet_sampler(cfg):
+def build_triplet_sampler(cfg: CfgNode):
     """Build the sampler that ``MODEL.RFM.SAMPLER`` names."""
     return TRIPLET_SAMPLER_REGISTRY.get(cfg.MODEL.RFM.SAMPLER)(cfg)
 
@@ -112,7 +112,7 @@ class _Sampler:
         self.nms_thresh = nms_thresh
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict:
         names = (
             *("num_positives", "num_negatives", "num_triplets", "positive_iou", "negative_iou"),
             *("contain_share", "region_sides", "region_aspects", "jitter_offset", "jitter_scale"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import nn
@@ -84,7 +85,7 @@ class VGG16(Backbone):
 
 
 @BACKBONE_REGISTRY.register()
-def build_cosal_vgg16_backbone(cfg, input_shape: ShapeSpec) -> VGG16:
+def build_cosal_vgg16_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> VGG16:
     """Build the encoder and load ``MODEL.VGG.WEIGHTS`` into it.
 
     Raises:
