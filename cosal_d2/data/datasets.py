@@ -60,9 +60,8 @@ def load_cosal_json(json_file: str, image_root: str, name: str) -> list[dict]:
     """Load annotations into Detectron2's dataset dicts.
 
     Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None) and ``clean``
-    (bool),
-    and each annotation ``cosalient``: whether it is part of the truth. A distractor never is; where
-    ``cosalient_category`` is given only that class is; else every other class is.
+    (bool), and each annotation ``cosalient``: whether it is part of the truth. A distractor never
+    is; where ``cosalient_category`` is given only that class is; else every other class is.
 
     Raises:
         FileNotFoundError: the json or the image folder is missing.

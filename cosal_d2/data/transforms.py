@@ -12,6 +12,7 @@ class ResizeShortestEdge(T.ResizeShortestEdge):
     """Detectron2's, but a very thin picture keeps at least one pixel a side instead of failing."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
+        """The resize for ``image``, (H, W, 3), with both new sides at least 1."""
         transform = super().get_transform(image)
         if isinstance(transform, T.ResizeTransform):
             transform.new_h = max(transform.new_h, 1)

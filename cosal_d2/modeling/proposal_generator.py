@@ -16,10 +16,9 @@ class CoSaliencyRPN(RPN):
     """RPN whose training proposals carry the loss of the anchor they come from.
 
     The losses that train it are Detectron2's own. In training it returns, for each image, one
-    region
-    per labelled anchor (the anchors that RPN's matcher calls object or background, before any are
-    sampled) with the fields ``proposal_boxes`` and ``region_loss``; online hard example mining
-    ranks them (section "Sample Selection Strategy", after Shrivastava et al. 2016).
+    region per labelled anchor (the anchors that RPN's matcher calls object or background, before
+    any are sampled) with the fields ``proposal_boxes`` and ``region_loss``; online hard example
+    mining ranks them (section "Sample Selection Strategy", after Shrivastava et al. 2016).
     """
 
     def label_and_sample_anchors(self, anchors, gt_instances):

@@ -190,23 +190,14 @@ THINGS: tuple[ObjectClass, ...] = (
     ObjectClass("plain_ball", partial(_ball, pattern=""), ("ball",), gloss=0.5),
     ObjectClass("striped_ball", partial(_ball, pattern="stripes"), ("ball",), gloss=0.5),
     ObjectClass("dotted_ball", partial(_ball, pattern="dots"), ("ball",), gloss=0.5),
-    ObjectClass(
-        "star_cushion",
-        partial(_cushion, outline=_STAR, colour=_FELT),
-        ("felt", "yellow_thing"),
-        gloss=0.03,
-    ),
-    ObjectClass(
-        "heart_cushion",
-        partial(_cushion, outline=_HEART, colour=_FELT),
-        ("felt", "yellow_thing"),
-        gloss=0.03,
-    ),
-    ObjectClass(
-        "moon_cushion",
-        partial(_cushion, outline=_MOON, colour=_FELT),
-        ("felt", "yellow_thing"),
-        gloss=0.03,
+    *(
+        ObjectClass(
+            f"{name}_cushion",
+            partial(_cushion, outline=outline, colour=_FELT),
+            ("felt", "yellow_thing"),
+            gloss=0.03,
+        )
+        for name, outline in (("star", _STAR), ("heart", _HEART), ("moon", _MOON))
     ),
     ObjectClass(
         "plain_pillow", partial(_cushion, outline=_SQUARE, colour=_CLOTH), ("pillow",), gloss=0.03
