@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from cosal_d2._requirements import require_detectron2
+from cosal_d2.augmentation_keys import add_augmentation_keys, check_augmentation_keys
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -26,6 +27,8 @@ def add_cosal_config(cfg: CfgNode) -> None:
 
     _add_model_keys(cfg, CN)
     _add_branch_keys(cfg, CN)
+
+    add_augmentation_keys(cfg, CN)
 
     cfg.INPUT.COLOR_JITTER = CN()
     # Largest relative change of brightness, contrast and saturation; 0 turns it off (ours).
@@ -137,6 +140,22 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # Online: IoU above which the easier of two regions is suppressed (paper: "highly overlapping").
     cfg.MODEL.RFM.NMS_THRESH = 0.7
 
+    # An extension of the paper: RPN's regions are compared by their embeddings at test time too,
+    # and guidance maps tell the decoder which resemble each other.
+    cfg.MODEL.GROUPING = CN()
+    cfg.MODEL.GROUPING.ENABLED = False
+    # RPN regions that are compared, an image (ours).
+    cfg.MODEL.GROUPING.NUM_REGIONS = 32
+    # IoU above which the less object-like of two such regions is dropped (ours).
+    cfg.MODEL.GROUPING.NMS_THRESH = 0.5
+    # Two regions are one object when their intersection is more than this share of the smaller one
+    # (ours).
+    cfg.MODEL.GROUPING.APART_SHARE = 0.5
+    # Width of the network that judges a region's evidence (ours).
+    cfg.MODEL.GROUPING.HIDDEN = 32
+    # Weight of loss_group and loss_pair (ours).
+    cfg.MODEL.GROUPING.LOSS_WEIGHT = 1.0
+
 
 def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     """Build a config: Detectron2's defaults, cosal_d2's keys, a yaml file, then ``KEY VALUE``
@@ -211,6 +230,11 @@ def check_config(cfg: CfgNode) -> None:
             "MODEL.RFM.SAMPLER needs the feature-sensitive block, which it trains: set "
             'MODEL.FEATURE_SENSITIVE.ENABLED True, or MODEL.RFM.SAMPLER ""'
         )
+    if cfg.MODEL.GROUPING.ENABLED and cfg.MODEL.RFM.SAMPLER != "OnlineSampler":
+        raise ValueError(
+            "MODEL.GROUPING compares RPN's regions by their embeddings: set MODEL.RFM.SAMPLER "
+            '"OnlineSampler", or MODEL.GROUPING.ENABLED False'
+        )
     if cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE != "smooth_l1":
         raise ValueError(
             f"MODEL.RPN.BBOX_REG_LOSS_TYPE is {cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE!r}; regions are "
@@ -224,3 +248,4 @@ def check_config(cfg: CfgNode) -> None:
     }
     if len(set(lengths.values())) != 1:
         raise ValueError(f"MODEL.DECODER's lists need one entry a level each, but have {lengths}")
+    check_augmentation_keys(cfg)

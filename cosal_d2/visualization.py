@@ -1,4 +1,4 @@
-"""Drawing co-saliency maps over pictures with Detectron2's Visualizer."""
+"""Drawing maps, instances and regions over pictures with Detectron2's Visualizer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
+from detectron2.structures import Instances
 from detectron2.utils.visualizer import Visualizer
 from matplotlib.figure import Figure
 
 HIGHLIGHT = (1.0, 0.1, 0.1)
 OUTLINE = (1.0, 1.0, 0.2)
+COSALIENT = (0.1, 0.85, 0.2)
+DISTRACTOR = (1.0, 0.5, 0.0)
+TRIPLETS = ((1.0, 1.0, 0.2), (0.2, 0.9, 1.0), (1.0, 0.3, 0.9), (0.4, 1.0, 0.4))
+ROLES = {"anchor": "-", "positive": "--", "negative": ":"}
 
 
 def map_to_uint8(cosal_map: np.ndarray) -> np.ndarray:
@@ -43,16 +49,65 @@ def draw_overlay(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(overlay)
 
 
-def save_gallery(path: str, titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> None:
+def draw_instances(image: np.ndarray, targets: Instances) -> np.ndarray:
+    """Masks and boxes: co-salient instances green, distractors orange.
+
+    Args:
+        image: uint8 BGR (H, W, 3).
+        targets: N instances with ``gt_masks``, ``gt_boxes`` and ``gt_cosalient``.
+
+    Returns:
+        uint8 BGR (H, W, 3).
+    """
+    visualizer = Visualizer(image[:, :, ::-1])
+    masks = targets.gt_masks.tensor.numpy()
+    boxes = targets.gt_boxes.tensor.numpy()
+    for mask, box, flag in zip(masks, boxes, targets.gt_cosalient.tolist(), strict=True):
+        color = COSALIENT if flag else DISTRACTOR
+        visualizer.draw_soft_mask(mask.astype(np.float32), color=color, alpha=0.45)
+        visualizer.draw_box(box, alpha=1.0, edge_color=color)
+    return np.ascontiguousarray(visualizer.get_output().get_image()[:, :, ::-1])
+
+
+def draw_regions(image: np.ndarray, boxes: torch.Tensor, triplets: torch.Tensor) -> np.ndarray:
+    """Triplets, a colour each: anchor solid, positive dashed, negative dotted, with their initials.
+
+    Args:
+        image: uint8 BGR (H, W, 3).
+        boxes: (M, 4) regions, XYXY pixels.
+        triplets: (T, 3) int64 indices into ``boxes``: anchor, positive, negative.
+
+    Returns:
+        uint8 BGR (H, W, 3).
+    """
+    visualizer = Visualizer(image[:, :, ::-1])
+    for i, triplet in enumerate(triplets.tolist()):
+        color = TRIPLETS[i % len(TRIPLETS)]
+        for (role, style), index in zip(ROLES.items(), triplet, strict=True):
+            box = boxes[index].tolist()
+            visualizer.draw_box(box, alpha=1.0, edge_color=color, line_style=style)
+            visualizer.draw_text(
+                f"{role[0]}{i + 1}", box[:2], color=color, horizontal_alignment="left"
+            )
+    return np.ascontiguousarray(visualizer.get_output().get_image()[:, :, ::-1])
+
+
+def save_gallery(
+    path: str,
+    titles: Sequence[str],
+    rows: Sequence[Sequence[np.ndarray]],
+    width: float = 2.4,
+) -> None:
     """Write a grid of pictures with a title above each column.
 
     Args:
         path: of the PNG.
         titles: one a column.
         rows: pictures, uint8 BGR (H, W, 3) or grey (H, W), as many a row as there are titles.
+        width: of a column, in hundreds of pixels.
     """
     height = sum(row[0].shape[0] / row[0].shape[1] for row in rows)
-    figure = Figure(figsize=(2.4 * len(titles), 2.4 * height + 0.4), layout="constrained")
+    figure = Figure(figsize=(width * len(titles), width * height + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for row, row_axes in zip(rows, axes, strict=True):
         for picture, ax in zip(row, row_axes, strict=True):

@@ -9,6 +9,7 @@ from detectron2.data import transforms as T
 from network_data import rectangle_mask, rectangle_polygon, rectangle_rle, tiny_config
 
 from cosal_d2.data import CoSaliencyMapper, read_image
+from cosal_d2.data.aug_input import CoSaliencyAugInput
 from cosal_d2.data.mapper import ground_truth
 
 
@@ -24,8 +25,18 @@ def annotation(segmentation, box, cosalient=True, **extra):
     } | extra
 
 
+def uncut_config(*opts):
+    return tiny_config("INPUT.OBJECT_CROP.PROB", "0.0", "INPUT.OCCLUSION.PROB", "0.0", *opts)
+
+
 def seeded(record, seed=0, batch_seed=0):
     return record | {"seed": seed, "batch_seed": batch_seed}
+
+
+def truth_of(annotations, transforms=(), size=(40, 50)):
+    augmented = CoSaliencyAugInput.from_annotations(np.zeros((*size, 3), np.uint8), annotations)
+    T.AugmentationList(transforms)(augmented)
+    return ground_truth(augmented)
 
 
 def bounds(mask):
@@ -82,7 +93,7 @@ def test_masks_boxes_truth_and_picture_stay_in_step(records, index, seed):
 
 
 def test_flips_and_scales_do_occur(records):
-    mapper = CoSaliencyMapper(tiny_config(), True)
+    mapper = CoSaliencyMapper(uncut_config(), True)
     outs = [mapper(seeded(records[0], s, s)) for s in range(12)]
     assert {tuple(o["image"].shape[1:]) for o in outs} == {(48, 64), (64, 85)}
     left = {float(o["instances"].gt_boxes.tensor[0, 0]) / o["image"].shape[2] < 0.3 for o in outs}
@@ -90,7 +101,7 @@ def test_flips_and_scales_do_occur(records):
 
 
 def test_it_is_a_function_of_the_seeds_and_leaves_numpys_generator_alone(records):
-    mapper = CoSaliencyMapper(tiny_config(), True)
+    mapper = CoSaliencyMapper(uncut_config(), True)
     kept = copy.deepcopy(records)
     np.random.seed(1)
     first = mapper(seeded(records[0], 5, 6))
@@ -118,21 +129,21 @@ def test_the_shapes_of_a_batch_come_from_its_own_seed(records):
 
 def test_polygons_and_rle_of_one_shape_agree():
     size, box = (40, 50), (6, 10, 30, 32)
-    flip = T.TransformList([T.HFlipTransform(50), T.ResizeTransform(40, 50, 80, 100)])
+    flip = [T.HFlipTransform(50), T.ResizeTransform(40, 50, 80, 100)]
     kinds = [rectangle_polygon(box), rectangle_rle(size, box)]
-    a, b = (ground_truth([annotation(k, box)], flip, (80, 100)) for k in kinds)
+    a, b = (truth_of([annotation(k, box)], flip) for k in kinds)
     expected = rectangle_mask((80, 100), (40, 20, 88, 64)).astype(bool)
     for out in (a, b):
         assert np.array_equal(out["instances"].gt_masks.tensor[0].numpy(), expected)
         assert out["instances"].gt_boxes.tensor.tolist() == [[40, 20, 88, 64]]
     mixed = [annotation(k, box) for k in kinds]
-    assert len(ground_truth(mixed, flip, (80, 100))["instances"]) == 2
+    assert len(truth_of(mixed, flip)["instances"]) == 2
 
 
 def test_boxes_are_tight_around_masks_whatever_the_json_says():
     box = (6, 10, 30, 32)
     loose = annotation(rectangle_polygon(box), box) | {"bbox": [0, 0, 50, 40]}
-    out = ground_truth([loose], T.TransformList([]), (40, 50))
+    out = truth_of([loose])
     assert out["instances"].gt_boxes.tensor.tolist() == [[6, 10, 30, 32]]
 
 
@@ -140,10 +151,10 @@ def test_a_crowd_is_truth_as_in_the_evaluation_but_no_instance():
     size, band = (40, 50), (0, 0, 50, 5)
     for part in (rectangle_rle(size, band), rectangle_polygon(band)):
         crowd = annotation(part, band, iscrowd=1)
-        out = ground_truth([crowd], T.TransformList([]), size)
+        out = truth_of([crowd])
         assert len(out["instances"]) == 0
         assert out["sem_seg"][:5].all() and out["sem_seg"].sum() == 250
-        out = ground_truth([crowd | {"cosalient": False}], T.TransformList([]), size)
+        out = truth_of([crowd | {"cosalient": False}])
         assert out["sem_seg"].sum() == 0
 
 
@@ -153,11 +164,11 @@ def test_what_has_no_pixel_takes_no_part():
         annotation(rectangle_polygon(gone), gone),
         annotation(rectangle_polygon(box), box, cosalient=False),
     ]
-    out = ground_truth(annotations, T.TransformList([]), size)
+    out = truth_of(annotations)
     assert out["instances"].gt_cosalient.tolist() == [False]
     assert out["sem_seg"].sum() == 0
     for none in ([], annotations[:1]):  # nothing annotated, nothing visible
-        out = ground_truth(none, T.TransformList([]), size)
+        out = truth_of(none)
         assert len(out["instances"]) == 0 and out["instances"].gt_masks.tensor.shape == (0, 40, 50)
         assert out["sem_seg"].shape == size and out["sem_seg"].sum() == 0
         assert out["instances"].gt_cosalient.dtype == torch.bool
@@ -179,7 +190,7 @@ def test_rgb_input_swaps_the_channels(records):
 
 
 def test_colour_jitter_changes_colours_but_no_shape(records):
-    off = tiny_config("INPUT.RANDOM_FLIP", "none")
+    off = uncut_config("INPUT.RANDOM_FLIP", "none")
     on = CoSaliencyMapper(off, True)(seeded(records[0], 3, 4))
     off.INPUT.COLOR_JITTER.STRENGTH = off.INPUT.COLOR_JITTER.GRAY_PROB = 0.0
     plain = CoSaliencyMapper(off, True)(seeded(records[0], 3, 4))
@@ -194,3 +205,48 @@ def test_colour_jitter_changes_colours_but_no_shape(records):
 def test_a_picture_of_another_size_than_the_jsons_is_refused(records):
     with pytest.raises(utils.SizeMismatchError, match="0.png"):
         plain_mapper()(seeded(records[0] | {"height": 50}))
+
+
+CHANGING = (
+    *("INPUT.OBJECT_CROP.PROB", "0.5", "INPUT.OCCLUSION.PROB", "1.0"),
+    *("INPUT.COLOR_JITTER.STRENGTH", "0.0", "INPUT.COLOR_JITTER.GRAY_PROB", "0.0"),
+    *("INPUT.MIN_SIZE_TRAIN", "(48,)", "INPUT.OCCLUSION.FILLS", "('mean',)"),
+)
+
+
+@pytest.mark.parametrize("index", [0, 1])  # RLE and polygons
+def test_what_a_patch_hides_leaves_masks_and_truth(records, index):
+    mapper = CoSaliencyMapper(tiny_config(*CHANGING), True)
+    hidden = 0
+    for seed in range(8):
+        out = mapper(seeded(records[index], seed, seed))
+        targets, truth = out["instances"], out["sem_seg"].numpy().astype(bool)
+        masks = targets.gt_masks.tensor.numpy()
+        assert targets.gt_cosalient.sum() == 2
+        assert np.array_equal(truth, masks[targets.gt_cosalient.numpy()].any(0))
+        for mask, box in zip(masks, targets.gt_boxes.tensor.tolist(), strict=True):
+            assert box == bounds(mask)
+            x0, y0, x1, y1 = map(int, box)
+            hidden += mask.sum() < (y1 - y0) * (x1 - x0)
+        # The objects are the only bright red things, so the picture itself tells where they are.
+        seen = out["image"].numpy()[2] > 185
+        assert (seen != truth).mean() < 0.06
+    assert hidden > 3
+
+
+def test_crop_and_flip_are_drawn_apart_from_each_other(records):
+    options = ("INPUT.OCCLUSION.PROB", "0.0", "INPUT.OBJECT_CROP.MIN_SHARE", "0.1")
+    mapper = CoSaliencyMapper(tiny_config(*CHANGING, *options), True)
+    plain = CoSaliencyMapper(uncut_config(*CHANGING[4:]), True)
+    kinds = set()
+    for seed in range(24):
+        out, uncut = (m(seeded(records[0], seed)) for m in (mapper, plain))
+        left = uncut["instances"].gt_boxes.tensor[0, 0] < 10
+        kinds.add((bool(left), torch.equal(out["sem_seg"], uncut["sem_seg"])))
+    assert len(kinds) == 4
+
+
+def test_an_annotation_that_cannot_be_drawn_is_named_with_its_file(records):
+    bare = {k: v for k, v in records[0]["annotations"][0].items() if k != "segmentation"}
+    with pytest.raises(ValueError, match=r"0\.png: annotation 0 has no 'segmentation'"):
+        plain_mapper()(seeded(records[0] | {"annotations": [bare]}))

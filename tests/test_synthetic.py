@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from cosal_d2 import series as series_module
 from cosal_d2.synthetic import (
     CLASSES,
     DISTRACTOR,
@@ -221,7 +222,7 @@ def test_existing_output_is_kept_unless_overwritten(tmp_path, capsys, main):
     assert second != first
 
 
-@pytest.mark.parametrize("broken", ["_write_scene", "json", "replace"])
+@pytest.mark.parametrize("broken", ["draw", "json", "replace"])
 def test_an_interrupted_overwrite_loses_nothing(tmp_path, monkeypatch, broken):
     spec = DatasetSpec(tmp_path, "a", 2, options=SceneOptions(size=SMALL))
     write_dataset(spec, workers=1)
@@ -230,18 +231,18 @@ def test_an_interrupted_overwrite_loses_nothing(tmp_path, monkeypatch, broken):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    if broken == "_write_scene":
-        monkeypatch.setattr(writer_module, "_write_scene", stop)
+    if broken == "draw":
+        monkeypatch.setattr(writer_module, "render_scene", stop)
     elif broken == "json":
-        monkeypatch.setattr(writer_module.json, "dumps", stop)
+        monkeypatch.setattr(series_module.json, "dumps", stop)
     else:
-        real = writer_module.os.replace
+        real = series_module.os.replace
 
         def replace(source, target):
             new_json = Path(source).suffix == ".json" and Path(target).name == "a.json"
             return stop() if new_json else real(source, target)
 
-        monkeypatch.setattr(writer_module.os, "replace", replace)
+        monkeypatch.setattr(series_module.os, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         write_dataset(
             DatasetSpec(tmp_path, "a", 3, seed=9, options=SceneOptions(size=SMALL)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
@@ -11,9 +9,15 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
+from cosal_d2.data.aug_input import CoSaliencyAugInput
 from cosal_d2.data.images import read_image
-from cosal_d2.data.seeding import numpy_seed
-from cosal_d2.data.transforms import build_augmentation
+from cosal_d2.data.seeding import derive_seed, numpy_seed
+from cosal_d2.data.transforms import (
+    build_augmentation,
+    build_color_jitter,
+    build_object_crop,
+    build_occlusion,
+)
 
 
 class CoSaliencyMapper:
@@ -32,30 +36,37 @@ class CoSaliencyMapper:
         is_train: bool,
         resize: list[T.Augmentation],
         augmentations: list[T.Augmentation],
+        crop: list[T.Augmentation] | None = None,
         image_format: str = "BGR",
     ) -> None:
         """
         Args:
             is_train: whether to augment and to hand out the ground truth.
-            resize: applied first, drawn from the seed that a whole batch shares, so that its
-                pictures have one scale and little padding.
-            augmentations: applied next, drawn from the sample's own seed.
+            resize: drawn from the seed that a whole batch shares, so that its pictures have one
+                scale and little padding.
+            augmentations: applied after the resize, drawn from the sample's own seed.
+            crop: applied before the resize, so that it changes no batch's scale, drawn from the
+                sample's own seed as well.
             image_format: BGR or RGB.
         """
         if image_format not in ("BGR", "RGB"):
             raise ValueError(f"INPUT.FORMAT is {image_format!r}; use BGR or RGB")
         self.is_train = is_train
+        self.crop = T.AugmentationList(crop or [])
         self.resize = T.AugmentationList(resize)
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
-        resize, *flip = build_augmentation(cfg, is_train)
+        resize, *later = build_augmentation(cfg, is_train)
+        if is_train:
+            later += build_occlusion(cfg) + build_color_jitter(cfg)
         return {
             "is_train": is_train,
             "resize": [resize],
-            "augmentations": flip + (color_jitter(cfg.INPUT.COLOR_JITTER) if is_train else []),
+            "augmentations": later,
+            "crop": build_object_crop(cfg) if is_train else [],
             "image_format": cfg.INPUT.FORMAT,
         }
 
@@ -63,71 +74,46 @@ class CoSaliencyMapper:
         """Map one dataset dict; in training it carries ``seed`` and ``batch_seed``.
 
         Raises:
-            ValueError: the picture cannot be read.
+            ValueError: the picture cannot be read, or an annotation not be drawn.
             detectron2.data.detection_utils.SizeMismatchError: its size is not the json's.
         """
-        record = copy.deepcopy(record)
+        record = dict(record)
         image = read_image(record["file_name"])
         utils.check_image_size(record, image)
         if self.image_format == "RGB":
             image = image[:, :, ::-1]
         annotations = record.pop("annotations", [])
-        augmented = T.AugInput(image)
         if self.is_train:
+            try:
+                augmented = CoSaliencyAugInput.from_annotations(image, annotations)
+            except ValueError as error:
+                raise ValueError(f"{record['file_name']}: {error}") from error
+            with numpy_seed(derive_seed(record["seed"], 1)):
+                self.crop(augmented)
             with numpy_seed(record["batch_seed"]):
-                transforms = self.resize(augmented)
+                self.resize(augmented)
             with numpy_seed(record["seed"]):
-                transforms = transforms + self.augmentations(augmented)
-            record.update(ground_truth(annotations, transforms, augmented.image.shape[:2]))
+                self.augmentations(augmented)
+            record.update(ground_truth(augmented))
         else:
+            augmented = T.AugInput(image)
             self.resize(augmented)
         pixels = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
         record["image"] = torch.from_numpy(pixels)
         return record
 
 
-def color_jitter(keys) -> list[T.Augmentation]:
-    """Brightness, contrast and saturation within 1 +- STRENGTH, and grey with GRAY_PROB."""
-    jitter: list[T.Augmentation] = []
-    if keys.STRENGTH > 0:
-        low, high = 1 - keys.STRENGTH, 1 + keys.STRENGTH
-        jitter += [
-            T.RandomBrightness(low, high),
-            T.RandomContrast(low, high),
-            T.RandomSaturation(low, high),
-        ]
-    if keys.GRAY_PROB > 0:
-        jitter.append(T.RandomApply(T.RandomSaturation(0, 0), keys.GRAY_PROB))
-    return jitter
-
-
-def ground_truth(
-    annotations: list[dict], transforms: T.TransformList, size: tuple[int, int]
-) -> dict:
-    """Transform annotations into ``instances`` and ``sem_seg``.
+def ground_truth(augmented: CoSaliencyAugInput) -> dict:
+    """``instances`` and ``sem_seg`` of an augmented picture.
 
     A co-salient crowd region belongs to the truth, as in the evaluation, but is no instance.
-
-    Args:
-        annotations: of a dataset dict, with ``cosalient`` on each.
-        transforms: what was done to the picture.
-        size: (h, w) of the transformed picture.
     """
-    crowds = [a for a in annotations if a.get("iscrowd", 0) and a.get("cosalient", True)]
-    annotations = [a for a in annotations if not a.get("iscrowd", 0)]
-    moved = [utils.transform_instance_annotations(a, transforms, size) for a in annotations]
-    instances = utils.annotations_to_instances(moved, size, mask_format="bitmask")
-    if not moved:
-        instances.gt_masks = BitMasks(torch.zeros((0, *size), dtype=torch.bool))
-    cosalient = torch.tensor([bool(a.get("cosalient", True)) for a in annotations])
-    instances.gt_cosalient = cosalient.to(torch.bool)
-    masks = instances.gt_masks.tensor
-    truth = masks[instances.gt_cosalient].any(dim=0).to(torch.uint8)
-    if crowds:
-        moved = [utils.transform_instance_annotations(a, transforms, size) for a in crowds]
-        crowd = utils.annotations_to_instances(moved, size, mask_format="bitmask").gt_masks
-        truth |= crowd.tensor.any(dim=0).to(torch.uint8)
+    instances = Instances(augmented.image.shape[:2])
+    instances.gt_masks = BitMasks(torch.from_numpy(augmented.instance_masks.astype(bool)))
     instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+    instances.gt_classes = torch.from_numpy(augmented.classes)
+    instances.gt_cosalient = torch.from_numpy(augmented.cosalient)
+    truth = torch.from_numpy(augmented.sem_seg.copy())
     return {"instances": _visible(instances), "sem_seg": truth}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from cosal_d2.data import CoSaliencyMapper
-from cosal_d2.data.mapper import ground_truth
+from cosal_d2.data.transforms import build_augmentation
 from cosal_d2.modeling.rfm import triplet_loss
 from cosal_d2.modeling.triplets import OfflineSampler, TripletRegions
 
@@ -94,16 +93,17 @@ def build_probe(cfg: CfgNode, model: nn.Module) -> Probe | None:
     if not wanted or model.rfm is None or not cfg.DATASETS.TEST or not comm.is_main_process():
         return None
     sampler = OfflineSampler(cfg)
-    mapper = CoSaliencyMapper(cfg, False)
+    mapper = CoSaliencyMapper(
+        is_train=True,
+        resize=build_augmentation(cfg, False),
+        augmentations=[],
+        image_format=cfg.INPUT.FORMAT,
+    )
     images = []
     for index, record in enumerate(DatasetCatalog.get(cfg.DATASETS.TEST[0])[:wanted]):
-        mapped = mapper(record)
-        height, width = record["height"], record["width"]
-        size = tuple(mapped["image"].shape[-2:])
-        resize = mapper.resize.augs[0].get_transform(torch.empty(height, width, 3).numpy())
-        # Detectron2 transforms annotations in place; the catalog's own stay as they are.
-        truth = ground_truth(copy.deepcopy(record["annotations"]), [resize], size)
-        regions = sampler(truth["instances"], None, torch.Generator().manual_seed(index))
+        mapped = mapper(record | {"seed": 0, "batch_seed": 0})
+        generator = torch.Generator().manual_seed(index)
+        regions = sampler(mapped["instances"], None, generator)
         if len(regions.triplets):
             images.append(ProbeImage(mapped["image"], regions))
     return Probe(images, model) if images else None

@@ -20,13 +20,21 @@ from torch import nn
 from cosal_d2.config import check_config
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
+from cosal_d2.modeling.grouping import GUIDANCE_STRIDE, RegionGrouping, label_regions
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
+
+# Objectness logit of a region that is known to be an object.
+SURE = 4.0
 
 
 @META_ARCH_REGISTRY.register()
 class CoSaliencyNet(nn.Module):
-    """Encoder, feature-sensitive block and decoder; in training RPN and RFM as well."""
+    """Encoder, feature-sensitive block and decoder; in training RPN and RFM as well.
+
+    With ``MODEL.GROUPING`` (an extension) RPN and RFM work at test time too: they guide the
+    decoder.
+    """
 
     @configurable
     def __init__(
@@ -41,6 +49,7 @@ class CoSaliencyNet(nn.Module):
         pixel_std: tuple[float, ...],
         dtype: torch.dtype = torch.float32,
         distractors_as_objects: bool = False,
+        grouping: RegionGrouping | None = None,
     ) -> None:
         """
         Args:
@@ -52,6 +61,7 @@ class CoSaliencyNet(nn.Module):
             pixel_mean, pixel_std: per channel, in the order of ``INPUT.FORMAT``.
             dtype: compute precision, by autocast where it is not float32.
             distractors_as_objects: whether distractors are objects or background for the RPN.
+            grouping: compares regions and guides the decoder, None for the paper's network.
         """
         super().__init__()
         self.backbone = backbone
@@ -63,6 +73,7 @@ class CoSaliencyNet(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
         self.dtype = dtype
         self.distractors_as_objects = distractors_as_objects
+        self.grouping = grouping
         for part in (feature_sensitive, decoder, proposal_generator):
             if part is not None:
                 part.to(memory_format=torch.channels_last)
@@ -91,6 +102,7 @@ class CoSaliencyNet(nn.Module):
             "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
             "dtype": resolve_dtype(cfg.MODEL.DTYPE, cfg.MODEL.DEVICE),
             "distractors_as_objects": cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS,
+            "grouping": RegionGrouping(cfg) if cfg.MODEL.GROUPING.ENABLED else None,
         }
 
     @property
@@ -108,8 +120,8 @@ class CoSaliencyNet(nn.Module):
 
         Returns:
             in training the losses ``loss_cosal``, ``loss_rpn_cls``, ``loss_rpn_loc``,
-            ``loss_triplet`` (those whose part is built); at test time a list of
-            ``{"cosal_map": (height, width) float32 in [0, 1]}``.
+            ``loss_triplet``, ``loss_group``, ``loss_pair`` (those whose part is built); at test
+            time a list of ``{"cosal_map": (height, width) float32 in [0, 1]}``.
         """
         images = self.preprocess([x["image"] for x in batched_inputs])
         with self._autocast():
@@ -125,11 +137,42 @@ class CoSaliencyNet(nn.Module):
 
     def predict(self, images: ImageList) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (N, 1, H, W) and R (N, C, H/16, W/16)."""
+        features, r = self.features(images)
+        guidance = None
+        if self.grouping is not None:
+            regions, _ = self.proposal_generator(images, {"r": r})
+            guidance, _ = self.guide(r, regions, images)
+        return self.decoder(r, features, guidance), r
+
+    def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The encoder's features by name, and R (N, C, H/16, W/16)."""
         features = self.backbone(images.tensor)
         r = features["conv5_3"]
         if self.feature_sensitive is not None:
             r = self.feature_sensitive(r)
-        return self.decoder(r, features), r
+        return features, r
+
+    def guide(
+        self, r: torch.Tensor, regions: list[Instances], images: ImageList
+    ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
+        """Compare RPN's regions and paint the answer.
+
+        Returns:
+            guidance maps (N, 2, H/4, W/4), without gradient; and for each image boxes (K, 4), group
+            logits (K,) and pair logits (K, K).
+        """
+        boxes, objectness = self.grouping.select(regions)
+        embeddings = self.rfm.embed(r, boxes)
+        size = (
+            images.tensor.shape[-2] // GUIDANCE_STRIDE,
+            images.tensor.shape[-1] // GUIDANCE_STRIDE,
+        )
+        maps, parts = [], []
+        for e, b, o in zip(embeddings, boxes, objectness, strict=True):
+            group, pairs = self.grouping(e, b, o)
+            maps.append(self.grouping.paint(group.detach(), b, o, size, GUIDANCE_STRIDE))
+            parts.append((b, group, pairs))
+        return torch.stack(maps), parts
 
     def postprocess(
         self, logits: torch.Tensor, sizes: list[tuple[int, int]], inputs: list[dict]
@@ -152,20 +195,44 @@ class CoSaliencyNet(nn.Module):
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seeds[0])
-            logits, r = self.predict(images)
-            losses = self.decoder.losses(
-                logits, self._truth([x["sem_seg"] for x in inputs], logits)
-            )
+            features, r = self.features(images)
+            losses: dict[str, torch.Tensor] = {}
             regions: list = [None] * len(inputs)
             if self.proposal_generator is not None:
-                regions, rpn = self.proposal_generator(
+                regions, losses = self.proposal_generator(
                     images, {"r": r}, [self._rpn_targets(t) for t in targets]
                 )
-                losses.update(rpn)
+            generators = [torch.Generator().manual_seed(s) for s in seeds]
             if self.rfm is not None:
-                generators = [torch.Generator().manual_seed(s) for s in seeds]
                 losses.update(self.rfm(r, targets, regions, generators))
+            guidance = None
+            if self.grouping is not None:
+                guidance, parts = self.guide(r, regions, images)
+                losses.update(self._grouping_losses(r, parts, targets, generators))
+            logits = self.decoder(r, features, guidance)
+            truth = self._truth([x["sem_seg"] for x in inputs], logits)
+            losses.update(self.decoder.losses(logits, truth))
         return losses
+
+    def _grouping_losses(
+        self,
+        r: torch.Tensor,
+        parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
+        targets: list[Instances],
+        generators: list[torch.Generator],
+    ) -> dict[str, torch.Tensor]:
+        """Losses over RPN's regions and over the jittered truth, which no RPN has to find first."""
+        labelled = [
+            (group, pairs, label_regions(boxes, t))
+            for (boxes, group, pairs), t in zip(parts, targets, strict=True)
+        ]
+        truth = [
+            self.grouping.jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)
+        ]
+        for e, boxes, t in zip(self.rfm.embed(r, truth), truth, targets, strict=True):
+            group, pairs = self.grouping(e, boxes, boxes.new_full((len(boxes),), SURE))
+            labelled.append((group, pairs, label_regions(boxes, t)))
+        return self.grouping.losses(labelled)
 
     def _truth(self, maps: list[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
         h, w = logits.shape[-2:]

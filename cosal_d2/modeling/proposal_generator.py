@@ -16,9 +16,10 @@ class CoSaliencyRPN(RPN):
     """RPN whose training proposals carry the loss of the anchor they come from.
 
     The losses that train it are Detectron2's own. In training it returns, for each image, one
-    region per labelled anchor (the anchors that RPN's matcher calls object or background, before
-    any are sampled) with the fields ``proposal_boxes`` and ``region_loss``; online hard example
-    mining ranks them (section "Sample Selection Strategy", after Shrivastava et al. 2016).
+    region per anchor with the fields ``proposal_boxes``, ``objectness_logits``, ``region_loss``
+    and ``labelled`` (whether RPN's matcher calls the anchor object or background, before any are
+    sampled); online hard example mining ranks the labelled ones by their loss (section "Sample
+    Selection Strategy", after Shrivastava et al. 2016).
     """
 
     def label_and_sample_anchors(self, anchors, gt_instances):
@@ -51,19 +52,21 @@ class CoSaliencyRPN(RPN):
         return super().losses(anchors, logits, gt_labels, deltas, gt_boxes)
 
     def predict_proposals(self, anchors, pred_objectness_logits, pred_anchor_deltas, image_sizes):
-        """In training: all labelled anchors' decoded boxes with their losses, unsuppressed."""
+        """In training: every anchor's decoded box with its loss, unsuppressed."""
         logits = [x.float() for x in pred_objectness_logits]
         deltas = [x.float() for x in pred_anchor_deltas]
         if not self.training:
             return super().predict_proposals(anchors, logits, deltas, image_sizes)
         with torch.no_grad():
             boxes = cat(self._decode_proposals(anchors, deltas), dim=1)
+            scores = cat(logits, dim=1).detach()
         regions = []
-        for size, box, loss, label in zip(
-            image_sizes, boxes, self._anchor_losses, self._all_labels, strict=True
+        for size, box, score, loss, label in zip(
+            image_sizes, boxes, scores, self._anchor_losses, self._all_labels, strict=True
         ):
-            region = Instances(size, proposal_boxes=Boxes(box), region_loss=loss)
-            region = region[(label >= 0) & torch.isfinite(box).all(dim=1)]
+            region = Instances(size, proposal_boxes=Boxes(box), objectness_logits=score)
+            region.region_loss, region.labelled = loss, label >= 0
+            region = region[torch.isfinite(box).all(dim=1)]
             region.proposal_boxes.clip(size)
             regions.append(region[region.proposal_boxes.nonempty(self.min_box_size)])
         del self._anchor_losses, self._all_labels

@@ -220,7 +220,7 @@ class OnlineSampler(_Sampler):
 
         Args:
             targets: with ``gt_boxes``, ``gt_classes`` and ``gt_cosalient``.
-            regions: with ``proposal_boxes`` and ``region_loss``.
+            regions: with ``proposal_boxes``, ``region_loss`` and ``labelled``.
             generator: a CPU generator.
         """
         hard = self.rank(regions)
@@ -235,7 +235,8 @@ class OnlineSampler(_Sampler):
         return self.assemble(targets, positives, negatives, generator, filled)
 
     def rank(self, regions: Instances) -> torch.Tensor:
-        """Boxes sorted by training loss, hardest first, after non-maximum suppression."""
+        """Labelled boxes by training loss, hardest first, after non-maximum suppression."""
+        regions = regions[regions.labelled]
         loss, order = regions.region_loss.float().sort(descending=True, stable=True)
         loss, order = loss[: self.pre_nms_topk], order[: self.pre_nms_topk]
         boxes = regions.proposal_boxes.tensor[order].float()

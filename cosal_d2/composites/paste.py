@@ -1,0 +1,158 @@
+"""Scaling, turning, lighting and laying down cut-outs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from cosal_d2.composites.cutouts import Cutout, load_cutout
+
+MAX_UPSCALE = 1.6  # of a cut-out
+MAX_LENGTH = 0.6  # of an object's longest side, in shorter sides of the picture
+MAX_HIDDEN = 0.33  # of any object
+MARGIN = 3  # pixels between objects and the frame
+TRIES = 60
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a cut-out is shown.
+
+    Attributes:
+        size: aimed geometric mean of the sides of its unrotated box, pixels.
+        angle: degrees, counter-clockwise.
+        flip: mirrored left to right.
+        gain, gamma: of the values between 0 and 1.
+        cast: factors of B, G and R.
+    """
+
+    size: float
+    angle: float
+    flip: bool
+    gain: float
+    gamma: float
+    cast: tuple[float, float, float]
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, size: float, lying: bool) -> Look:
+        """Draw a look of about `size` pixels.
+
+        Args:
+            lying: objects seen from above, turned any way; else they stand nearly upright.
+        """
+        angle = rng.uniform(-180, 180) if lying else np.clip(rng.normal(0, 10), -25, 25)
+        return cls(
+            size,
+            float(angle),
+            bool(rng.random() < 0.5),
+            float(np.exp(rng.uniform(-0.17, 0.17))),
+            float(np.exp(rng.uniform(-0.17, 0.17))),
+            tuple(float(v) for v in rng.uniform(0.95, 1.05, 3)),
+        )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A cut-out as it is pasted: float32 (h, w, 4), premultiplied BGR 0 to 255 and alpha 0 to 1."""
+
+    pixels: np.ndarray
+
+    @property
+    def solid(self) -> np.ndarray:
+        """bool (h, w), the pixels that count as the object."""
+        return self.pixels[:, :, 3] > 0.5
+
+
+def render(cutout: Cutout, look: Look, longest: float) -> Layer:
+    """Show a cut-out.
+
+    Args:
+        cutout: the object; it is enlarged no more than `MAX_UPSCALE` times.
+        look: its appearance.
+        longest: bound of its longest side in pixels.
+
+    Returns:
+        The layer, cropped to the object.
+    """
+    pixels = load_cutout(cutout)
+    if look.flip:
+        pixels = pixels[:, ::-1]
+    scale = min(look.size / cutout.side, longest / max(cutout.box[2:]), MAX_UPSCALE)
+    h, w = (max(3, round(v * scale)) for v in pixels.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    pixels = cv2.resize(np.ascontiguousarray(pixels), (w, h), interpolation=method)
+    turn = cv2.getRotationMatrix2D(((w - 1) / 2, (h - 1) / 2), look.angle, 1.0)
+    cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
+    width, height = int(np.ceil(h * sin + w * cos)), int(np.ceil(h * cos + w * sin))
+    turn[:, 2] += (width - w) / 2, (height - h) / 2
+    pixels = cv2.warpAffine(pixels, turn, (width, height), flags=cv2.INTER_LINEAR)
+    alpha = pixels[:, :, 3:]
+    x, y, w, h = cv2.boundingRect((alpha[:, :, 0] > 0.02).astype(np.uint8))
+    pixels, alpha = pixels[y : y + h, x : x + w], alpha[y : y + h, x : x + w]
+    colour = np.clip(pixels[:, :, :3] / np.maximum(alpha, 1e-3) / 255, 0, 1)
+    colour = 255 * look.gain * colour**look.gamma * np.float32(look.cast)
+    lit = np.clip(colour, 0, 255) * alpha
+    return Layer(np.concatenate([lit, alpha], axis=2).astype(np.float32))
+
+
+def place(
+    rng: np.random.Generator, layers: list[Layer], height: int, width: int, overlap: float
+) -> list[tuple[int, int]] | None:
+    """Positions (x, y) of layers, later ones on top, or None when they do not fit.
+
+    All lie inside the frame. No object is hidden by more than `MAX_HIDDEN`, no two overlap by more
+    than `overlap` of the smaller.
+    """
+    top = np.full((height, width), -1, np.int16)
+    areas: list[int] = []
+    hidden: list[int] = []
+    places: list[tuple[int, int]] = []
+    for index, layer in enumerate(layers):
+        solid = layer.solid
+        h, w = solid.shape
+        room_x, room_y = width - w - 2 * MARGIN, height - h - 2 * MARGIN
+        area = int(solid.sum())
+        if room_x < 0 or room_y < 0 or not area:
+            return None
+        for _ in range(TRIES):
+            x, y = MARGIN + int(rng.integers(room_x + 1)), MARGIN + int(rng.integers(room_y + 1))
+            below = top[y : y + h, x : x + w][solid]
+            covered = np.bincount(below + 1, minlength=index + 1)[1:]
+            if all(
+                c <= overlap * min(area, areas[k]) and hidden[k] + c <= MAX_HIDDEN * areas[k]
+                for k, c in enumerate(covered)
+                if c
+            ):
+                break
+        else:
+            return None
+        top[y : y + h, x : x + w][solid] = index
+        hidden = [k + int(c) for k, c in zip(hidden, covered, strict=True)] + [0]
+        areas.append(area)
+        places.append((x, y))
+    return places
+
+
+def lay_down(
+    image: np.ndarray, layers: list[Layer], places: list[tuple[int, int]]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Paste layers over an image.
+
+    Args:
+        image: uint8 BGR (H, W, 3).
+        layers, places: as of `place`.
+
+    Returns:
+        float32 (H, W, 3), 0 to 255, and each layer's visible pixels, bool (H, W).
+    """
+    canvas = image.astype(np.float32)
+    top = np.full(image.shape[:2], -1, np.int16)
+    for k, (layer, (x, y)) in enumerate(zip(layers, places, strict=True)):
+        h, w = layer.pixels.shape[:2]
+        area = canvas[y : y + h, x : x + w]
+        area *= 1 - layer.pixels[:, :, 3:]
+        area += layer.pixels[:, :, :3]
+        top[y : y + h, x : x + w][layer.solid] = k
+    return canvas, [top == k for k in range(len(layers))]

@@ -1,0 +1,245 @@
+"""The paper's augmentations beside multi-scale scaling: random object clipping and occlusion.
+
+Section "Implementation Details" names them; their parameters are choices that the paper leaves
+open. Both are Detectron2 augmentations for a
+:class:`~cosal_d2.data.aug_input.CoSaliencyAugInput`, and draw from numpy's global generator.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from detectron2.data import transforms as T
+
+from cosal_d2.augmentation_keys import FILLS
+
+TRIES = 50
+
+
+class RandomObjectCrop(T.Augmentation):
+    """A window that may cut through objects and leaves the truth a co-saliency truth.
+
+    Of each co-salient instance the window holds at least ``min_share``, or nothing. It holds at
+    least ``min_objects`` of them, and of every class that it touches as many, or all that the class
+    had. The first of several random windows that meets this is taken; without one the picture is
+    not cut, nor is one with fewer co-salient instances than ``min_objects``. A picture whose truth
+    is empty may be cut anywhere.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[float, float] = (0.5, 0.9),
+        aspects: tuple[float, float] = (0.85, 1.18),
+        min_share: float = 0.5,
+        min_objects: int = 2,
+    ) -> None:
+        """
+        Args:
+            sizes: range of the window's sides (their geometric mean) over the picture's.
+            aspects: range of the window's width over height, over the picture's.
+            min_share: of the area of a co-salient instance inside the window, in (0, 1].
+            min_objects: co-salient instances inside the window.
+        """
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(
+        self,
+        image: np.ndarray,
+        instance_masks: np.ndarray,
+        cosalient: np.ndarray,
+        classes: np.ndarray | None = None,
+        sem_seg: np.ndarray | None = None,
+    ) -> T.Transform:
+        """A crop, or no transform where no window will do.
+
+        Args:
+            image: (H, W, ...).
+            instance_masks: (N, H, W) of 0 and 1.
+            cosalient: (N,) bool.
+            classes: (N,); one class for all when not given.
+            sem_seg: (H, W), the truth, which a crowd region makes more than the instances.
+        """
+        masks = np.asarray(instance_masks)[np.asarray(cosalient, dtype=bool)]
+        seen = masks.any(axis=(1, 2))
+        masks = masks[seen]
+        labels = np.zeros(len(masks), dtype=np.int64)
+        if classes is not None:
+            labels = np.asarray(classes)[np.asarray(cosalient, dtype=bool)][seen]
+        empty = len(masks) == 0 and (sem_seg is None or not np.any(sem_seg))
+        if len(masks) < self.min_objects and not empty:
+            return T.NoOpTransform()
+        height, width = image.shape[:2]
+        windows = self._windows(height, width)
+        good = np.ones(TRIES, dtype=bool) if empty else self._good(windows, masks, labels)
+        if not good.any():
+            return T.NoOpTransform()
+        x0, y0, x1, y1 = (int(v) for v in windows[np.argmax(good)])
+        return T.CropTransform(x0, y0, x1 - x0, y1 - y0, width, height)
+
+    def _windows(self, height: int, width: int) -> np.ndarray:
+        side = np.random.uniform(*self.sizes, TRIES)
+        stretch = np.exp(np.random.uniform(*np.log(self.aspects), TRIES) / 2)
+        h = np.clip(np.round(side / stretch * height), 1, height)
+        w = np.clip(np.round(side * stretch * width), 1, width)
+        y0 = np.floor(np.random.random(TRIES) * (height - h + 1))
+        x0 = np.floor(np.random.random(TRIES) * (width - w + 1))
+        return np.stack([x0, y0, x0 + w, y0 + h], axis=1).astype(np.int64)
+
+    def _good(self, windows: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        inside = np.stack([_window_sums(mask, windows) for mask in masks], axis=1)
+        areas = np.array([np.count_nonzero(mask) for mask in masks])
+        kept = inside > 0
+        good = ((inside >= self.min_share * areas) | ~kept).all(axis=1)
+        good &= kept.sum(axis=1) >= self.min_objects
+        for label in np.unique(labels):
+            of_class = labels == label
+            count = kept[:, of_class].sum(axis=1)
+            good &= (count == 0) | (count >= min(self.min_objects, of_class.sum()))
+        return good
+
+
+class OcclusionTransform(T.Transform):
+    """Pixels that something in front hides.
+
+    The image gets new pixels there and a segmentation 0. Coordinates stay, so polygons do not show
+    it: masks must be bitmaps, and boxes be taken from them again.
+    """
+
+    def __init__(self, hidden: np.ndarray, fill: np.ndarray) -> None:
+        """
+        Args:
+            hidden: (H, W) bool.
+            fill: (H, W, ...) like the image; what stands where ``hidden`` is.
+        """
+        super().__init__()
+        self.hidden = hidden
+        self.pixels = fill[hidden]
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """A copy of an (H, W, ...) image with the hidden pixels filled."""
+        out = self._copy(img)
+        out[self.hidden] = self.pixels
+        return out
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """A copy of an (H, W) segmentation with 0 where something is in front."""
+        out = self._copy(segmentation)
+        out[self.hidden] = 0
+        return out
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Coordinates stay where they are."""
+        return coords
+
+    def _copy(self, array: np.ndarray) -> np.ndarray:
+        if array.shape[:2] != self.hidden.shape:
+            raise ValueError(
+                f"an occlusion of {self.hidden.shape} cannot be applied to {array.shape[:2]}"
+            )
+        return array.copy()
+
+
+class RandomOcclusion(T.Augmentation):
+    """Rectangles and ellipses over parts of objects, co-salient or not.
+
+    What they hide leaves the masks and the truth. All patches together hide at most ``max_share``
+    of any object; a patch that would hide more is drawn again, and left out after several tries.
+    """
+
+    def __init__(
+        self,
+        max_patches: int = 3,
+        max_share: float = 0.4,
+        fills: tuple[str, ...] = FILLS,
+        sides: tuple[float, float] = (0.2, 0.7),
+    ) -> None:
+        """
+        Args:
+            max_patches: most patches on a picture; at least one is tried.
+            max_share: of an object's area, in (0, 1).
+            fills: what patches may show: "noise", the picture's "mean", or another part of the
+                picture, free of objects ("background"; the mean where there is none).
+            sides: range of a patch's sides over those of its object's box.
+        """
+        super().__init__()
+        if not fills or set(fills) - set(FILLS):
+            raise ValueError(f"fills are {tuple(fills)}; use some of {', '.join(FILLS)}")
+        self._init(locals())
+
+    def get_transform(
+        self, image: np.ndarray, instance_masks: np.ndarray, sem_seg: np.ndarray | None = None
+    ) -> T.Transform:
+        """An occlusion, or no transform where there is no object or no patch fits.
+
+        Args:
+            image: (H, W, ...).
+            instance_masks: (N, H, W) of 0 and 1.
+            sem_seg: (H, W), the truth; no background is taken from it either.
+        """
+        objects = np.asarray(instance_masks).astype(bool)
+        objects = objects[objects.any(axis=(1, 2))]
+        if len(objects) == 0:
+            return T.NoOpTransform()
+        taken = objects.any(axis=0) if sem_seg is None else objects.any(axis=0) | (sem_seg > 0)
+        allowed = self.max_share * objects.sum(axis=(1, 2))
+        hidden, fill = np.zeros(image.shape[:2], dtype=bool), image.copy()
+        for _ in range(np.random.randint(1, self.max_patches + 1)):
+            patch = self._patch(objects, hidden, allowed)
+            if patch is not None:
+                window, shape = patch
+                hidden[window] |= shape
+                fill[window][shape] = self._fill(image, taken, shape)
+        return OcclusionTransform(hidden, fill) if hidden.any() else T.NoOpTransform()
+
+    def _patch(
+        self, objects: np.ndarray, hidden: np.ndarray, allowed: np.ndarray
+    ) -> tuple[tuple[slice, slice], np.ndarray] | None:
+        """A window and the patch's pixels in it; at most ``allowed`` (N,) become hidden."""
+        before = (objects & hidden).sum(axis=(1, 2))
+        for _ in range(TRIES):
+            i = np.random.randint(len(objects))
+            ys, xs = objects[i].nonzero()
+            middle = np.random.randint(len(ys))
+            scale = np.random.uniform(*self.sides, 2)
+            h = max(round(scale[0] * (np.ptp(ys) + 1)), 1)
+            w = max(round(scale[1] * (np.ptp(xs) + 1)), 1)
+            y0, x0 = ys[middle] - h // 2, xs[middle] - w // 2
+            shape = _ellipse(h, w) if np.random.random() < 0.5 else np.ones((h, w), dtype=bool)
+            shape = shape[max(-y0, 0) : hidden.shape[0] - y0, max(-x0, 0) : hidden.shape[1] - x0]
+            y0, x0 = max(y0, 0), max(x0, 0)
+            window = (slice(y0, y0 + shape.shape[0]), slice(x0, x0 + shape.shape[1]))
+            new = shape & ~hidden[window]
+            after = before + (objects[(slice(None), *window)] & new).sum(axis=(1, 2))
+            if after[i] > before[i] and (after <= allowed).all():
+                return window, shape
+        return None
+
+    def _fill(self, image: np.ndarray, taken: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """The pixels under ``shape``, (K, ...)."""
+        kind = self.fills[np.random.randint(len(self.fills))]
+        if kind == "noise":
+            size = (np.count_nonzero(shape), *image.shape[2:])
+            return np.random.uniform(image.min(), image.max(), size).astype(image.dtype)
+        h, w = shape.shape
+        if kind == "background":
+            y0 = np.random.randint(0, image.shape[0] - h + 1, TRIES)
+            x0 = np.random.randint(0, image.shape[1] - w + 1, TRIES)
+            free = _window_sums(taken, np.stack([x0, y0, x0 + w, y0 + h], axis=1)) == 0
+            if free.any():
+                y, x = y0[np.argmax(free)], x0[np.argmax(free)]
+                return image[y : y + h, x : x + w][shape]
+        return image.mean(axis=(0, 1)).astype(image.dtype)
+
+
+def _window_sums(mask: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Pixels of an (H, W) mask inside each of (K, 4) XYXY windows."""
+    table = cv2.integral(np.ascontiguousarray(mask, dtype=np.uint8))
+    x0, y0, x1, y1 = windows.T
+    return table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
+
+
+def _ellipse(h: int, w: int) -> np.ndarray:
+    y = (np.arange(h) + 0.5) / h * 2 - 1
+    x = (np.arange(w) + 0.5) / w * 2 - 1
+    return y[:, None] ** 2 + x[None] ** 2 <= 1

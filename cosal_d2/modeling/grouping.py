@@ -1,0 +1,286 @@
+"""Grouping of regions at test time: an extension of the paper, off in its own configs.
+
+The paper uses what the bottom-up branch learned only through R. Here the branch itself speaks at
+test time: RPN's proposals are embedded, compared with each other, and each gets a probability of
+belonging to the repeated group. The answer is painted into guidance maps that the decoder reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import nms
+from detectron2.structures import Boxes, Instances, pairwise_iou
+from detectron2.structures.boxes import pairwise_intersection
+from detectron2.utils.events import get_event_storage
+from torch import nn
+
+from cosal_d2.modeling.regions import jitter_boxes
+
+GUIDANCE_CHANNELS = 2
+# Input pixels per pixel of a guidance map.
+GUIDANCE_STRIDE = 4
+FAR = -20.0
+
+
+@dataclass
+class RegionLabels:
+    """What a training region lies on.
+
+    Attributes:
+        group: (K,) float32, 1 on a co-salient object, 0 on anything else, -1 undecided.
+        pairs: (K, K) float32, 1 for two instances of one co-salient class, 0 for objects that
+            differ or an object and background, -1 for one and the same object or undecided.
+    """
+
+    group: torch.Tensor
+    pairs: torch.Tensor
+
+
+def select_regions(
+    boxes: torch.Tensor, logits: torch.Tensor, count: int, nms_thresh: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``count`` most object-like boxes after non-maximum suppression.
+
+    Args:
+        boxes: (N, 4) XYXY absolute pixels.
+        logits: (N,) objectness logits.
+
+    Returns:
+        boxes (K, 4) and logits (K,), best first.
+    """
+    logits, order = logits.sort(descending=True, stable=True)
+    logits, order = logits[: 32 * count], order[: 32 * count]
+    boxes = boxes[order]
+    keep = nms(boxes.float(), logits, nms_thresh)[:count]
+    return boxes[keep], logits[keep]
+
+
+def apart(boxes: torch.Tensor, share: float) -> torch.Tensor:
+    """Whether two regions can be different objects.
+
+    Args:
+        boxes: (K, 4).
+        share: regions of which one covers more than this share of the other are one object.
+
+    Returns:
+        (K, K) bool, False on the diagonal.
+    """
+    regions = Boxes(boxes)
+    area = regions.area().clamp(min=1e-6)
+    smaller = torch.minimum(area[:, None], area[None])
+    result = pairwise_intersection(regions, regions) <= share * smaller
+    return result.fill_diagonal_(False)
+
+
+def label_regions(boxes: torch.Tensor, targets: Instances) -> RegionLabels:
+    """Labels of regions from the ground truth.
+
+    A region is on the object that it overlaps most if their IoU is at least 0.5, on background if
+    it is below 0.3 for all objects, undecided between.
+
+    Args:
+        boxes: (K, 4).
+        targets: with ``gt_boxes``, ``gt_classes`` and ``gt_cosalient``.
+    """
+    if len(targets):
+        iou, index = pairwise_iou(Boxes(boxes), targets.gt_boxes).max(dim=1)
+        cosalient, classes = targets.gt_cosalient[index], targets.gt_classes[index]
+    else:
+        iou = boxes.new_zeros(len(boxes))
+        index = classes = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+        cosalient = index.bool()
+    on_object, on_background = iou >= 0.5, iou < 0.3
+    grouped = on_object & cosalient
+    group = torch.full_like(iou, -1)
+    group[on_background | on_object] = 0
+    group[grouped] = 1
+    decided = on_background | on_object
+    pairs = torch.full((len(boxes), len(boxes)), -1.0, device=boxes.device)
+    # Two distractors may be of one class or not: nobody says, so they are no pair.
+    pairs[(grouped[:, None] & decided[None]) | (decided[:, None] & grouped[None])] = 0
+    both = grouped[:, None] & grouped[None]
+    pairs[both & (classes[:, None] == classes[None])] = 1
+    pairs[on_object[:, None] & on_object[None] & (index[:, None] == index[None])] = -1
+    return RegionLabels(group, pairs)
+
+
+class RegionGrouping(nn.Module):
+    """From embedded regions to the probability that each belongs to the repeated group."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        num_regions: int = 32,
+        nms_thresh: float = 0.5,
+        apart_share: float = 0.5,
+        hidden: int = 32,
+        loss_weight: float = 1.0,
+        jitter: tuple[float, tuple[float, float]] = (0.1, (0.85, 1.2)),
+    ) -> None:
+        """
+        Args:
+            num_regions: proposals that are compared, the most object-like ones.
+            nms_thresh: IoU above which the less object-like of two proposals is dropped.
+            apart_share: see :func:`apart`.
+            hidden: width of the small network that judges a region's evidence.
+            loss_weight: weight of ``loss_group`` and ``loss_pair``.
+            jitter: offset and scale of the ground-truth boxes that join the training.
+        """
+        super().__init__()
+        self.num_regions = num_regions
+        self.nms_thresh = nms_thresh
+        self.apart_share = apart_share
+        self.loss_weight = loss_weight
+        self.jitter = jitter
+        # Similarity of two embeddings as the logit of "two instances of one class".
+        self.scale = nn.Parameter(torch.tensor(8.0))
+        self.shift = nn.Parameter(torch.tensor(-4.0))
+        self.judge = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        keys = cfg.MODEL.GROUPING
+        return {
+            "num_regions": keys.NUM_REGIONS,
+            "nms_thresh": keys.NMS_THRESH,
+            "apart_share": keys.APART_SHARE,
+            "hidden": keys.HIDDEN,
+            "loss_weight": keys.LOSS_WEIGHT,
+        }
+
+    def select(self, regions: list[Instances]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Boxes and objectness logits of the regions to compare, a tensor an image."""
+        chosen = [
+            select_regions(
+                x.proposal_boxes.tensor, x.objectness_logits, self.num_regions, self.nms_thresh
+            )
+            for x in regions
+        ]
+        return [boxes for boxes, _ in chosen], [logits for _, logits in chosen]
+
+    def forward(
+        self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compare the regions of one image.
+
+        Args:
+            embeddings: (K, D) of unit length.
+            boxes: (K, 4).
+            objectness: (K,) logits.
+
+        Returns:
+            group logits (K,) and pair logits (K, K).
+        """
+        pairs = self.scale * (embeddings @ embeddings.T) + self.shift
+        if len(boxes) == 0:
+            return pairs.sum(dim=1), pairs
+        is_object = objectness.sigmoid()
+        # A resemblance counts as much as the other region is an object, and elsewhere.
+        evidence = pairs + F.logsigmoid(objectness)[None]
+        evidence = torch.where(apart(boxes, self.apart_share), evidence, FAR).clamp(min=FAR)
+        best, second = _top_two(evidence)
+        # The group so far: where the best evidence is; then, who resembles that group?
+        leader = best + F.logsigmoid(objectness)
+        members = leader.softmax(dim=0)
+        resemblance = (evidence.sigmoid() * members[None]).sum(dim=1)
+        features = [
+            *(best / 4, second / 4, (best - best.max()) / 4, resemblance * 4),
+            *(evidence.sigmoid().sum(dim=1), is_object),
+        ]
+        return self.judge(torch.stack(features, dim=1))[:, 0], pairs
+
+    def paint(
+        self,
+        group: torch.Tensor,
+        boxes: torch.Tensor,
+        objectness: torch.Tensor,
+        size: tuple[int, int],
+        stride: int,
+    ) -> torch.Tensor:
+        """Guidance maps of one image: where grouped objects are, and where other objects are.
+
+        Args:
+            group: (K,) logits.
+            boxes: (K, 4).
+            objectness: (K,) logits.
+            size: (h, w) of the maps.
+            stride: input pixels per map pixel.
+
+        Returns:
+            (2, h, w) float32 in [0, 1].
+        """
+        h, w = size
+        if len(boxes) == 0:
+            return boxes.new_zeros((GUIDANCE_CHANNELS, h, w))
+        x = (torch.arange(w, device=boxes.device) + 0.5) * stride
+        y = (torch.arange(h, device=boxes.device) + 0.5) * stride
+        x1, y1, x2, y2 = boxes.unbind(dim=1)
+        inside = (
+            ((x[None] > x1[:, None]) & (x[None] < x2[:, None]))[:, None]
+            & ((y[None] > y1[:, None]) & (y[None] < y2[:, None]))[:, :, None]
+        ).to(boxes.dtype)
+        member = group.sigmoid()
+        strength = torch.stack([member, 1 - member]) * objectness.sigmoid()
+        return (strength[:, :, None, None] * inside[None]).amax(dim=1)
+
+    def losses(
+        self, parts: list[tuple[torch.Tensor, torch.Tensor, RegionLabels]]
+    ) -> dict[str, torch.Tensor]:
+        """``loss_group`` and ``loss_pair``: balanced binary cross-entropies.
+
+        Args:
+            parts: group logits, pair logits and labels of each set of regions.
+        """
+        group = torch.cat([g for g, _, _ in parts])
+        group_labels = torch.cat([x.group for _, _, x in parts])
+        pairs = torch.cat([p.flatten() for _, p, _ in parts])
+        pair_labels = torch.cat([x.pairs.flatten() for _, _, x in parts])
+        self._log(group, group_labels)
+        return {
+            "loss_group": self.loss_weight * balanced_bce(group, group_labels),
+            "loss_pair": self.loss_weight * balanced_bce(pairs, pair_labels),
+        }
+
+    @torch.no_grad()
+    def _log(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        storage = get_event_storage()
+        for name, value in (("found", 1), ("rejected", 0)):
+            of_kind = labels == value
+            if bool(of_kind.any()):
+                right = (logits[of_kind] > 0) == bool(value)
+                storage.put_scalar(f"grouping/{name}", right.float().mean().item())
+
+    def jittered_truth(self, targets: Instances, generator: torch.Generator) -> torch.Tensor:
+        """The ground truth's boxes, slightly moved and scaled: regions that no RPN has to find."""
+        boxes = targets.gt_boxes.tensor
+        return jitter_boxes(boxes, targets.image_size, *self.jitter, generator)
+
+
+def _top_two(evidence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if len(evidence) == 1:
+        return evidence[:, 0], evidence[:, 0]
+    top = evidence.topk(2, dim=1).values
+    return top[:, 0], top[:, 1]
+
+
+def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean of the positives' and the negatives' mean cross-entropies; -1 is left out.
+
+    Args:
+        logits, labels: (N,), labels in {1, 0, -1}.
+
+    Returns:
+        A scalar, connected to ``logits``.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
+    total = (logits * 0).sum()
+    kinds = [labels == 1, labels == 0]
+    for kind in kinds:
+        if bool(kind.any()):
+            total = total + losses[kind].mean() / len(kinds)
+    return total
