@@ -140,10 +140,13 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # Online: IoU above which the easier of two regions is suppressed (paper: "highly overlapping").
     cfg.MODEL.RFM.NMS_THRESH = 0.7
 
-    # An extension of the paper: RPN's regions are compared by their embeddings at test time too,
+    # An extension of the paper: RPN's regions are compared with each other at test time too,
     # and guidance maps tell the decoder which resemble each other.
     cfg.MODEL.GROUPING = CN()
     cfg.MODEL.GROUPING.ENABLED = False
+    # Encoder levels whose pooled features are compared, and length of the embedding (ours).
+    cfg.MODEL.GROUPING.LEVELS = ("conv3_3", "conv4_3", "conv5_3")
+    cfg.MODEL.GROUPING.EMBEDDING_DIM = 256
     # RPN regions that are compared, an image (ours).
     cfg.MODEL.GROUPING.NUM_REGIONS = 32
     # IoU above which the less object-like of two such regions is dropped (ours).

@@ -11,9 +11,13 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
-from cosal_d2._requirements import require_detectron2
+# Importing torch is part of the budget.
+STARTED = time.monotonic()
+
+from cosal_d2._requirements import require_detectron2  # noqa: E402
 
 require_detectron2()
 
@@ -97,6 +101,7 @@ def main(argv: list[str]) -> int:
             budget_minutes=args.budget,
             keep_weights=args.keep_weights,
             command=relative_command(argv),
+            started=STARTED,
         )
         for name in ("cosal_d2", "detectron2", "fvcore"):
             setup_logger(str(args.out / "runs"), name=name)

@@ -38,7 +38,7 @@ def largest_free_box(occupied: np.ndarray, height: int, width: int) -> tuple[int
         height, width: give the aspect ratio.
 
     Returns:
-        x, y, width, height in pixels, on a grid of `CELL` pixels; width 0 where nothing is free.
+        x, y, width, height in pixels, on a grid of `CELL` pixels; width 0 where none is free.
     """
     rows, columns = occupied.shape[0] // CELL, occupied.shape[1] // CELL
     cells = occupied[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)

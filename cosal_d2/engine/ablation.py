@@ -46,6 +46,7 @@ class Ablation:
         budget_minutes: of the whole command, or None.
         keep_weights: whether a cell's trainable weights go to ``weights/COLUMN_SEED.pth``.
         command: as typed, for the table.
+        started: ``time.monotonic()`` from which the budget counts; None for now.
 
     Raises:
         ValueError: a value is unusable; the message names the option.
@@ -60,6 +61,7 @@ class Ablation:
     budget_minutes: float | None = None
     keep_weights: bool = False
     command: str = ""
+    started: float | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -91,7 +93,8 @@ def run_ablation(ablation: Ablation) -> str:
         RuntimeError: another run is working in the folder.
     """
     minutes = ablation.budget_minutes
-    stop = StopRequest(None if minutes is None else time.monotonic() + 60 * minutes)
+    start = time.monotonic() if ablation.started is None else ablation.started
+    stop = StopRequest(None if minutes is None else start + 60 * minutes)
     (ablation.folder / "cells").mkdir(parents=True, exist_ok=True)
     with table_lock(ablation.folder), stop.listening():
         try:

@@ -48,8 +48,11 @@ class DecoderLevel(nn.Module):
             self.skip = conv(skip.channels, narrow, 1, norm)
         else:
             self.skip = build_norm(norm, skip.channels) or nn.Identity()
-        self.guidance = guidance
-        widths = [in_channels + (narrow or skip.channels) + guidance] + [out] * num_convs
+        # Added, so that weights of a decoder without guidance fit one that has it.
+        self.guide = Conv2d(guidance, in_channels, 1, bias=False) if guidance else None
+        if self.guide is not None:
+            weight_init.c2_msra_fill(self.guide)
+        widths = [in_channels + (narrow or skip.channels)] + [out] * num_convs
         self.convs = nn.Sequential(
             *(conv(a, b, 3, norm) for a, b in zip(widths, widths[1:], strict=False))
         )
@@ -60,11 +63,12 @@ class DecoderLevel(nn.Module):
         """x (N, C, h, w), the skip (N, S, 2h, 2w), guidance (N, G, any, any) to (N, out, 2h,
         2w)."""
         size = skip.shape[-2:]
-        parts = [F.interpolate(x, size=size, mode="bilinear", align_corners=False)]
-        parts.append(self.skip(skip).to(x.dtype))
-        if self.guidance:
-            parts.append(F.interpolate(guidance, size=size, mode="bilinear", align_corners=False))
-        return self.convs(torch.cat(parts, dim=1))
+        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        if self.guide is not None:
+            guidance = F.interpolate(guidance, size=size, mode="bilinear", align_corners=False)
+            x = x + self.guide(guidance)
+        skip = self.skip(skip)
+        return self.convs(torch.cat([x, skip.to(x.dtype)], dim=1))
 
 
 @COSAL_DECODER_REGISTRY.register()

@@ -7,12 +7,14 @@ belonging to the repeated group. The answer is painted into guidance maps that t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import nms
+from detectron2.layers import ShapeSpec, nms
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from detectron2.structures.boxes import pairwise_intersection
 from detectron2.utils.events import get_event_storage
@@ -24,6 +26,7 @@ GUIDANCE_CHANNELS = 2
 # Input pixels per pixel of a guidance map.
 GUIDANCE_STRIDE = 4
 FAR = -20.0
+POOLED = 7
 
 
 @dataclass
@@ -108,6 +111,93 @@ def label_regions(boxes: torch.Tensor, targets: Instances) -> RegionLabels:
     return RegionLabels(group, pairs)
 
 
+class LevelEmbedding(nn.Module):
+    """A linear metric on what the frozen encoder already knows, for regions at test time.
+
+    Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by
+    where it lies and what it looks like, normalised, and projected by one linear layer that
+    starts orthogonal: at first the encoder's own similarity, which holds for classes that the
+    training lacks.
+    """
+
+    def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str], dim: int) -> None:
+        """
+        Args:
+            shapes: channels and stride of the encoder's features, by name.
+            levels: names of the levels that are compared.
+            dim: length of an embedding.
+
+        Raises:
+            ValueError: the encoder lacks a level.
+        """
+        super().__init__()
+        for name in levels:
+            if name not in shapes:
+                raise ValueError(
+                    f"MODEL.GROUPING.LEVELS names {name!r}; the encoder has {sorted(shapes)}"
+                )
+        self.levels = tuple(levels)
+        self.poolers = nn.ModuleList(
+            ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels
+        )
+        self.places = nn.Parameter(torch.zeros(len(levels), POOLED * POOLED))
+        # What an object looks like, against the background in the corners of its box.
+        self.focus = nn.ParameterList(torch.zeros(shapes[n].channels) for n in levels)
+        self.norms = nn.ModuleList(nn.LayerNorm(shapes[n].channels) for n in levels)
+        self.project = nn.Linear(sum(shapes[n].channels for n in levels), dim, bias=False)
+        nn.init.orthogonal_(self.project.weight)
+
+    def forward(
+        self, features: dict[str, torch.Tensor], boxes: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Embeddings (K_i, D) float32 of unit length for boxes (K_i, 4), a tensor an image."""
+        parts = []
+        for name, pooler, place, focus, norm in zip(
+            self.levels, self.poolers, self.places, self.focus, self.norms, strict=True
+        ):
+            with torch.no_grad():
+                pooled = pooler([features[name].float()], [Boxes(b) for b in boxes])
+                pooled = pooled.flatten(2).transpose(1, 2)
+                looks = F.layer_norm(pooled, pooled.shape[-1:])
+            weight = (place + looks @ focus).softmax(dim=1)
+            parts.append(norm((pooled * weight[:, :, None]).sum(dim=1)))
+        embeddings = F.normalize(self.project(torch.cat(parts, dim=1)).float(), dim=1)
+        return list(embeddings.split([len(b) for b in boxes]))
+
+
+class RegionJudge(nn.Module):
+    """A small network over the graph of resemblances; it sees no appearance, so no classes.
+
+    A region starts from a few numbers about its own evidence and hears twice from the regions that
+    it resembles, so that what counts is resemblance to the group, not to any one region.
+    """
+
+    def __init__(self, num_features: int, hidden: int, rounds: int = 2) -> None:
+        """
+        Args:
+            num_features: numbers about each region.
+            hidden: width.
+            rounds: how often regions hear from each other.
+        """
+        super().__init__()
+        self.start = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU())
+        self.rounds = nn.ModuleList(
+            nn.Sequential(nn.Linear(3 * hidden + 1, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+            for _ in range(rounds)
+        )
+        self.verdict = nn.Linear(hidden, 1)
+
+    def forward(self, features: torch.Tensor, evidence: torch.Tensor) -> torch.Tensor:
+        """Features (K, F) and evidence (K, K), the logits of resembling another object, to (K,)
+        logits."""
+        x = self.start(features)
+        nearest, resembling = evidence.softmax(dim=1), evidence.sigmoid()
+        count = resembling.sum(dim=1, keepdim=True)
+        for step in self.rounds:
+            x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))
+        return self.verdict(x)[:, 0]
+
+
 class RegionGrouping(nn.Module):
     """From embedded regions to the probability that each belongs to the repeated group."""
 
@@ -115,6 +205,7 @@ class RegionGrouping(nn.Module):
     def __init__(
         self,
         *,
+        embedding: LevelEmbedding,
         num_regions: int = 32,
         nms_thresh: float = 0.5,
         apart_share: float = 0.5,
@@ -124,6 +215,7 @@ class RegionGrouping(nn.Module):
     ) -> None:
         """
         Args:
+            embedding: the encoder's features and regions to embeddings.
             num_regions: proposals that are compared, the most object-like ones.
             nms_thresh: IoU above which the less object-like of two proposals is dropped.
             apart_share: see :func:`apart`.
@@ -132,6 +224,7 @@ class RegionGrouping(nn.Module):
             jitter: offset and scale of the ground-truth boxes that join the training.
         """
         super().__init__()
+        self.embedding = embedding
         self.num_regions = num_regions
         self.nms_thresh = nms_thresh
         self.apart_share = apart_share
@@ -140,12 +233,13 @@ class RegionGrouping(nn.Module):
         # Similarity of two embeddings as the logit of "two instances of one class".
         self.scale = nn.Parameter(torch.tensor(8.0))
         self.shift = nn.Parameter(torch.tensor(-4.0))
-        self.judge = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.judge = RegionJudge(6, hidden)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode, shapes: dict[str, ShapeSpec]) -> dict:
         keys = cfg.MODEL.GROUPING
         return {
+            "embedding": LevelEmbedding(shapes, keys.LEVELS, keys.EMBEDDING_DIM),
             "num_regions": keys.NUM_REGIONS,
             "nms_thresh": keys.NMS_THRESH,
             "apart_share": keys.APART_SHARE,
@@ -192,7 +286,7 @@ class RegionGrouping(nn.Module):
             *(best / 4, second / 4, (best - best.max()) / 4, resemblance * 4),
             *(evidence.sigmoid().sum(dim=1), is_object),
         ]
-        return self.judge(torch.stack(features, dim=1))[:, 0], pairs
+        return self.judge(torch.stack(features, dim=1), evidence), pairs
 
     def paint(
         self,

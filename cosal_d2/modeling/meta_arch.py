@@ -102,7 +102,7 @@ class CoSaliencyNet(nn.Module):
             "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
             "dtype": resolve_dtype(cfg.MODEL.DTYPE, cfg.MODEL.DEVICE),
             "distractors_as_objects": cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS,
-            "grouping": RegionGrouping(cfg) if cfg.MODEL.GROUPING.ENABLED else None,
+            "grouping": RegionGrouping(cfg, shapes) if cfg.MODEL.GROUPING.ENABLED else None,
         }
 
     @property
@@ -141,7 +141,7 @@ class CoSaliencyNet(nn.Module):
         guidance = None
         if self.grouping is not None:
             regions, _ = self.proposal_generator(images, {"r": r})
-            guidance, _ = self.guide(r, regions, images)
+            guidance, _ = self.guide(features, regions, images)
         return self.decoder(r, features, guidance), r
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -153,7 +153,7 @@ class CoSaliencyNet(nn.Module):
         return features, r
 
     def guide(
-        self, r: torch.Tensor, regions: list[Instances], images: ImageList
+        self, features: dict[str, torch.Tensor], regions: list[Instances], images: ImageList
     ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Compare RPN's regions and paint the answer.
 
@@ -162,7 +162,7 @@ class CoSaliencyNet(nn.Module):
             logits (K,) and pair logits (K, K).
         """
         boxes, objectness = self.grouping.select(regions)
-        embeddings = self.rfm.embed(r, boxes)
+        embeddings = self.grouping.embedding(features, boxes)
         size = (
             images.tensor.shape[-2] // GUIDANCE_STRIDE,
             images.tensor.shape[-1] // GUIDANCE_STRIDE,
@@ -207,8 +207,8 @@ class CoSaliencyNet(nn.Module):
                 losses.update(self.rfm(r, targets, regions, generators))
             guidance = None
             if self.grouping is not None:
-                guidance, parts = self.guide(r, regions, images)
-                losses.update(self._grouping_losses(r, parts, targets, generators))
+                guidance, parts = self.guide(features, regions, images)
+                losses.update(self._grouping_losses(features, parts, targets, generators))
             logits = self.decoder(r, features, guidance)
             truth = self._truth([x["sem_seg"] for x in inputs], logits)
             losses.update(self.decoder.losses(logits, truth))
@@ -216,7 +216,7 @@ class CoSaliencyNet(nn.Module):
 
     def _grouping_losses(
         self,
-        r: torch.Tensor,
+        features: dict[str, torch.Tensor],
         parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
         targets: list[Instances],
         generators: list[torch.Generator],
@@ -229,7 +229,8 @@ class CoSaliencyNet(nn.Module):
         truth = [
             self.grouping.jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)
         ]
-        for e, boxes, t in zip(self.rfm.embed(r, truth), truth, targets, strict=True):
+        embeddings = self.grouping.embedding(features, truth)
+        for e, boxes, t in zip(embeddings, truth, targets, strict=True):
             group, pairs = self.grouping(e, boxes, boxes.new_full((len(boxes),), SURE))
             labelled.append((group, pairs, label_regions(boxes, t)))
         return self.grouping.losses(labelled)

@@ -1,0 +1,103 @@
+"""A source of cut-outs for tests: grey photographs with shapes, whose class is their colour."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+COLOURS = {  # BGR
+    "disc": (30, 30, 220),
+    "square": (30, 200, 30),
+    "wedge": (220, 60, 30),
+    "star": (200, 30, 200),
+    "distractor": (30, 210, 220),
+}
+HEIGHT, WIDTH = 240, 320
+PER_PICTURE = 3
+
+
+def outline(name: str, x: float, y: float, radius: float) -> np.ndarray:
+    """Corners of a shape, float (N, 2)."""
+    corners = {"disc": 40, "square": 4, "wedge": 3, "star": 10, "distractor": 6}[name]
+    turn = np.arange(corners) * 2 * np.pi / corners + 0.6
+    reach = radius * (np.where(np.arange(corners) % 2, 0.6, 1) if name == "star" else 1)
+    return np.stack([x + reach * np.cos(turn), y + reach * np.sin(turn)], axis=1)
+
+
+def mask_of(corners: np.ndarray) -> np.ndarray:
+    """uint8 (HEIGHT, WIDTH), 0 or 1."""
+    return coco_mask.decode(
+        coco_mask.merge(coco_mask.frPyObjects([corners.ravel().tolist()], HEIGHT, WIDTH))
+    )
+
+
+def compressed(mask: np.ndarray) -> dict:
+    """RLE as json text."""
+    rle = coco_mask.encode(np.asfortranarray(mask))
+    return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+
+
+def uncompressed(mask: np.ndarray) -> dict:
+    """RLE as a list of counts."""
+    flat = mask.ravel(order="F")
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *ends, flat.size]).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
+
+
+def write_source(root: Path, pictures: int = 8, form: str = "polygon") -> tuple[Path, Path]:
+    """Write `source.json` and its folder: `PER_PICTURE` classes a picture, `distractor` in some.
+
+    Args:
+        form: `polygon`, `compressed` or `uncompressed` masks.
+
+    Returns:
+        The json file and the image folder.
+    """
+    folder = root / "source"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    names = list(COLOURS)
+    images, annotations = [], []
+    for i in range(pictures):
+        photo = rng.integers(100, 150, (HEIGHT, WIDTH, 1)).repeat(3, axis=2).astype(np.uint8)
+        for k in range(PER_PICTURE):
+            name = names[(i + k) % len(names)]
+            corners = outline(name, 60 + 100 * k, 80 + 20 * k, rng.uniform(32, 42))
+            mask = mask_of(corners)
+            photo[mask > 0] = COLOURS[name]
+            segmentation = {
+                "polygon": lambda c, m: [c.ravel().tolist()],
+                "compressed": lambda c, m: compressed(m),
+                "uncompressed": lambda c, m: uncompressed(m),
+            }[form](corners, mask)
+            annotations.append(
+                {
+                    "id": 100 + len(annotations),
+                    "image_id": i,
+                    "category_id": 1 + names.index(name),
+                    "segmentation": segmentation,
+                }
+            )
+        cv2.imwrite(str(folder / f"{i}.png"), photo)
+        images.append({"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH})
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": k, "name": n} for k, n in enumerate(names, 1)],
+    }
+    json_file = root / "source.json"
+    json_file.write_text(json.dumps(content))
+    return json_file, folder
+
+
+def write_sprites(folder: Path, names: str = "abc") -> Path:
+    """Write black sprites with alpha into a subfolder, one a letter."""
+    (folder / "letters").mkdir(parents=True)
+    for name in names:
+        sprite = np.zeros((90, 90, 4), np.uint8)
+        cv2.circle(sprite, (45, 45), 38, (0, 0, 0, 255), -1)
+        cv2.imwrite(str(folder / "letters" / f"{name}.png"), sprite)
+    return folder
