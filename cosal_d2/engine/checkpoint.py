@@ -14,6 +14,7 @@ from iopath.common.file_io import PathHandler
 
 ENCODER_PREFIX = "backbone."
 TEST_TIME_PARTS = ("feature_sensitive.", "decoder.")
+GROUPING_PARTS = ("proposal_generator.", "grouping.")
 RELEASED_PREFIX = "cosal://"
 RELEASED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "released")
 
@@ -23,7 +24,13 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
     atomically.
 
     The encoder is loaded when the model is built, from ``MODEL.VGG.WEIGHTS``.
+
+    Attributes:
+        partial: whether weights may lack parts that work at test time, as those that a training
+            starts from may.
     """
+
+    partial = False
 
     def save(self, name: str, **kwargs) -> None:
         """Write ``name``.pth: the trainable part, the checkpointables, and plain ``kwargs``."""
@@ -81,8 +88,11 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
                 f"the weights do not fit the config: {key} is {tuple(found)} in the file and "
                 f"{tuple(wanted)} in the network; use the config they were trained with"
             )
-        lost = [k for k in missing if k.startswith(TEST_TIME_PARTS)]
-        if lost:
+        parts = TEST_TIME_PARTS
+        if getattr(self.model, "grouping", None) is not None:
+            parts += GROUPING_PARTS
+        lost = [k for k in missing if k.startswith(parts)]
+        if lost and not self.partial:
             raise ValueError(
                 f"the weights do not fit the config: {lost[0]} and {len(lost) - 1} others are not "
                 "in the file; use the config they were trained with"

@@ -64,6 +64,7 @@ class Trainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """As Detectron2's; a resumed run goes on with the sample after the last one it trained
         on."""
+        self.checkpointer.partial = not (resume and self.checkpointer.has_checkpoint())
         super().resume_or_load(resume)
         self.sampler.start_iter = self.start_iter
 
