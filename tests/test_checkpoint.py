@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 from detectron2.utils.file_io import PathManager
-from network_data import tiny_config, tiny_model
+from network_data import GROUPED, tiny_config, tiny_model
 
 from cosal_d2.engine import CoSaliencyCheckpointer, checkpoint, released_weights
 from cosal_d2.engine.checkpoint import save_atomically, trainable_state_dict
@@ -155,3 +155,35 @@ def test_foreign_weights_are_refused(other, tmp_path):
     torch.save({"model": {"foo.weight": torch.ones(1)}}, path)
     with pytest.raises(ValueError, match="do not fit the config: .* others are not in the file"):
         CoSaliencyCheckpointer(other).load(str(path))
+
+
+def test_weights_without_grouping_start_a_guided_training_and_nothing_else(model, saved):
+    guided = tiny_model(*GROUPED, seed=1)
+    assert model.grouping is None and not any(level.guide for level in model.decoder.levels)
+    state = torch.load(saved, weights_only=True)["model"]
+    known, wanted = set(state), set(trainable_state_dict(guided))
+    assert known < wanted
+    parts = ("grouping.", "proposal_generator.", "rfm.")
+    guides = {f"decoder.levels.{i}.guide.weight" for i in range(2)}
+    assert {k for k in wanted - known if not k.startswith(parts)} == guides
+    checkpointer = CoSaliencyCheckpointer(guided)
+    with pytest.raises(ValueError, match="do not fit the config: .* others are not in the file"):
+        checkpointer.load(str(saved))
+    checkpointer.partial = True
+    checkpointer.load(str(saved))
+    assert all(torch.equal(guided.state_dict()[k], v) for k, v in state.items())
+
+
+@pytest.mark.parametrize("part", ["proposal_generator", "grouping", "rfm"])
+def test_only_the_grouping_needs_the_branch_at_test_time(saved, part):
+    for opts, guided in ((GROUPED, True), ((), False)):
+        network = tiny_model(*opts)
+        state = trainable_state_dict(network)
+        lacking = {k: v for k, v in state.items() if not k.startswith(f"{part}.")}
+        path = saved.with_name("lacking.pth")
+        torch.save({"model": lacking}, path)
+        if guided and part != "rfm":
+            with pytest.raises(ValueError, match=f"do not fit the config: {part}"):
+                CoSaliencyCheckpointer(network).load(str(path))
+        else:
+            CoSaliencyCheckpointer(network).load(str(path))

@@ -42,8 +42,22 @@ def test_unet_config_is_the_cpu_config_without_the_branch():
     assert unet.MODEL.RFM.SAMPLER == ""
     cpu.merge_from_list(
         ["MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "", "OUTPUT_DIR", unet.OUTPUT_DIR]
+        + ["MODEL.GROUPING.ENABLED", "False"]
     )
     assert unet == cpu
+
+
+def test_both_start_from_the_twins_network():
+    unet, start = (get_cosal_config(f"cosal_vgg16_{n}.yaml") for n in ("unet", "start"))
+    assert start.SOLVER.MAX_ITER > 0
+    start.merge_from_list(["SOLVER.MAX_ITER", unet.SOLVER.MAX_ITER, "OUTPUT_DIR", unet.OUTPUT_DIR])
+    assert start == unet
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_grouping_is_on_in_the_released_recipe_and_off_in_the_papers(name):
+    grouped = get_cosal_config(name).MODEL.GROUPING.ENABLED
+    assert grouped == (name in ("cosal_vgg16_cpu.yaml", "quickstart.yaml"))
 
 
 def test_detectron2s_defaults_stay_as_they_are():
@@ -75,6 +89,14 @@ def test_find_config_knows_paths_and_names(tmp_path):
         (["MODEL.DTYPE", "float64"], "MODEL.DTYPE is 'float64'; use one of float32, bfloat16"),
         (["SOLVER.OPTIMIZER", "LION"], "SOLVER.OPTIMIZER is 'LION'; use one of SGD, ADAMW"),
         (["MODEL.FEATURE_SENSITIVE.ENABLED", "False"], "needs the feature-sensitive block"),
+        (
+            ["MODEL.GROUPING.ENABLED", "True", "MODEL.RFM.SAMPLER", "OfflineSampler"],
+            'GROUPING compares RPN\'s regions .* set MODEL.RFM.SAMPLER "OnlineSampler"',
+        ),
+        (
+            ["MODEL.GROUPING.ENABLED", "True", "MODEL.RFM.SAMPLER", ""],
+            "MODEL.GROUPING.ENABLED False",
+        ),
         (["MODEL.DECODER.NUM_CONVS", "(1, 1)"], "one entry a level.*'NUM_CONVS': 2"),
     ],
 )

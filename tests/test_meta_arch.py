@@ -3,16 +3,19 @@ import re
 import pytest
 import torch
 from detectron2.modeling import build_model
-from network_data import instances, sample, tiny_config, tiny_model
+from detectron2.structures import Boxes, Instances
+from network_data import GROUPED, instances, sample, tiny_config, tiny_model
 
 from cosal_d2.config import get_cosal_config
 
 ALL = ["loss_cosal", "loss_rpn_cls", "loss_rpn_loc", "loss_triplet"]
-LOSSES = {
-    "OnlineSampler": ALL,
-    "OfflineSampler": ["loss_cosal", "loss_triplet"],
-    "": ["loss_cosal"],
-}
+NEW = {"loss_group", "loss_pair"}
+LOSSES = [
+    (("MODEL.RFM.SAMPLER", "OnlineSampler"), ALL),
+    (("MODEL.RFM.SAMPLER", "OfflineSampler"), ["loss_cosal", "loss_triplet"]),
+    (("MODEL.RFM.SAMPLER", ""), ["loss_cosal"]),
+    (GROUPED, sorted({*ALL, *NEW})),
+]
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +23,28 @@ def online():
     return tiny_model()
 
 
+@pytest.fixture(scope="module")
+def guided():
+    return tiny_model(*GROUPED)
+
+
 def refuse(*args, **kwargs):
     raise AssertionError("not a part of prediction")
 
 
-@pytest.mark.parametrize("sampler", list(LOSSES))
-def test_losses_are_those_of_the_parts_and_train_every_parameter(storage, sampler):
-    model = tiny_model("MODEL.RFM.SAMPLER", sampler)
+@pytest.mark.parametrize(("opts", "names"), LOSSES)
+def test_losses_are_those_of_the_parts_and_train_every_parameter(storage, opts, names):
+    model = tiny_model(*opts)
     losses = model([sample()])
-    assert sorted(losses) == LOSSES[sampler]
+    assert sorted(losses) == names
     assert all(v.dtype == torch.float32 and v.item() > 0 for v in losses.values())
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) == name.startswith("backbone."), name
-    assert (model.proposal_generator is None) == (sampler != "OnlineSampler")
+    assert (model.proposal_generator is None) == ("loss_rpn_cls" not in names)
+    # Without grouping it is the paper's network, which has no such parameter.
+    extension = any(".guide." in n or n.startswith("grouping.") for n in model.state_dict())
+    assert (model.grouping is not None) == extension == (opts is GROUPED)
 
 
 def test_without_block_and_branch_the_decoder_takes_the_encoders_last_feature(storage):
@@ -170,3 +181,84 @@ def test_a_config_made_by_hand_is_checked_too():
     cfg.MODEL.FEATURE_SENSITIVE.ENABLED = False
     with pytest.raises(ValueError, match="SAMPLER needs the feature-sensitive block"):
         build_model(cfg)
+
+
+def test_losses_weigh_and_train_the_grouping_alone(storage, guided, monkeypatch):
+    guided.train().zero_grad()
+    losses = guided([sample()])
+    (losses["loss_group"] + losses["loss_pair"]).backward()
+    for name, parameter in guided.named_parameters():
+        assert (parameter.grad is not None) == name.startswith("grouping."), name
+    moved = {
+        n.split(".")[1] for n, p in guided.grouping.named_parameters(prefix="x") if p.grad.any()
+    }
+    assert moved == {"embedding", "scale", "shift", "judge"}
+    guided.zero_grad()
+    guided([sample()])["loss_cosal"].backward()
+    assert all(p.grad is None for p in guided.grouping.parameters())
+    guides = [level.guide for level in guided.decoder.levels if level.guide is not None]
+    assert len(guides) == 2 and all(bool(g.weight.grad.any()) for g in guides)
+    monkeypatch.setattr(guided.grouping, "loss_weight", 3.0)
+    weighed = guided([sample()])
+    for name, value in losses.items():
+        factor = 3 if name in NEW else 1
+        assert weighed[name].item() == pytest.approx(factor * value.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("boxes", [(), ((4, 4, 28, 30),)])
+def test_pictures_without_a_group_train(storage, guided, monkeypatch, boxes, precision):
+    monkeypatch.setattr(guided, "dtype", precision)
+    if not boxes:
+        monkeypatch.setattr(guided.grouping, "num_regions", 0)
+    guided.train().zero_grad()
+    losses = guided([sample(boxes=boxes, cosalient=[False] * len(boxes))])
+    assert losses.keys() >= NEW and losses["loss_pair"].item() == 0
+    assert all(v.dtype == torch.float32 and bool(v.isfinite()) for v in losses.values())
+    sum(losses.values()).backward()
+    for name, parameter in guided.named_parameters():
+        if not name.startswith("backbone."):
+            assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
+
+
+def test_a_guided_step_is_a_function_of_its_seed(storage, guided):
+    guided.train()
+    torch.manual_seed(1)
+    first = {k: v.item() for k, v in guided([sample()]).items()}
+    torch.manual_seed(2)
+    assert first == {k: v.item() for k, v in guided([sample()]).items()}
+    other = guided([sample() | {"seed": 2}])
+    assert all(other[k].item() != first[k] for k in NEW)
+
+
+def test_guidance_of_a_mixed_batch_is_painted_from_each_pictures_regions(guided):
+    guided.eval()
+    images = guided.preprocess([sample((37, 50))["image"], sample((64, 33))["image"]])
+    boxes = torch.tensor([(4, 4, 20, 20), (4, 4, 20, 21), (24, 0, 40, 12)]).float()
+    found = Instances((37, 50), proposal_boxes=Boxes(boxes))
+    found.objectness_logits = torch.tensor([2.0, 1.0, 3.0])
+    with torch.no_grad():
+        features, r = guided.features(images)
+        maps, parts = guided.guide(features, [found, found[:0]], images)
+        assert guided.decoder(r, features, maps).isfinite().all()
+    assert maps.shape == (2, 2, 64 // 4, 64 // 4) and not maps[1].any()
+    assert parts[1][1].shape == (0,) and parts[1][2].shape == (0, 0)
+    # The second region is a worse copy of the first, so it is not compared.
+    assert torch.equal(parts[0][0], boxes[[2, 0]])
+    group, objectness = parts[0][1], torch.tensor([3.0, 2.0]).sigmoid()
+    for place, (y, x) in enumerate([(1, 8), (3, 3)]):
+        member = torch.stack([group[place].sigmoid(), (-group[place]).sigmoid()])
+        torch.testing.assert_close(maps[0, :, y, x], member * objectness[place])
+    assert (maps[0].sum(dim=0) > 0).sum() == 4 * 3 + 4 * 4
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_prediction_repeats_itself_with_and_without_regions(guided, monkeypatch, found):
+    guided.eval()
+    if not found:
+        monkeypatch.setattr(guided.grouping, "num_regions", 0)
+    item = {"image": sample((37, 50))["image"], "height": 21, "width": 30}
+    with torch.no_grad():
+        (first,), (again,) = guided([item]), guided([item])
+    assert torch.equal(first["cosal_map"], again["cosal_map"])
+    assert first["cosal_map"].shape == (21, 30) and bool(first["cosal_map"].isfinite().all())

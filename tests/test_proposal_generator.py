@@ -114,28 +114,36 @@ def test_each_region_has_the_box_and_loss_of_the_anchor_it_comes_from(storage):
 
     def spy(anchors, logits, deltas, sizes):
         kept.update(anchors=Boxes.cat(anchors).tensor, deltas=torch.cat(deltas, 1).detach())
-        kept.update(losses=ours._anchor_losses, labels=torch.stack(ours._all_labels))
+        kept.update(logits=torch.cat(logits, 1).detach(), losses=ours._anchor_losses)
+        kept.update(labels=torch.stack(ours._all_labels))
         return CoSaliencyRPN.predict_proposals(ours, anchors, logits, deltas, sizes)
 
     ours.predict_proposals = spy
     regions, _ = run(ours)
     assert (kept["labels"][0] == 1).sum() >= 2 and not (kept["labels"][1] == 1).any()
     for n, size in enumerate(SIZES):
-        boxes, losses = [], []
+        boxes, losses, logits, labelled = [], [], [], []
         for a, anchor in enumerate(kept["anchors"].tolist()):
             box = decode(anchor, kept["deltas"][n, a].tolist(), size)
             wide = min(box[2] - box[0], box[3] - box[1]) > ours.min_box_size
-            if kept["labels"][n, a] >= 0 and wide:
+            if wide:
                 boxes.append(box)
                 losses.append(kept["losses"][n, a])
+                logits.append(kept["logits"][n, a])
+                labelled.append(bool(kept["labels"][n, a] >= 0))
         assert 20 < len(boxes) == len(regions[n])
         torch.testing.assert_close(
             regions[n].proposal_boxes.tensor, torch.tensor(boxes), rtol=1e-4, atol=1e-3
         )
         assert torch.equal(regions[n].region_loss, torch.stack(losses))
-        assert bool((regions[n].region_loss > 0).all())
+        assert torch.equal(regions[n].objectness_logits, torch.stack(logits))
+        assert regions[n].labelled.tolist() == labelled
+        assert torch.equal(regions[n].region_loss > 0, regions[n].labelled)
+        assert not regions[n].objectness_logits.requires_grad
         assert not regions[n].proposal_boxes.tensor.requires_grad
         assert not regions[n].region_loss.requires_grad
+    # Some anchors are neither object nor background beside an object; none are without one.
+    assert not regions[0].labelled.all() and regions[1].labelled.all()
 
 
 def test_an_image_without_objects_gives_background_and_finite_losses(storage):

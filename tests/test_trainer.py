@@ -4,10 +4,10 @@ import torch
 from detectron2.engine import launch
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from network_data import registered, tiny_config, write_dataset
+from network_data import GROUPED, registered, tiny_config, tiny_model, write_dataset
 from torch.nn.parallel import DistributedDataParallel
 
-from cosal_d2.engine import Trainer
+from cosal_d2.engine import CoSaliencyCheckpointer, Trainer
 from cosal_d2.engine.probe import TripletProbe
 from cosal_d2.engine.trainer import distribute
 
@@ -59,7 +59,7 @@ def test_losses_fall_and_the_encoder_stays_bit_identical(dataset, tmp_path, fixe
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(dataset, tmp_path, fixed_start):
-    four = ["SOLVER.MAX_ITER", "4", "SOLVER.WARMUP_ITERS", "3"]
+    four = ["SOLVER.MAX_ITER", "4", "SOLVER.WARMUP_ITERS", "3", *GROUPED]
     straight = run(Trainer(config(dataset, tmp_path / "straight", *four)))
     first = Trainer(config(dataset, tmp_path / "resumed", *four))
     first.max_iter = 2
@@ -92,7 +92,7 @@ def test_offline_training_with_sgd_logs_the_probe(dataset, tmp_path, fixed_start
 def _train_in_process(json_file, output):
     with registered(json_file) as name:
         torch.manual_seed(comm.get_rank())
-        cfg = config(name, output, "SOLVER.MAX_ITER", "2")
+        cfg = config(name, output, "SOLVER.MAX_ITER", "2", *GROUPED)
         trainer = Trainer(cfg)
         assert isinstance(trainer.model, DistributedDataParallel)
         trainer.resume_or_load(resume=False)
@@ -116,6 +116,27 @@ def test_two_cpu_processes_train_two_steps_and_agree(tmp_path):
     saved = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
     assert saved.keys() == set(trained)
     assert all(torch.equal(saved[k], first["state"][k]) for k in trained)
+
+
+def test_a_fresh_training_starts_from_weights_without_grouping_a_resumed_one_does_not(
+    dataset, tmp_path
+):
+    plain = tiny_model("MODEL.RFM.SAMPLER", "", seed=1)
+    CoSaliencyCheckpointer(plain, str(tmp_path / "start")).save("model")
+    start = ["MODEL.WEIGHTS", str(tmp_path / "start" / "model.pth"), "SOLVER.MAX_ITER", "1"]
+    trainer = Trainer(config(dataset, tmp_path / "fresh", *GROUPED, *start))
+    new = {k: v for k, v in parameters(trainer).items() if k.startswith("grouping.")}
+    trainer.resume_or_load(resume=True)
+    loaded = parameters(trainer)
+    own = {k: v for k, v in plain.state_dict().items() if not k.startswith("backbone.")}
+    assert own and all(torch.equal(loaded[k], v) for k, v in own.items())
+    assert new and all(torch.equal(loaded[k], v) for k, v in new.items())
+    trainer.train()
+    assert {"loss_group", "loss_pair"} <= trainer.storage.histories().keys()
+    # The checkpoint of a training that had no grouping is not gone on with.
+    other = Trainer(config(dataset, tmp_path / "start", *GROUPED, *start))
+    with pytest.raises(ValueError, match="do not fit the config"):
+        other.resume_or_load(resume=True)
 
 
 def test_one_process_keeps_the_model_as_it_is():

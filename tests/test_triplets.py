@@ -156,6 +156,7 @@ def regions(boxes, losses):
     result = Instances((120, 120))
     result.proposal_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
     result.region_loss = torch.tensor(losses, dtype=torch.float32)
+    result.labelled = torch.ones(len(losses), dtype=torch.bool)
     return result
 
 
@@ -177,6 +178,9 @@ def test_online_takes_the_hardest_that_meet_the_conditions():
     assert (sample.num_positives, sample.num_filled, len(sample.triplets)) == (2, 0, 10)
     assert check(sample, SCENE) == [0, 1]
     assert sample.quality.tolist() == pytest.approx([0.95, 1, 0, 0, 0])
+    found.labelled[5] = False
+    assert sampler.rank(found).tolist() == [list(map(float, b)) for b in order[1:]]
+    found.labelled[5] = True
     short = OnlineSampler(pre_nms_topk=3, post_nms_topk=2)
     assert short.rank(found).tolist() == [list(map(float, b)) for b in order[:2]]
 

@@ -27,6 +27,8 @@ GUIDANCE_CHANNELS = 2
 GUIDANCE_STRIDE = 4
 FAR = -20.0
 POOLED = 7
+# Numbers about each region that the judge sees.
+NUM_FEATURES = 6
 
 
 @dataclass
@@ -233,7 +235,7 @@ class RegionGrouping(nn.Module):
         # Similarity of two embeddings as the logit of "two instances of one class".
         self.scale = nn.Parameter(torch.tensor(8.0))
         self.shift = nn.Parameter(torch.tensor(-4.0))
-        self.judge = RegionJudge(6, hidden)
+        self.judge = RegionJudge(NUM_FEATURES, hidden)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, shapes: dict[str, ShapeSpec]) -> dict:
@@ -272,7 +274,7 @@ class RegionGrouping(nn.Module):
         """
         pairs = self.scale * (embeddings @ embeddings.T) + self.shift
         if len(boxes) == 0:
-            return pairs.sum(dim=1), pairs
+            return self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs), pairs
         is_object = objectness.sigmoid()
         # A resemblance counts as much as the other region is an object, and elsewhere.
         evidence = pairs + F.logsigmoid(objectness)[None]
@@ -372,7 +374,7 @@ def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         A scalar, connected to ``logits``.
     """
     losses = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
-    total = (logits * 0).sum()
+    total = (logits.float() * 0).sum()
     kinds = [labels == 1, labels == 0]
     for kind in kinds:
         if bool(kind.any()):

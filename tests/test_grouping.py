@@ -1,0 +1,287 @@
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
+from network_data import instances
+from torch import nn
+from torchvision.ops import roi_align
+
+from cosal_d2.modeling.grouping import (
+    LevelEmbedding,
+    RegionGrouping,
+    RegionLabels,
+    apart,
+    balanced_bce,
+    label_regions,
+    select_regions,
+)
+
+SHAPES = {"a": ShapeSpec(channels=6, stride=4), "b": ShapeSpec(channels=8, stride=8)}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def random_boxes(count, seed=0, side=40):
+    corners = torch.randint(0, side, (count, 2, 2), generator=seeded(seed)).float()
+    return torch.cat([corners.amin(dim=1), corners.amax(dim=1) + 1], dim=1)
+
+
+def area(box):
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def overlap(a, b):
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(w, 0) * max(h, 0)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def scramble(module, seed=0):
+    """Weights that no symmetry hides behind."""
+    generator = seeded(seed)
+    for parameter in module.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return module
+
+
+def grouping(**options):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return RegionGrouping(embedding=nn.Identity(), **options)
+
+
+def described(count, dim=5, seed=0):
+    """Random embeddings of unit length, boxes, and objectness logits."""
+    embeddings = F.normalize(torch.randn((count, dim), generator=seeded(seed)), dim=1)
+    return embeddings, random_boxes(count, seed), torch.randn(count, generator=seeded(seed + 1))
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_selection_is_greedy_and_best_first(count):
+    boxes = random_boxes(60)
+    logits = (torch.randn(60, generator=seeded(1)) * 4).round()  # with ties
+    kept = []
+    for i in sorted(range(60), key=lambda i: -logits[i].item()):
+        ious = [overlap(boxes[i], boxes[j]) for j in kept]
+        ious = [o / (area(boxes[i]) + area(boxes[j]) - o) for o, j in zip(ious, kept, strict=True)]
+        if all(x <= 0.4142 for x in ious):
+            kept.append(i)
+    assert 8 < len(kept) < 60
+    found, scores = select_regions(boxes, logits, count, 0.4142)
+    assert torch.equal(found, boxes[kept[:count]]) and torch.equal(scores, logits[kept[:count]])
+    found, scores = select_regions(boxes[:0], logits[:0], count, 0.4)
+    assert found.shape == (0, 4) and scores.shape == (0,)
+
+
+def test_regions_are_apart_unless_one_covers_enough_of_the_other():
+    boxes = torch.tensor([(0, 0, 8, 8), (2, 2, 4, 4), (4, 0, 12, 8), (3, 0, 11, 8)]).float()
+    # The second lies in the first; the third shares exactly half with it, the fourth more.
+    first = [False, False, True, False]
+    assert apart(boxes, 0.5)[0].tolist() == first and apart(boxes, 0.5)[:, 0].tolist() == first
+    boxes = random_boxes(30, side=12)
+    result = apart(boxes, 0.31).tolist()
+    for (i, a), (j, b) in itertools.product(enumerate(boxes.tolist()), repeat=2):
+        assert result[i][j] == (i != j and overlap(a, b) <= 0.31 * min(area(a), area(b)))
+
+
+def test_labels_of_objects_distractors_background_and_undecided():
+    objects = {"A": (0, 0, 20, 20), "B": (40, 0, 60, 20), "C": (0, 40, 20, 60)}
+    objects |= {"D": (40, 40, 60, 60), "E": (80, 40, 99, 60)}
+    classes = dict(zip("ABCDE", (0, 0, 1, 2, 2), strict=True))
+    targets = instances((100, 100), list(objects.values()), [True] * 3 + [False] * 2)
+    targets.gt_classes = torch.tensor(list(classes.values()))
+    regions = [(name, box) for name, box in objects.items()]
+    regions += [("A", (0, 0, 20, 16)), ("A", (0, 0, 20, 10)), ("D", (41, 40, 60, 58))]
+    regions += [("?", (0, 0, 20, 8)), ("?", (0, 0, 20, 7)), ("?", (48, 40, 68, 60))]
+    regions += [("-", (0, 0, 20, 5)), ("-", (25, 25, 35, 35)), ("-", (0, 0, 90, 90))]
+    names = [name for name, _ in regions]
+    labels = label_regions(torch.tensor([b for _, b in regions]).float(), targets)
+    assert labels.group.dtype == labels.pairs.dtype == torch.float32
+    kinds = {"A": 1, "B": 1, "C": 1, "D": 0, "E": 0, "-": 0, "?": -1}
+    assert labels.group.tolist() == [kinds[n] for n in names]
+    for (i, a), (j, b) in itertools.product(enumerate(names), repeat=2):
+        if "?" in a + b or (a == b != "-") or not {a, b} & set("ABC"):
+            expected = -1
+        else:
+            expected = int(classes.get(a) == classes.get(b))
+        assert labels.pairs[i, j] == expected, (a, b)
+    empty = label_regions(torch.tensor([b for _, b in regions]).float(), instances((9, 9), []))
+    assert bool((empty.group == 0).all()) and bool((empty.pairs == -1).all())
+
+
+def test_both_kinds_weigh_the_same_and_the_undecided_nothing():
+    logits = torch.tensor([2.0, -1.0, 0.5, 3.0, -2.0], requires_grad=True)
+    labels = torch.tensor([1.0, 0.0, 0.0, -1.0, 0.0])
+    loss = balanced_bce(logits, labels)
+    negatives = [-math.log(1 - sigmoid(x)) for x in (-1.0, 0.5, -2.0)]
+    assert loss.item() == pytest.approx(
+        (-math.log(sigmoid(2.0)) + sum(negatives) / 3) / 2, rel=1e-5
+    )
+    loss.backward()
+    assert logits.grad[3] == 0 and bool((logits.grad[labels >= 0] != 0).all())
+    alone = balanced_bce(logits[:1], labels[:1]).item()
+    assert alone == pytest.approx(-math.log(sigmoid(2.0)) / 2, rel=1e-5)
+    nothing = balanced_bce(logits, torch.full((5,), -1.0))
+    assert nothing.item() == 0 and nothing.requires_grad
+    assert balanced_bce(logits[:0], labels[:0]).item() == 0
+
+
+def test_painting_takes_pixels_whose_centre_is_inside():
+    group, objectness = torch.tensor([0.0, math.log(3)]), torch.tensor([0.0, math.log(4)])
+    boxes = torch.tensor([(0, 0, 8, 4), (2, 0, 20, 8)]).float()  # centres at 2, 6, 10
+    maps = grouping().paint(group, boxes, objectness, (3, 3), 4)
+    ours, others = [[0.25, 0.6, 0.6], [0, 0.6, 0.6], [0] * 3], [[0.25, 0.25, 0.2], [0, 0.2, 0.2]]
+    torch.testing.assert_close(maps, torch.tensor([ours, [*others, [0] * 3]]))
+    assert (
+        grouping().paint(group[:0], boxes[:0], group[:0], (3, 2), 4).tolist() == [[[0, 0]] * 3] * 2
+    )
+
+
+def test_painting_equals_a_slow_loop():
+    _, boxes, objectness = described(7)
+    boxes = boxes + 0.3
+    group = torch.randn(7, generator=seeded(9)) * 2
+    maps = grouping().paint(group, boxes, objectness, (6, 11), 4)
+    assert maps.shape == (2, 6, 11)
+    for y, x in itertools.product(range(6), range(11)):
+        cx, cy, expected = 4 * x + 2, 4 * y + 2, [0.0, 0.0]
+        for (x1, y1, x2, y2), g, o in zip(boxes, group, objectness, strict=True):
+            if x1 < cx < x2 and y1 < cy < y2:
+                strength = (sigmoid(g) * sigmoid(o), (1 - sigmoid(g)) * sigmoid(o))
+                expected = [max(p) for p in zip(expected, strength, strict=True)]
+        assert maps[:, y, x].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
+    metric = LevelEmbedding(SHAPES, ("b", "a"), 5)
+    torch.testing.assert_close(metric.project.weight @ metric.project.weight.T, torch.eye(5))
+    scramble(metric)
+    features = {
+        k: torch.randn((3, s.channels, 48 // s.stride, 48 // s.stride), generator=seeded(3))
+        for k, s in SHAPES.items()
+    }
+    boxes = [random_boxes(4), random_boxes(0), random_boxes(2, 1)]
+    embeddings = metric(features, boxes)
+    assert [len(e) for e in embeddings] == [4, 0, 2]
+    for n, own in enumerate(boxes):
+        for box, embedding in zip(own, embeddings[n], strict=True):
+            parts = []
+            for level, name in enumerate(("b", "a")):
+                feature, scale = features[name][n : n + 1], 1 / SHAPES[name].stride
+                pooled = roi_align(feature, [box[None]], 7, scale, 2, aligned=True)[0].flatten(1)
+                norm = metric.norms[level]
+                score = metric.places[level].clone()
+                for place in range(49):
+                    column = pooled[:, place]
+                    column = (column - column.mean()) / (column.var(correction=0) + 1e-5).sqrt()
+                    score[place] += (column * metric.focus[level]).sum()
+                mean = (pooled * score.softmax(dim=0)).sum(dim=1)
+                mean = (mean - mean.mean()) / (mean.var(correction=0) + norm.eps).sqrt()
+                parts.append(mean * norm.weight + norm.bias)
+            vector = metric.project.weight @ torch.cat(parts)
+            torch.testing.assert_close(embedding, vector / vector.norm(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"LEVELS names 'c'; the encoder has \['a', 'b'\]"):
+        LevelEmbedding(SHAPES, ("a", "c"), 5)
+
+
+def test_evidence_and_features_equal_a_slow_count():
+    network = scramble(grouping(apart_share=0.31))
+    embeddings, boxes, objectness = described(9)
+    seen = []
+    network.judge.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    _, pairs = network(embeddings, boxes, objectness)
+    scale, shift, separate = network.scale.item(), network.shift.item(), apart(boxes, 0.31)
+    evidence = [[-20.0] * 9 for _ in range(9)]
+    for i, j in itertools.product(range(9), repeat=2):
+        pair = scale * (embeddings[i] * embeddings[j]).sum().item() + shift
+        assert pairs[i, j].item() == pytest.approx(pair, abs=1e-4)
+        if separate[i, j]:
+            evidence[i][j] = max(pair + math.log(sigmoid(objectness[j])), -20.0)
+    assert any(v > -20 for row in evidence for v in row) and separate.sum() < 72
+    best = [sorted(row)[-1] for row in evidence]
+    leader = [math.exp(b) * sigmoid(o) for b, o in zip(best, objectness, strict=True)]
+    for i, row in enumerate(evidence):
+        odds = [sigmoid(e) for e in row]
+        group = sum(o * v for o, v in zip(odds, leader, strict=True)) / sum(leader)
+        about = [best[i] / 4, sorted(row)[-2] / 4, (best[i] - max(best)) / 4, group * 4]
+        about += [sum(odds), sigmoid(objectness[i])]
+        assert seen[0][i].tolist() == pytest.approx(about, rel=1e-3, abs=1e-4)
+        assert seen[1][i].tolist() == pytest.approx(row, rel=1e-3, abs=1e-4)
+
+
+def test_the_order_of_regions_does_not_matter():
+    network = scramble(grouping())
+    parts = described(10)
+    order = torch.randperm(10, generator=seeded(4))
+    group, pairs = network(*parts)
+    shuffled, shuffled_pairs = network(*(x[order] for x in parts))
+    torch.testing.assert_close(shuffled, group[order], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(shuffled_pairs, pairs[order][:, order])
+    assert group.std() > 0.01
+    features, evidence = torch.randn(10, 6, generator=seeded(5)), pairs.detach()
+    verdict = network.judge(features, evidence)
+    again = network.judge(features[order], evidence[order][:, order])
+    torch.testing.assert_close(again, verdict[order], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_region_and_a_single_one(storage, count):
+    network = grouping()
+    embeddings, boxes, objectness = described(count)
+    embeddings.requires_grad_()
+    group, pairs = network(embeddings, boxes, objectness)
+    assert group.shape == (count,) and pairs.shape == (count, count)
+    labels = label_regions(boxes, instances((40, 40), boxes.tolist()))
+    losses = network.losses([(group, pairs, labels)])
+    assert (losses["loss_group"].item() > 0) == bool(count) and losses["loss_pair"].item() == 0
+    sum(losses.values()).backward()
+    gradients = [embeddings.grad, *(p.grad for p in network.parameters())]
+    assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
+
+
+def test_jittered_truth_stays_near_its_boxes_and_inside():
+    targets = instances((50, 60), [(0, 0, 20, 20), (30, 10, 60, 50)])
+    first, again, other = (grouping().jittered_truth(targets, seeded(s)) for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    for box, truth in zip(first.tolist(), targets.gt_boxes.tensor.tolist(), strict=True):
+        shared = overlap(box, truth)
+        assert box != truth and shared / (area(box) + area(truth) - shared) > 0.5
+        assert min(box) >= 0 and box[2] <= 60 and box[3] <= 50
+
+
+def scene(generator, dim=32):
+    """Three near copies of a random vector and five others, each alone in its place."""
+    vectors = torch.randn((6, dim), generator=generator)[[0, 0, 0, 1, 2, 3, 4, 5]]
+    vectors = vectors + 0.25 * torch.randn(vectors.shape, generator=generator)
+    corner = torch.arange(8.0)[:, None].repeat(1, 2) * 10
+    labels = RegionLabels((torch.arange(8) < 3).float(), torch.zeros(8, 8))
+    labels.pairs[:3, :3] = 1
+    boxes = torch.cat([corner, corner + 8], dim=1)
+    return (F.normalize(vectors, dim=1), boxes, torch.full((8,), 2.0)), labels
+
+
+def test_the_repeated_class_is_learned_in_a_few_dozen_steps(storage):
+    network, generator = grouping(), seeded()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    history = []
+    for _ in range(50):
+        regions, labels = scene(generator)
+        losses = network.losses([(*network(*regions), labels)])
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        history.append(losses["loss_group"].item())
+    assert sum(history[:3]) / 3 > 0.5 and sum(history[-10:]) / 10 < 0.15
+    # Vectors that it never met.
+    for regions, labels in (scene(seeded(s)) for s in range(100, 110)):
+        group, _ = network(*regions)
+        assert torch.equal(group > 0, labels.group == 1)
+    assert storage.latest()["grouping/found"][0] == storage.latest()["grouping/rejected"][0] == 1
