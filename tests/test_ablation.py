@@ -29,7 +29,7 @@ def tool():
 
 @pytest.fixture
 def asked(dataset, tmp_path):
-    """An ablation of given columns, two steps each unless told."""
+    """An ablation of given columns, one step each unless told."""
 
     def build(columns="4", opts=(), test=None, **changes):
         data = ["DATASETS.TRAIN", f"('{dataset}',)", "DATASETS.TEST", f"('{test or dataset}',)"]
@@ -39,7 +39,7 @@ def asked(dataset, tmp_path):
             "columns": [find_column(name) for name in columns.split(",")],
             "seeds": [0],
             "folder": tmp_path / "table",
-            "steps": None if "budget_minutes" in changes else 2,
+            "steps": None if "budget_minutes" in changes else 1,
         }
         return Ablation(**{**values, **changes})
 
@@ -96,7 +96,7 @@ def test_what_is_asked_for_is_checked_by_option(asked, changes, message):
 def test_two_columns_end_to_end(tool, dataset, tmp_path, capsys, monkeypatch, trained):
     out = tmp_path / "table"
     line = ["--config-file", "cosal_vgg16_cpu.yaml", "--data", dataset, "--test", dataset]
-    line += ["--columns", "4,7", "--budget", "1", "--seeds", "0", "--out", str(out)]
+    line += ["--columns", "4,7", "--budget", "30", "--seeds", "0", "--out", str(out)]
     opts = [*TINY, "TEST.TRIPLET_PROBE_IMAGES", "2"]
     plan = ablation_module.plan_steps
     planned = []
@@ -106,9 +106,10 @@ def test_two_columns_end_to_end(tool, dataset, tmp_path, capsys, monkeypatch, tr
         return 3
 
     monkeypatch.setattr(ablation_module, "plan_steps", three_steps)
+    monkeypatch.setattr(ablation_module, "MAX_TIMING_SECONDS", 0.0)
     assert tool.main([*line, "--opts", *opts]) == 0
     ((left, costs, steps),) = planned
-    assert 30 < left < 60 and len(costs) == 2 and steps > 3
+    assert 0 < left < 1800 and len(costs) == 2 and steps > 3
     assert trained == ["4_0", "7_0"]
     cell = json.loads((out / "cells" / "7_0.json").read_text())
     assert (cell["column"], cell["seed"], cell["steps"]) == ("7", 0, 3)
@@ -155,10 +156,11 @@ def test_an_interrupted_cell_goes_on_and_equals_a_straight_one(
 
 def test_a_used_up_budget_stops_between_steps_and_keeps_the_steps(asked, monkeypatch):
     monkeypatch.setattr(ablation_module, "plan_steps", lambda left, cells: 4)
+    monkeypatch.setattr(ablation_module, "MAX_TIMING_SECONDS", 0.0)
     monkeypatch.setattr(ablation_cell.StopHook, "__init__", own_deadline_at(2))
-    assert run_ablation(asked(budget_minutes=1)) == "the budget is used up"
+    assert run_ablation(asked(budget_minutes=30)) == "the budget is used up"
     monkeypatch.undo()
-    table = asked(budget_minutes=1)
+    table = asked(budget_minutes=30)
     assert run_ablation(table) == ""
     cell = json.loads((table.folder / "cells/4_0.json").read_text())
     assert cell["steps"] == 4
@@ -188,19 +190,26 @@ def test_more_seeds_and_columns_join_a_table(asked, trained):
     assert "| n | 2 | 2 |" in (table / "ablation.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"opts": ["SOLVER.BASE_LR", "0.5"]}, "SOLVER.BASE_LR was 0.0006, now it is 0.5"),
-        ({"steps": 3}, r"SOLVER.MAX_ITER \(--steps\) was 2, now it is 3"),
-    ],
-)
-def test_a_finished_cell_of_something_else_is_refused(asked, change, message):
+def test_a_finished_cell_of_something_else_is_refused(asked):
     run_ablation(asked())
     before = state(asked().folder)
-    with pytest.raises(ValueError, match=f"cell 4_0.*{message}; give another --out"):
-        run_ablation(asked(**change))
+    changes = [
+        ({"opts": ["SOLVER.BASE_LR", "0.5"]}, "SOLVER.BASE_LR was 0.0006, now it is 0.5"),
+        ({"steps": 3}, r"SOLVER.MAX_ITER \(--steps\) was 1, now it is 3"),
+    ]
+    for change, message in changes:
+        with pytest.raises(ValueError, match=f"cell 4_0.*{message}; give another --out"):
+            run_ablation(asked(**change))
     assert state(asked().folder) == before
+    # A key that the folder does not know yet is the same as its default.
+    path = asked().folder / "ablation.json"
+    table = json.loads(path.read_text())
+    del table["base"]["MODEL.RFM.NMS_THRESH"]
+    path.write_text(json.dumps(table))
+    assert run_ablation(asked()) == ""
+    path.write_text(json.dumps(table))
+    with pytest.raises(ValueError, match="MODEL.RFM.NMS_THRESH was 0.7, now it is 0.5"):
+        run_ablation(asked(opts=["MODEL.RFM.NMS_THRESH", "0.5"]))
 
 
 def test_a_changed_column_and_a_changed_picture_are_refused(asked, dataset, tmp_path):
@@ -216,17 +225,6 @@ def test_a_changed_column_and_a_changed_picture_are_refused(asked, dataset, tmp_
     picture.write_bytes(picture.read_bytes() + b"x")
     with pytest.raises(ValueError, match=f"cell 9_0.*files of {dataset} have changed"):
         run_ablation(asked(columns=str(path)))
-
-
-def test_a_new_key_that_is_off_refuses_nothing(asked):
-    run_ablation(asked())
-    path = asked().folder / "ablation.json"
-    table = json.loads(path.read_text())
-    del table["base"]["MODEL.RFM.NMS_THRESH"]
-    path.write_text(json.dumps(table))
-    assert run_ablation(asked()) == ""
-    with pytest.raises(ValueError, match="MODEL.RFM.NMS_THRESH was 0.7, now it is 0.5"):
-        run_ablation(asked(opts=["MODEL.RFM.NMS_THRESH", "0.5"]))
 
 
 def test_the_data_may_move(asked, tmp_path):

@@ -111,6 +111,12 @@ def test_the_table_is_laid_out_as_the_papers(table, cells):
     assert "Reference" in rows[-1][0] and "paper" in rows[-1][0]
 
 
+def test_an_extension_that_no_column_uses_has_no_row(table, cells):
+    table["columns"]["1"]["keys"].append("MODEL.GROUPING.ENABLED")
+    text = markdown(table, [c for c in cells if c["column"] != "10"])
+    assert "GROUPING" not in text and "Online training (RFM)" in text
+
+
 def test_all_scores_stand_beside_it(table, cells):
     text = markdown(table, cells)
     with_distractors = text.partition("## cosal_c")[2]

@@ -157,33 +157,49 @@ def test_foreign_weights_are_refused(other, tmp_path):
         CoSaliencyCheckpointer(other).load(str(path))
 
 
-def test_weights_without_grouping_start_a_guided_training_and_nothing_else(model, saved):
-    guided = tiny_model(*GROUPED, seed=1)
-    assert model.grouping is None and not any(level.guide for level in model.decoder.levels)
-    state = torch.load(saved, weights_only=True)["model"]
-    known, wanted = set(state), set(trainable_state_dict(guided))
-    assert known < wanted
-    parts = ("grouping.", "proposal_generator.", "rfm.")
-    guides = {f"decoder.levels.{i}.guide.weight" for i in range(2)}
-    assert {k for k in wanted - known if not k.startswith(parts)} == guides
+@pytest.fixture(scope="module")
+def guided():
+    return tiny_model(*GROUPED, seed=2)
+
+
+@pytest.fixture(scope="module")
+def online():
+    return tiny_model(seed=3)
+
+
+GUIDES = tuple(f"decoder.levels.{i}.guide.weight" for i in range(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [("model", ("grouping.", "proposal_generator.", "rfm.")), ("online", ("grouping.",))],
+)
+def test_weights_without_grouping_start_a_guided_training_only(
+    request, guided, tmp_path, name, new
+):
+    plain = request.getfixturevalue(name)
+    CoSaliencyCheckpointer(plain, str(tmp_path)).save("model")
+    state, wanted = trainable_state_dict(plain), set(trainable_state_dict(guided))
+    assert wanted - set(state) == {k for k in wanted if k.startswith((*new, *GUIDES))}
+    assert set(state) < wanted
     checkpointer = CoSaliencyCheckpointer(guided)
     with pytest.raises(ValueError, match="do not fit the config: .* others are not in the file"):
-        checkpointer.load(str(saved))
+        checkpointer.load(str(tmp_path / "model.pth"))
     checkpointer.partial = True
-    checkpointer.load(str(saved))
+    checkpointer.load(str(tmp_path / "model.pth"))
     assert all(torch.equal(guided.state_dict()[k], v) for k, v in state.items())
 
 
-@pytest.mark.parametrize("part", ["proposal_generator", "grouping", "rfm"])
-def test_only_the_grouping_needs_the_branch_at_test_time(saved, part):
-    for opts, guided in ((GROUPED, True), ((), False)):
-        network = tiny_model(*opts)
+def test_only_the_grouping_needs_the_branch_at_test_time(guided, online, tmp_path):
+    path = str(tmp_path / "lacking.pth")
+
+    def load(network, *parts):
         state = trainable_state_dict(network)
-        lacking = {k: v for k, v in state.items() if not k.startswith(f"{part}.")}
-        path = saved.with_name("lacking.pth")
-        torch.save({"model": lacking}, path)
-        if guided and part != "rfm":
-            with pytest.raises(ValueError, match=f"do not fit the config: {part}"):
-                CoSaliencyCheckpointer(network).load(str(path))
-        else:
-            CoSaliencyCheckpointer(network).load(str(path))
+        torch.save({"model": {k: v for k, v in state.items() if not k.startswith(parts)}}, path)
+        CoSaliencyCheckpointer(network).load(path)
+
+    for part in ("proposal_generator.", "grouping.", "decoder.levels.0.guide."):
+        with pytest.raises(ValueError, match=f"do not fit the config: {part}"):
+            load(guided, part)
+    load(guided, "rfm.")
+    load(online, "rfm.", "proposal_generator.")

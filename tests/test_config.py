@@ -47,11 +47,15 @@ def test_unet_config_is_the_cpu_config_without_the_branch():
     assert unet == cpu
 
 
-def test_both_start_from_the_twins_network():
-    unet, start = (get_cosal_config(f"cosal_vgg16_{n}.yaml") for n in ("unet", "start"))
-    assert start.SOLVER.MAX_ITER > 0
-    start.merge_from_list(["SOLVER.MAX_ITER", unet.SOLVER.MAX_ITER, "OUTPUT_DIR", unet.OUTPUT_DIR])
-    assert start == unet
+def test_what_the_released_recipe_continues_fits_its_network():
+    cpu, paper = (get_cosal_config(f"cosal_vgg16_{n}.yaml") for n in ("cpu", "cpu_paper"))
+    assert paper.MODEL.RFM.SAMPLER == "OnlineSampler" and paper.MODEL.RELEASED == ""
+    for part in ("VGG", "FEATURE_SENSITIVE", "DECODER"):
+        assert paper.MODEL[part] == cpu.MODEL[part]
+    cpu.MODEL.RFM.REGION_SIDES = paper.MODEL.RFM.REGION_SIDES
+    assert paper.MODEL.RFM == cpu.MODEL.RFM
+    anchors = [cfg.MODEL.ANCHOR_GENERATOR for cfg in (cpu, paper)]
+    assert len({(len(x.SIZES[0]), len(x.ASPECT_RATIOS[0])) for x in anchors}) == 1
 
 
 @pytest.mark.parametrize("name", SHIPPED)

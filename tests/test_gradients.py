@@ -47,3 +47,23 @@ def test_loss_weights_count_and_the_model_stays_as_it_was():
 def test_without_the_block_there_is_nothing_to_measure():
     off = ["MODEL.RFM.SAMPLER", "", "MODEL.FEATURE_SENSITIVE.ENABLED", "False"]
     assert branch_gradients(tiny_model(*off), [sample()]) == {}
+
+
+class Quadratic(torch.nn.Module):
+    """Losses of one weight w = (1, 2): 3 |w|^2, one of nothing, and one of another weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.feature_sensitive = torch.nn.Linear(2, 1, bias=False)
+        self.feature_sensitive.weight.data = torch.tensor([[1.0, 2.0]])
+        self.other = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, batch):
+        square = self.feature_sensitive.weight.square().sum()
+        return {"loss_a": 3 * square, "loss_b": torch.zeros(()), "loss_c": self.other.sum()}
+
+
+def test_a_loss_that_does_not_reach_the_block_has_norm_0():
+    # The gradient of 3 |w|^2 is 6 w, of length 6 sqrt(5).
+    norms = branch_gradients(Quadratic(), [])
+    assert norms == {"loss_a": pytest.approx(6 * 5**0.5), "loss_b": 0.0, "loss_c": 0.0}

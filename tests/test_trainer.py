@@ -122,6 +122,7 @@ def test_a_fresh_training_starts_from_weights_without_grouping_a_resumed_one_doe
     dataset, tmp_path
 ):
     plain = tiny_model("MODEL.RFM.SAMPLER", "", seed=1)
+    (tmp_path / "start").mkdir()
     CoSaliencyCheckpointer(plain, str(tmp_path / "start")).save("model")
     start = ["MODEL.WEIGHTS", str(tmp_path / "start" / "model.pth"), "SOLVER.MAX_ITER", "1"]
     trainer = Trainer(config(dataset, tmp_path / "fresh", *GROUPED, *start))

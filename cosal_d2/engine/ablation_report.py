@@ -145,7 +145,9 @@ def _table_1(table: dict[str, Any], cells: Sequence[dict[str, Any]], names: list
         ["Online training (RFM)", *(_tick(c[SAMPLER] == SAMPLERS[2]) for c in configs)],
     ]
     for key in _extensions(table, names, configs):
-        rows.append([f"`{key}`", *(_setting(c.get(key, "")) for c in configs)])
+        settings = [_setting(c.get(key, "")) for c in configs]
+        if set(settings) != {"-"}:
+            rows.append([f"`{key}`", *settings])
     for dataset in _datasets(cells):
         values = [[100 * v for v in _values(cells, name, dataset, F)] for name in names]
         rows.append([f"F-measure (%), {dataset}", *(_shown(v, 1) for v in values)])

@@ -36,5 +36,7 @@ def branch_gradients(model: nn.Module, batch: list[dict]) -> dict[str, float]:
 
 
 def _norm(loss: torch.Tensor, parameters: list[nn.Parameter]) -> float:
+    if not loss.requires_grad:
+        return 0.0
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     return sum(g.double().square().sum().item() for g in gradients if g is not None) ** 0.5

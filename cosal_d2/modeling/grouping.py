@@ -26,6 +26,7 @@ GUIDANCE_CHANNELS = 2
 # Input pixels per pixel of a guidance map.
 GUIDANCE_STRIDE = 4
 FAR = -20.0
+UNDECIDED, OTHER, YES, BACKGROUND = -1, 0, 1, 2
 POOLED = 7
 # Numbers about each region that the judge sees.
 NUM_FEATURES = 6
@@ -36,9 +37,11 @@ class RegionLabels:
     """What a training region lies on.
 
     Attributes:
-        group: (K,) float32, 1 on a co-salient object, 0 on anything else, -1 undecided.
-        pairs: (K, K) float32, 1 for two instances of one co-salient class, 0 for objects that
-            differ or an object and background, -1 for one and the same object or undecided.
+        group: (K,) int64: ``YES`` on a co-salient object, ``OTHER`` on another object,
+            ``BACKGROUND``, or ``UNDECIDED``.
+        pairs: (K, K) int64: ``YES`` for two instances of one co-salient class, ``OTHER`` for a
+            co-salient object and one that differs, ``BACKGROUND`` for a co-salient object and
+            background, ``UNDECIDED`` for the rest, one and the same object included.
     """
 
     group: torch.Tensor
@@ -100,16 +103,17 @@ def label_regions(boxes: torch.Tensor, targets: Instances) -> RegionLabels:
         cosalient = index.bool()
     on_object, on_background = iou >= 0.5, iou < 0.3
     grouped = on_object & cosalient
-    group = torch.full_like(iou, -1)
-    group[on_background | on_object] = 0
-    group[grouped] = 1
-    decided = on_background | on_object
-    pairs = torch.full((len(boxes), len(boxes)), -1.0, device=boxes.device)
+    group = torch.full_like(index, UNDECIDED)
+    group[on_background] = BACKGROUND
+    group[on_object] = OTHER
+    group[grouped] = YES
     # Two distractors may be of one class or not: nobody says, so they are no pair.
-    pairs[(grouped[:, None] & decided[None]) | (decided[:, None] & grouped[None])] = 0
+    pairs = torch.full((len(boxes), len(boxes)), UNDECIDED, device=boxes.device)
+    for kind, of_kind in ((BACKGROUND, on_background), (OTHER, on_object)):
+        pairs[grouped[:, None] & of_kind[None] | of_kind[:, None] & grouped[None]] = kind
     both = grouped[:, None] & grouped[None]
-    pairs[both & (classes[:, None] == classes[None])] = 1
-    pairs[on_object[:, None] & on_object[None] & (index[:, None] == index[None])] = -1
+    pairs[both & (classes[:, None] == classes[None])] = YES
+    pairs[on_object[:, None] & on_object[None] & (index[:, None] == index[None])] = UNDECIDED
     return RegionLabels(group, pairs)
 
 
@@ -345,10 +349,10 @@ class RegionGrouping(nn.Module):
     @torch.no_grad()
     def _log(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         storage = get_event_storage()
-        for name, value in (("found", 1), ("rejected", 0)):
+        for name, value in (("found", YES), ("rejected", OTHER)):
             of_kind = labels == value
             if bool(of_kind.any()):
-                right = (logits[of_kind] > 0) == bool(value)
+                right = (logits[of_kind] > 0) == (value == YES)
                 storage.put_scalar(f"grouping/{name}", right.float().mean().item())
 
     def jittered_truth(self, targets: Instances, generator: torch.Generator) -> torch.Tensor:
@@ -365,18 +369,22 @@ def _top_two(evidence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean of the positives' and the negatives' mean cross-entropies; -1 is left out.
+    """Binary cross-entropy in which both answers count alike, and both kinds of "no".
 
     Args:
-        logits, labels: (N,), labels in {1, 0, -1}.
+        logits: (N,).
+        labels: (N,) ``YES``, ``OTHER``, ``BACKGROUND`` or ``UNDECIDED``; the last is left out.
 
     Returns:
-        A scalar, connected to ``logits``.
+        Half the mean over ``YES`` plus a quarter of the mean over each kind of "no", a scalar that
+        is connected to ``logits``; kinds that do not occur add nothing.
     """
-    losses = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
+    losses = F.binary_cross_entropy_with_logits(
+        logits, (labels == YES).to(logits.dtype), reduction="none"
+    )
     total = (logits.float() * 0).sum()
-    kinds = [labels == 1, labels == 0]
-    for kind in kinds:
-        if bool(kind.any()):
-            total = total + losses[kind].mean() / len(kinds)
+    for kind, share in ((YES, 0.5), (OTHER, 0.25), (BACKGROUND, 0.25)):
+        of_kind = labels == kind
+        if bool(of_kind.any()):
+            total = total + share * losses[of_kind].mean()
     return total
