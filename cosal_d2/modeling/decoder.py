@@ -137,6 +137,8 @@ class UNetDecoder(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.predictor = Conv2d(width, 1, 1)
         weight_init.c2_xavier_fill(self.predictor)
+        # How much the guidance maps' difference moves the logits.
+        self.gain = nn.Parameter(torch.tensor(3.0)) if guidance_channels else None
         self.loss_weight = loss_weight
         self.iou_loss_weight = iou_loss_weight
 
@@ -178,7 +180,13 @@ class UNetDecoder(nn.Module):
         x = self.dropout(r)
         for name, level in zip(self.skips, self.levels, strict=True):
             x = level(x, skips[name], guidance)
-        return self.predictor(x).float()
+        logits = self.predictor(x).float()
+        if self.gain is None:
+            return logits
+        verdict = guidance[:, :1] - guidance[:, 1:2]
+        size = logits.shape[-2:]
+        verdict = F.interpolate(verdict, size=size, mode="bilinear", align_corners=False)
+        return logits + self.gain * verdict
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         """``loss_cosal``: eq. 6, binary cross-entropy averaged over the pixels that count.
