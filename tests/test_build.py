@@ -150,6 +150,7 @@ def test_missing_dataset_and_unknown_sampler_are_named(dataset):
 
 def test_repeat_factors_are_detectron2s(dataset):
     cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)", "DATALOADER.REPEAT_THRESHOLD", "1.0")
+    cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
     loaded = load_training_records(cfg)
     loaded[2]["annotations"] = loaded[2]["annotations"][:2]
     # "distractor" is in two of three pictures: sqrt(1 / (2 / 3)) times each.

@@ -167,7 +167,7 @@ def online():
     return tiny_model(seed=3)
 
 
-GUIDES = tuple(f"decoder.levels.{i}.guide.weight" for i in range(2))
+GUIDES = ("decoder.gain", *(f"decoder.levels.{i}.guide.weight" for i in range(2)))
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,12 @@ def test_guidance_is_added_to_the_coarse_levels_alone():
     assert [x.guide is not None for x in guided.levels] == [True, True, False, False]
     assert all(x.guide is None for x in plain.levels)
     missing, unexpected = guided.load_state_dict(plain.state_dict(), strict=False)
-    assert missing == [f"levels.{i}.guide.weight" for i in range(2)] and not unexpected
-    assert [tuple(guided.state_dict()[k].shape) for k in missing] == [(8, 2, 1, 1), (16, 2, 1, 1)]
+    assert missing == ["gain", *(f"levels.{i}.guide.weight" for i in range(2))]
+    assert not unexpected
+    assert [tuple(guided.state_dict()[k].shape) for k in missing[1:]] == [
+        (8, 2, 1, 1),
+        (16, 2, 1, 1),
+    ]
     r, skips, maps = torch.rand(2, 8, 1, 2), features(16, 32, shapes), torch.rand(2, 2, 4, 8)
     without = plain(r, skips)
     assert not torch.equal(guided(r, skips, maps), without)
@@ -204,3 +208,19 @@ def test_levels_that_cannot_give_a_full_map_are_refused(change, message):
     lists = {key: value[: len(skips)] for key, value in lists.items()}
     with pytest.raises(ValueError, match=message):
         UNetDecoder(r_shape=ShapeSpec(channels=8, stride=16), skip_shapes=shapes, **lists)
+
+
+def test_guidance_moves_the_logits_by_the_gain():
+    shapes = {k: ShapeSpec(channels=8, stride=s.stride) for k, s in SHAPES.items()}
+    lists = {"channels": (8,) * 4, "num_convs": (1,) * 4, "skip_channels": (0,) * 4}
+    coarse = ShapeSpec(channels=8, stride=16)
+    decoder = UNetDecoder(r_shape=coarse, skip_shapes=shapes, guidance_channels=2, **lists).eval()
+    for level in decoder.levels[:2]:
+        torch.nn.init.zeros_(level.guide.weight)
+    skips = {k: torch.randn(1, 8, 64 // s.stride, 64 // s.stride) for k, s in SHAPES.items()}
+    r = torch.randn(1, 8, 4, 4)
+    none = torch.zeros(1, 2, 16, 16)
+    found = none.clone()
+    found[:, 0], found[:, 1] = 0.75, 0.25
+    moved = decoder(r, skips, found) - decoder(r, skips, none)
+    torch.testing.assert_close(moved, torch.full((1, 1, 64, 64), 0.5 * decoder.gain.item()))

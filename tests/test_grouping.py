@@ -9,19 +9,16 @@ from network_data import instances
 from torch import nn
 from torchvision.ops import roi_align
 
-from cosal_d2.modeling.grouping import (
+from cosal_d2.modeling.grouping import RegionGrouping, RegionJudge, apart, select_regions
+from cosal_d2.modeling.level_embedding import LevelEmbedding
+from cosal_d2.modeling.region_labels import (
     BACKGROUND,
     OTHER,
     UNDECIDED,
     YES,
-    LevelEmbedding,
-    RegionGrouping,
-    RegionJudge,
     RegionLabels,
-    apart,
     balanced_bce,
     label_regions,
-    select_regions,
 )
 
 SHAPES = {"a": ShapeSpec(channels=6, stride=4), "b": ShapeSpec(channels=8, stride=8)}

@@ -7,45 +7,25 @@ belonging to the repeated group. The answer is painted into guidance maps that t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, nms
-from detectron2.modeling.poolers import ROIPooler
-from detectron2.structures import Boxes, Instances, pairwise_iou
+from detectron2.structures import Boxes, Instances
 from detectron2.structures.boxes import pairwise_intersection
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
+from cosal_d2.modeling.level_embedding import LevelEmbedding
+from cosal_d2.modeling.region_labels import OTHER, YES, RegionLabels, balanced_bce
 from cosal_d2.modeling.regions import jitter_boxes
 
 GUIDANCE_CHANNELS = 2
 # Input pixels per pixel of a guidance map.
 GUIDANCE_STRIDE = 4
 FAR = -20.0
-UNDECIDED, OTHER, YES, BACKGROUND = -1, 0, 1, 2
-POOLED = 7
 # Numbers about each region that the judge sees.
 NUM_FEATURES = 6
-
-
-@dataclass
-class RegionLabels:
-    """What a training region lies on.
-
-    Attributes:
-        group: (K,) int64: ``YES`` on a co-salient object, ``OTHER`` on another object,
-            ``BACKGROUND``, or ``UNDECIDED``.
-        pairs: (K, K) int64: ``YES`` for two instances of one co-salient class, ``OTHER`` for a
-            co-salient object and one that differs, ``BACKGROUND`` for a co-salient object and
-            background, ``UNDECIDED`` for the rest, one and the same object included.
-    """
-
-    group: torch.Tensor
-    pairs: torch.Tensor
 
 
 def select_regions(
@@ -82,93 +62,6 @@ def apart(boxes: torch.Tensor, share: float) -> torch.Tensor:
     smaller = torch.minimum(area[:, None], area[None])
     result = pairwise_intersection(regions, regions) <= share * smaller
     return result.fill_diagonal_(False)
-
-
-def label_regions(boxes: torch.Tensor, targets: Instances) -> RegionLabels:
-    """Labels of regions from the ground truth.
-
-    A region is on the object that it overlaps most if their IoU is at least 0.5, on background if
-    it is below 0.3 for all objects, undecided between.
-
-    Args:
-        boxes: (K, 4).
-        targets: with ``gt_boxes``, ``gt_classes`` and ``gt_cosalient``.
-    """
-    if len(targets):
-        iou, index = pairwise_iou(Boxes(boxes), targets.gt_boxes).max(dim=1)
-        cosalient, classes = targets.gt_cosalient[index], targets.gt_classes[index]
-    else:
-        iou = boxes.new_zeros(len(boxes))
-        index = classes = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
-        cosalient = index.bool()
-    on_object, on_background = iou >= 0.5, iou < 0.3
-    grouped = on_object & cosalient
-    group = torch.full_like(index, UNDECIDED)
-    group[on_background] = BACKGROUND
-    group[on_object] = OTHER
-    group[grouped] = YES
-    # Two distractors may be of one class or not: nobody says, so they are no pair.
-    pairs = torch.full((len(boxes), len(boxes)), UNDECIDED, device=boxes.device)
-    for kind, of_kind in ((BACKGROUND, on_background), (OTHER, on_object)):
-        pairs[grouped[:, None] & of_kind[None] | of_kind[:, None] & grouped[None]] = kind
-    both = grouped[:, None] & grouped[None]
-    pairs[both & (classes[:, None] == classes[None])] = YES
-    pairs[on_object[:, None] & on_object[None] & (index[:, None] == index[None])] = UNDECIDED
-    return RegionLabels(group, pairs)
-
-
-class LevelEmbedding(nn.Module):
-    """A linear metric on what the frozen encoder already knows, for regions at test time.
-
-    Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by
-    where it lies and what it looks like, normalised, and projected by one linear layer that
-    starts orthogonal: at first the encoder's own similarity, which holds for classes that the
-    training lacks.
-    """
-
-    def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str], dim: int) -> None:
-        """
-        Args:
-            shapes: channels and stride of the encoder's features, by name.
-            levels: names of the levels that are compared.
-            dim: length of an embedding.
-
-        Raises:
-            ValueError: the encoder lacks a level.
-        """
-        super().__init__()
-        for name in levels:
-            if name not in shapes:
-                raise ValueError(
-                    f"MODEL.GROUPING.LEVELS names {name!r}; the encoder has {sorted(shapes)}"
-                )
-        self.levels = tuple(levels)
-        self.poolers = nn.ModuleList(
-            ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels
-        )
-        self.places = nn.Parameter(torch.zeros(len(levels), POOLED * POOLED))
-        # What an object looks like, against the background in the corners of its box.
-        self.focus = nn.ParameterList(torch.zeros(shapes[n].channels) for n in levels)
-        self.norms = nn.ModuleList(nn.LayerNorm(shapes[n].channels) for n in levels)
-        self.project = nn.Linear(sum(shapes[n].channels for n in levels), dim, bias=False)
-        nn.init.orthogonal_(self.project.weight)
-
-    def forward(
-        self, features: dict[str, torch.Tensor], boxes: list[torch.Tensor]
-    ) -> list[torch.Tensor]:
-        """Embeddings (K_i, D) float32 of unit length for boxes (K_i, 4), a tensor an image."""
-        parts = []
-        for name, pooler, place, focus, norm in zip(
-            self.levels, self.poolers, self.places, self.focus, self.norms, strict=True
-        ):
-            with torch.no_grad():
-                pooled = pooler([features[name].float()], [Boxes(b) for b in boxes])
-                pooled = pooled.flatten(2).transpose(1, 2)
-                looks = F.layer_norm(pooled, pooled.shape[-1:])
-            weight = (place + looks @ focus).softmax(dim=1)
-            parts.append(norm((pooled * weight[:, :, None]).sum(dim=1)))
-        embeddings = F.normalize(self.project(torch.cat(parts, dim=1)).float(), dim=1)
-        return list(embeddings.split([len(b) for b in boxes]))
 
 
 class RegionJudge(nn.Module):
@@ -366,25 +259,3 @@ def _top_two(evidence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return evidence[:, 0], evidence[:, 0]
     top = evidence.topk(2, dim=1).values
     return top[:, 0], top[:, 1]
-
-
-def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy in which both answers count alike, and both kinds of "no".
-
-    Args:
-        logits: (N,).
-        labels: (N,) ``YES``, ``OTHER``, ``BACKGROUND`` or ``UNDECIDED``; the last is left out.
-
-    Returns:
-        Half the mean over ``YES`` plus a quarter of the mean over each kind of "no", a scalar that
-        is connected to ``logits``; kinds that do not occur add nothing.
-    """
-    losses = F.binary_cross_entropy_with_logits(
-        logits, (labels == YES).to(logits.dtype), reduction="none"
-    )
-    total = (logits.float() * 0).sum()
-    for kind, share in ((YES, 0.5), (OTHER, 0.25), (BACKGROUND, 0.25)):
-        of_kind = labels == kind
-        if bool(of_kind.any()):
-            total = total + share * losses[of_kind].mean()
-    return total

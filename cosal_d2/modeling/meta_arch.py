@@ -20,8 +20,9 @@ from torch import nn
 from cosal_d2.config import check_config
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
-from cosal_d2.modeling.grouping import GUIDANCE_STRIDE, RegionGrouping, label_regions
+from cosal_d2.modeling.grouping import GUIDANCE_STRIDE, RegionGrouping
 from cosal_d2.modeling.precision import resolve_dtype
+from cosal_d2.modeling.region_labels import label_regions
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
 
 # Objectness logit of a region that is known to be an object.

@@ -1,0 +1,82 @@
+"""Labels of regions for the grouping, and the loss that weighs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from detectron2.structures import Boxes, Instances, pairwise_iou
+
+UNDECIDED, OTHER, YES, BACKGROUND = -1, 0, 1, 2
+
+
+@dataclass
+class RegionLabels:
+    """What a training region lies on.
+
+    Attributes:
+        group: (K,) int64: ``YES`` on a co-salient object, ``OTHER`` on another object,
+            ``BACKGROUND``, or ``UNDECIDED``.
+        pairs: (K, K) int64: ``YES`` for two instances of one co-salient class, ``OTHER`` for a
+            co-salient object and one that differs, ``BACKGROUND`` for a co-salient object and
+            background, ``UNDECIDED`` for the rest, one and the same object included.
+    """
+
+    group: torch.Tensor
+    pairs: torch.Tensor
+
+
+def label_regions(boxes: torch.Tensor, targets: Instances) -> RegionLabels:
+    """Labels of regions from the ground truth.
+
+    A region is on the object that it overlaps most if their IoU is at least 0.5, on background if
+    it is below 0.3 for all objects, undecided between.
+
+    Args:
+        boxes: (K, 4).
+        targets: with ``gt_boxes``, ``gt_classes`` and ``gt_cosalient``.
+    """
+    if len(targets):
+        iou, index = pairwise_iou(Boxes(boxes), targets.gt_boxes).max(dim=1)
+        cosalient, classes = targets.gt_cosalient[index], targets.gt_classes[index]
+    else:
+        iou = boxes.new_zeros(len(boxes))
+        index = classes = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+        cosalient = index.bool()
+    on_object, on_background = iou >= 0.5, iou < 0.3
+    grouped = on_object & cosalient
+    group = torch.full_like(index, UNDECIDED)
+    group[on_background] = BACKGROUND
+    group[on_object] = OTHER
+    group[grouped] = YES
+    # Two distractors may be of one class or not: nobody says, so they are no pair.
+    pairs = torch.full((len(boxes), len(boxes)), UNDECIDED, device=boxes.device)
+    for kind, of_kind in ((BACKGROUND, on_background), (OTHER, on_object)):
+        pairs[grouped[:, None] & of_kind[None] | of_kind[:, None] & grouped[None]] = kind
+    both = grouped[:, None] & grouped[None]
+    pairs[both & (classes[:, None] == classes[None])] = YES
+    pairs[on_object[:, None] & on_object[None] & (index[:, None] == index[None])] = UNDECIDED
+    return RegionLabels(group, pairs)
+
+
+def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy in which both answers count alike, and both kinds of "no".
+
+    Args:
+        logits: (N,).
+        labels: (N,) ``YES``, ``OTHER``, ``BACKGROUND`` or ``UNDECIDED``; the last is left out.
+
+    Returns:
+        Half the mean over ``YES`` plus a quarter of the mean over each kind of "no", a scalar that
+        is connected to ``logits``; kinds that do not occur add nothing.
+    """
+    losses = F.binary_cross_entropy_with_logits(
+        logits, (labels == YES).to(logits.dtype), reduction="none"
+    )
+    total = (logits.float() * 0).sum()
+    for kind, share in ((YES, 0.5), (OTHER, 0.25), (BACKGROUND, 0.25)):
+        of_kind = labels == kind
+        if bool(of_kind.any()):
+            total = total + share * losses[of_kind].mean()
+    return total
