@@ -61,7 +61,7 @@ def test_what_the_released_recipe_continues_fits_its_network():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_grouping_is_on_in_the_released_recipe_and_off_in_the_papers(name):
     grouped = get_cosal_config(name).MODEL.GROUPING.ENABLED
-    assert grouped == (name in ("cosal_vgg16_cpu.yaml", "quickstart.yaml"))
+    assert grouped == (name == "cosal_vgg16_cpu.yaml")
 
 
 def test_detectron2s_defaults_stay_as_they_are():
