@@ -398,7 +398,7 @@ def test_sprites_of_one_name_are_one_class(tmp_path):
 
 
 def test_objects_that_do_not_fit_are_reported(pictures, monkeypatch):
-    monkeypatch.setattr(scene_module, "place", lambda *_: None)
+    monkeypatch.setattr(scene_module, "place", lambda *_, **__: None)
     with pytest.raises(ValueError, match="size: .* objects do not fit into 150 x 200"):
         _composer(pictures)(0)
 

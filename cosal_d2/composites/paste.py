@@ -1,4 +1,4 @@
-"""Scaling, turning, lighting and laying down cut-outs."""
+"""Scaling, turning, lighting and pasting cut-outs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from cosal_d2.composites.cutouts import Cutout, load_cutout
 
 MAX_UPSCALE = 1.6  # of a cut-out
 MAX_LENGTH = 0.6  # of an object's longest side, in shorter sides of the picture
-MAX_HIDDEN = 0.33  # of any object
-MARGIN = 3  # pixels between objects and the frame
-TRIES = 60
 
 
 @dataclass(frozen=True)
@@ -97,44 +94,6 @@ def render(cutout: Cutout, look: Look, longest: float) -> Layer:
     return Layer(np.concatenate([lit, alpha], axis=2).astype(np.float32))
 
 
-def place(
-    rng: np.random.Generator, layers: list[Layer], height: int, width: int, overlap: float
-) -> list[tuple[int, int]] | None:
-    """Positions (x, y) of layers, later ones on top, or None when they do not fit.
-
-    All lie inside the frame. No object is hidden by more than `MAX_HIDDEN`, no two overlap by more
-    than `overlap` of the smaller.
-    """
-    top = np.full((height, width), -1, np.int16)
-    areas: list[int] = []
-    hidden: list[int] = []
-    places: list[tuple[int, int]] = []
-    for index, layer in enumerate(layers):
-        solid = layer.solid
-        h, w = solid.shape
-        room_x, room_y = width - w - 2 * MARGIN, height - h - 2 * MARGIN
-        area = int(solid.sum())
-        if room_x < 0 or room_y < 0 or not area:
-            return None
-        for _ in range(TRIES):
-            x, y = MARGIN + int(rng.integers(room_x + 1)), MARGIN + int(rng.integers(room_y + 1))
-            below = top[y : y + h, x : x + w][solid]
-            covered = np.bincount(below + 1, minlength=index + 1)[1:]
-            if all(
-                c <= overlap * min(area, areas[k]) and hidden[k] + c <= MAX_HIDDEN * areas[k]
-                for k, c in enumerate(covered)
-                if c
-            ):
-                break
-        else:
-            return None
-        top[y : y + h, x : x + w][solid] = index
-        hidden = [k + int(c) for k, c in zip(hidden, covered, strict=True)] + [0]
-        areas.append(area)
-        places.append((x, y))
-    return places
-
-
 def lay_down(
     image: np.ndarray, layers: list[Layer], places: list[tuple[int, int]]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -142,7 +101,8 @@ def lay_down(
 
     Args:
         image: uint8 BGR (H, W, 3).
-        layers, places: as of `place`.
+        layers: what is pasted, later ones on top.
+        places: position (x, y) of each, its upper left corner.
 
     Returns:
         float32 (H, W, 3), 0 to 255, and each layer's visible pixels, bool (H, W).

@@ -9,8 +9,9 @@ import numpy as np
 
 from cosal_d2.composites.backgrounds import Backgrounds
 from cosal_d2.composites.cutouts import Cutout, usable_classes
-from cosal_d2.composites.paste import MAX_LENGTH, MAX_UPSCALE, Look, lay_down, place, render
+from cosal_d2.composites.paste import MAX_LENGTH, MAX_UPSCALE, Look, lay_down, render
 from cosal_d2.composites.source import DISTRACTOR
+from cosal_d2.placement import place
 from cosal_d2.synthetic.scene import Instance, Scene
 
 SIDES = (400, 480)  # longest side in pixels
@@ -19,6 +20,7 @@ SIZES = (0.21, 0.35)  # middle size of a picture's objects, in shorter sides of 
 SPREAD = 1.32  # an object's size is within this factor of the picture's middle size
 LEAST = 0.19  # middle size that is kept even if a cut-out is too small for it
 SHRINKS = 30  # times that objects may be made smaller until they fit
+PLACING = {"max_hidden": 0.33, "margin": 3, "tries": 60}
 COVER = 0.45  # objects' boxes cover no more than about this share of the picture
 
 
@@ -128,7 +130,8 @@ class Composer:
         longest = MAX_LENGTH * short
         for _ in range(SHRINKS):
             layers = [render(c, k, longest) for c, k in zip(cutouts, looks, strict=True)]
-            places = place(rng, layers, height, width, overlap)
+            solids = [layer.solid for layer in layers]
+            places = place(rng, solids, height, width, overlap=overlap, **PLACING)
             if places is not None:
                 break
             looks = [Look(**{**vars(k), "size": k.size * 0.92}) for k in looks]

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cosal_d2.placement import place
 from cosal_d2.synthetic.camera import background, expose, paste
 from cosal_d2.synthetic.canvas import Tint
 from cosal_d2.synthetic.catalogue import CLASSES, DISTRACTOR, draw_class
-from cosal_d2.synthetic.sprite import Light, Sprite, render_sprite
+from cosal_d2.synthetic.sprite import Light, render_sprite
 
 SIZES = ((450, 256), (808, 1078))  # smallest and largest (width, height) of the paper's set
 SCALE_SPREAD = np.sqrt(2.0)  # an object's scale is within this factor of the scene's
 MAX_OVERLAP = 0.30  # of the smaller of two objects
-MAX_HIDDEN = 0.38  # of any object
-MARGIN = 2  # pixels between objects and the frame
+PLACING = {"max_hidden": 0.38, "margin": 2, "tries": 50, "step": 2}
 
 
 @dataclass(frozen=True)
@@ -112,45 +112,6 @@ def _choose(rng: np.random.Generator, options: SceneOptions) -> tuple[str | None
     return repeated, [names[i] for i in rng.permutation(len(names))]
 
 
-def _place(
-    rng: np.random.Generator, sprites: list[Sprite], height: int, width: int, overlap: float
-) -> list[tuple[int, int]] | None:
-    """Positions (x, y) of the sprites, later ones on top, or None when they do not fit.
-
-    No object is hidden by more than `MAX_HIDDEN`, no two overlap by more than `overlap` of the
-    smaller, both counted on every second pixel of every second row.
-    """
-    top = np.full((height, width), -1, np.int16)
-    areas: list[int] = []
-    hidden: list[int] = []
-    places: list[tuple[int, int]] = []
-    for index, sprite in enumerate(sprites):
-        h, w = sprite.alpha.shape
-        room_x, room_y = width - w - 2 * MARGIN, height - h - 2 * MARGIN
-        if room_x < 0 or room_y < 0:
-            return None
-        solid = sprite.solid[::2, ::2]
-        area = int(solid.sum())
-        for _ in range(50):
-            x = MARGIN + int(rng.integers(room_x + 1))
-            y = MARGIN + int(rng.integers(room_y + 1))
-            below = top[y : y + h : 2, x : x + w : 2][solid]
-            covered = np.bincount(below + 1, minlength=index + 1)[1:]
-            if all(
-                c <= overlap * min(area, areas[k]) and hidden[k] + c <= MAX_HIDDEN * areas[k]
-                for k, c in enumerate(covered)
-                if c
-            ):
-                break
-        else:
-            return None
-        top[y : y + h, x : x + w][sprite.solid] = index
-        hidden = [k + int(c) for k, c in zip(hidden, covered, strict=True)] + [0]
-        areas.append(area)
-        places.append((x, y))
-    return places
-
-
 def render_scene(seed: int, index: int, options: SceneOptions | None = None) -> Scene:
     """Draw scene number `index` of the series `seed`, a pure function of its arguments.
 
@@ -184,7 +145,11 @@ def render_scene(seed: int, index: int, options: SceneOptions | None = None) -> 
         for n in names
     ]
     overlap = float(rng.choice([0.0, 0.12, MAX_OVERLAP]))
-    while (places := _place(rng, sprites, height, width, overlap)) is None:
+    while True:
+        solids = [s.solid for s in sprites]
+        places = place(rng, solids, height, width, overlap=overlap, **PLACING)
+        if places is not None:
+            break
         sprites = [s.shrink(0.9) for s in sprites]
 
     canvas = background(rng, height, width, sprites)
