@@ -1,8 +1,12 @@
 import logging
 
+import cv2
 import pytest
+from composites_data import write_source
 from detectron2.utils.events import EventStorage
 from network_data import registered, write_dataset
+
+from cosal_d2.composites.source import read_pictures
 
 
 @pytest.fixture
@@ -30,3 +34,24 @@ def untouched_loggers():
         logger.handlers[:] = handlers
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@pytest.fixture
+def one_thread():
+    """OpenCV on one thread: several are slower on the small pictures of the tests."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(threads)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """Json file and image folder that composites are made from."""
+    return write_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def pictures(source):
+    """The pictures of ``source``, read."""
+    return read_pictures(*source)[0]

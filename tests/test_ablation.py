@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import os
 import signal
@@ -7,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from network_data import TINY, registered, tiny_config, write_dataset
+from tool_loading import load_tool
 
 from cosal_d2.engine import ablation as ablation_module
 from cosal_d2.engine import ablation_cell
@@ -14,17 +14,12 @@ from cosal_d2.engine.ablation import Ablation, run_ablation
 from cosal_d2.engine.ablation_config import find_column
 from cosal_d2.engine.trainer import Trainer
 
-TOOL = Path(__file__).resolve().parents[1] / "tools" / "ablation.py"
-
 pytestmark = pytest.mark.usefixtures("untouched_loggers")
 
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location("ablation_tool", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("tools/ablation.py")
 
 
 @pytest.fixture

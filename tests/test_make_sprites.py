@@ -1,6 +1,5 @@
 """Sprites out of fonts and picture folders, and the tool that takes them."""
 
-import importlib.util
 from pathlib import Path
 
 import matplotlib
@@ -9,12 +8,12 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
+from tool_loading import load_tool
 
 from cosal_d2.composites import sprites as sprites_module
 from cosal_d2.composites.cutouts import sprite_cutouts
 from cosal_d2.composites.sprites import MIN_SIDE, code_point, font_sprites, is_pictograph
 
-TOOL = Path(__file__).parents[1] / "datasets" / "make_sprites.py"
 APPLE, PEAR, CLOCK, SKIN, LETTER, DOT, PLAIN = (
     *(0x1F34E, 0x1F350, 0x1F551, 0x1F3FD, 0x41, 0x2600, 0x2601),
 )
@@ -23,10 +22,7 @@ RED, GREEN = (200, 100, 50), (20, 180, 90)
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("make_sprites", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("datasets/make_sprites.py").main
 
 
 def polygon(*corners):

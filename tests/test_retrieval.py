@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import cv2
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from network_data import TINY, registered, tiny_config, tiny_model, write_dataset
+from tool_loading import load_tool
 
 from cosal_d2.engine import retrieval
 from cosal_d2.engine.checkpoint import save_atomically, trainable_state_dict
@@ -25,7 +24,6 @@ from cosal_d2.evaluation.retrieval import (
     queries_within,
 )
 
-TOOL = Path(__file__).resolve().parents[1] / "tools" / "retrieval.py"
 # Directions in degrees, and the class of each: 0 is nearest to 10, 10 to 0, 35 to 10, 90 to 35.
 ANGLES = torch.deg2rad(torch.tensor([0.0, 10, 35, 90]))
 FAN = torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)
@@ -34,10 +32,7 @@ GROUPING, NO_GROUPING = (("MODEL.GROUPING.ENABLED", x) for x in ("True", "False"
 
 @pytest.fixture
 def tool(untouched_loggers):
-    spec = importlib.util.spec_from_file_location("retrieval", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("tools/retrieval.py")
 
 
 @pytest.fixture(scope="module")

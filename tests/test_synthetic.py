@@ -1,7 +1,6 @@
 """Synthetic scenes: what the writer promises about images, masks and files."""
 
 import hashlib
-import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+from tool_loading import load_tool
 
 from cosal_d2 import series as series_module
 from cosal_d2.synthetic import (
@@ -23,24 +23,15 @@ from cosal_d2.synthetic import (
 )
 from cosal_d2.synthetic import writer as writer_module
 
-TOOL = Path(__file__).parents[1] / "datasets" / "make_synthetic.py"
 SMALL = (96, 128)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    yield
-    cv2.setNumThreads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("make_synthetic", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool("datasets/make_synthetic.py").main
 
 
 @pytest.fixture(scope="module")

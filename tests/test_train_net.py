@@ -1,4 +1,3 @@
-import importlib.util
 import json
 from pathlib import Path
 
@@ -6,6 +5,7 @@ import pytest
 import torch
 from detectron2.engine import default_argument_parser
 from network_data import TINY, tiny_model
+from tool_loading import load_tool
 
 from cosal_d2.engine import CoSaliencyCheckpointer
 
@@ -17,10 +17,7 @@ pytestmark = pytest.mark.usefixtures("untouched_loggers")
 
 @pytest.fixture
 def train_net():
-    spec = importlib.util.spec_from_file_location("train_net", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("tools/train_net.py")
 
 
 def arguments(*argv, opts=()):

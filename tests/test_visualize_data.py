@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from pathlib import Path
 
@@ -12,20 +11,16 @@ import pytest
 import torch
 from detectron2.structures import BitMasks
 from network_data import TINY, instances, rectangle_mask, tiny_config
+from tool_loading import load_tool
 
 from cosal_d2.engine import data_view
 from cosal_d2.engine.data_view import draw_training_samples
 from cosal_d2.visualization import draw_instances, draw_regions
 
-TOOL = Path(__file__).resolve().parents[1] / "tools" / "visualize_data.py"
-
 
 @pytest.fixture
 def tool(untouched_loggers):
-    spec = importlib.util.spec_from_file_location("visualize_data", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("tools/visualize_data.py")
 
 
 @pytest.fixture
