@@ -156,6 +156,10 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.APART_SHARE = 0.5
     # Width of the network that judges a region's evidence (ours).
     cfg.MODEL.GROUPING.HIDDEN = 32
+    # Ground-truth boxes join the training, jittered: largest offset as a share of the side, and
+    # range of the scale factor of each side (ours).
+    cfg.MODEL.GROUPING.JITTER_OFFSET = 0.1
+    cfg.MODEL.GROUPING.JITTER_SCALE = (0.85, 1.2)
     # Weight of loss_group and loss_pair (ours).
     cfg.MODEL.GROUPING.LOSS_WEIGHT = 1.0
 

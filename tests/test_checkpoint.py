@@ -190,6 +190,15 @@ def test_weights_without_grouping_start_a_guided_training_only(
     assert all(torch.equal(guided.state_dict()[k], v) for k, v in state.items())
 
 
+def test_foreign_weights_are_refused_even_as_a_start(model, tmp_path):
+    path = str(tmp_path / "foreign.pth")
+    torch.save({"model": {"classifier.weight": torch.zeros(3)}}, path)
+    checkpointer = CoSaliencyCheckpointer(model)
+    checkpointer.partial = True
+    with pytest.raises(ValueError, match="nothing of this network: set MODEL.WEIGHTS"):
+        checkpointer.load(path)
+
+
 def test_only_the_grouping_needs_the_branch_at_test_time(guided, online, tmp_path):
     path = str(tmp_path / "lacking.pth")
 

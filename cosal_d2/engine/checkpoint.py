@@ -88,6 +88,11 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
                 f"the weights do not fit the config: {key} is {tuple(found)} in the file and "
                 f"{tuple(wanted)} in the network; use the config they were trained with"
             )
+        if self.partial and len(missing) == len(trainable_state_dict(self.model)):
+            raise ValueError(
+                "the weights hold nothing of this network: set MODEL.WEIGHTS to a checkpoint of "
+                "this project (the encoder's weights are MODEL.VGG.WEIGHTS)"
+            )
         parts = TEST_TIME_PARTS
         if getattr(self.model, "grouping", None) is not None:
             parts += GROUPING_PARTS

@@ -24,6 +24,8 @@ GUIDANCE_CHANNELS = 2
 # Input pixels per pixel of a guidance map.
 GUIDANCE_STRIDE = 4
 FAR = -20.0
+# Only this many boxes for each that is wanted, the most object-like ones, reach the suppression.
+CANDIDATES = 32
 # Numbers about each region that the judge sees.
 NUM_FEATURES = 6
 
@@ -31,7 +33,8 @@ NUM_FEATURES = 6
 def select_regions(
     boxes: torch.Tensor, logits: torch.Tensor, count: int, nms_thresh: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``count`` most object-like boxes after non-maximum suppression.
+    """The ``count`` most object-like boxes after non-maximum suppression of the best ``CANDIDATES
+    * count``.
 
     Args:
         boxes: (N, 4) XYXY absolute pixels.
@@ -41,7 +44,7 @@ def select_regions(
         boxes (K, 4) and logits (K,), best first.
     """
     logits, order = logits.sort(descending=True, stable=True)
-    logits, order = logits[: 32 * count], order[: 32 * count]
+    logits, order = logits[: CANDIDATES * count], order[: CANDIDATES * count]
     boxes = boxes[order]
     keep = nms(boxes.float(), logits, nms_thresh)[:count]
     return boxes[keep], logits[keep]
@@ -143,6 +146,7 @@ class RegionGrouping(nn.Module):
             "nms_thresh": keys.NMS_THRESH,
             "apart_share": keys.APART_SHARE,
             "hidden": keys.HIDDEN,
+            "jitter": (keys.JITTER_OFFSET, tuple(keys.JITTER_SCALE)),
             "loss_weight": keys.LOSS_WEIGHT,
         }
 

@@ -33,8 +33,8 @@ SURE = 4.0
 class CoSaliencyNet(nn.Module):
     """Encoder, feature-sensitive block and decoder; in training RPN and RFM as well.
 
-    With ``MODEL.GROUPING`` (an extension) RPN and RFM work at test time too: they guide the
-    decoder.
+    With ``MODEL.GROUPING`` (an extension) RPN works at test time too: its regions are compared, and
+    the answer guides the decoder.
     """
 
     @configurable
