@@ -141,16 +141,16 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.RFM.NMS_THRESH = 0.7
 
     # An extension of the paper: RPN's regions are compared with each other at test time too,
-    # and guidance maps tell the decoder which resemble each other.
+    # and a gate leaves of the foreground what belongs together.
     cfg.MODEL.GROUPING = CN()
     cfg.MODEL.GROUPING.ENABLED = False
     # Encoder levels whose pooled features are compared, and length of the embedding (ours).
     cfg.MODEL.GROUPING.LEVELS = ("conv3_3", "conv4_3", "conv5_3")
     cfg.MODEL.GROUPING.EMBEDDING_DIM = 256
     # RPN regions that are compared, an image (ours).
-    cfg.MODEL.GROUPING.NUM_REGIONS = 32
+    cfg.MODEL.GROUPING.NUM_REGIONS = 48
     # IoU above which the less object-like of two such regions is dropped (ours).
-    cfg.MODEL.GROUPING.NMS_THRESH = 0.5
+    cfg.MODEL.GROUPING.NMS_THRESH = 0.6
     # Two regions are one object when their intersection is more than this share of the smaller one
     # (ours).
     cfg.MODEL.GROUPING.APART_SHARE = 0.5
@@ -162,6 +162,11 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.JITTER_SCALE = (0.85, 1.2)
     # Weight of loss_group and loss_pair (ours).
     cfg.MODEL.GROUPING.LOSS_WEIGHT = 1.0
+    # At test time a map has to decide: a verdict's logit minus THRESHOLD times SHARPNESS, and the
+    # foreground's logit times FOREGROUND_SHARPNESS (ours).
+    cfg.MODEL.GROUPING.SHARPNESS = 4.0
+    cfg.MODEL.GROUPING.THRESHOLD = 0.5
+    cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 3.0
 
 
 def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> CfgNode:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import BitMasks, Boxes, Instances
 from pycocotools import mask as mask_util
 
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
@@ -63,6 +63,10 @@ def sample(size=(64, 64), boxes=((4, 4, 28, 30), (34, 30, 60, 60)), cosalient=No
         x0, y0, x1, y1 = box
         image[:, y0:y1, x0:x1] += 100
         truth[y0:y1, x0:x1] |= np.uint8(flag)
+    masks = torch.zeros((len(targets), *size), dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    targets.gt_masks = BitMasks(masks)
     return {
         "image": torch.from_numpy(image),
         "instances": targets,

@@ -158,7 +158,7 @@ def test_foreign_weights_are_refused(other, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def guided():
+def grouped():
     return tiny_model(*GROUPED, seed=2)
 
 
@@ -167,27 +167,24 @@ def online():
     return tiny_model(seed=3)
 
 
-GUIDES = ("decoder.gain", *(f"decoder.levels.{i}.guide.weight" for i in range(2)))
-
-
 @pytest.mark.parametrize(
     ("name", "new"),
     [("model", ("grouping.", "proposal_generator.", "rfm.")), ("online", ("grouping.",))],
 )
-def test_weights_without_grouping_start_a_guided_training_only(
-    request, guided, tmp_path, name, new
+def test_weights_without_grouping_start_a_grouped_training_only(
+    request, grouped, tmp_path, name, new
 ):
     plain = request.getfixturevalue(name)
     CoSaliencyCheckpointer(plain, str(tmp_path)).save("model")
-    state, wanted = trainable_state_dict(plain), set(trainable_state_dict(guided))
-    assert wanted - set(state) == {k for k in wanted if k.startswith((*new, *GUIDES))}
+    state, wanted = trainable_state_dict(plain), set(trainable_state_dict(grouped))
+    assert wanted - set(state) == {k for k in wanted if k.startswith(new)}
     assert set(state) < wanted
-    checkpointer = CoSaliencyCheckpointer(guided)
+    checkpointer = CoSaliencyCheckpointer(grouped)
     with pytest.raises(ValueError, match="do not fit the config: .* others are not in the file"):
         checkpointer.load(str(tmp_path / "model.pth"))
     checkpointer.partial = True
     checkpointer.load(str(tmp_path / "model.pth"))
-    assert all(torch.equal(guided.state_dict()[k], v) for k, v in state.items())
+    assert all(torch.equal(grouped.state_dict()[k], v) for k, v in state.items())
 
 
 def test_foreign_weights_are_refused_even_as_a_start(model, tmp_path):
@@ -199,7 +196,7 @@ def test_foreign_weights_are_refused_even_as_a_start(model, tmp_path):
         checkpointer.load(path)
 
 
-def test_only_the_grouping_needs_the_branch_at_test_time(guided, online, tmp_path):
+def test_only_the_grouping_needs_the_branch_at_test_time(grouped, online, tmp_path):
     path = str(tmp_path / "lacking.pth")
 
     def load(network, *parts):
@@ -207,8 +204,8 @@ def test_only_the_grouping_needs_the_branch_at_test_time(guided, online, tmp_pat
         torch.save({"model": {k: v for k, v in state.items() if not k.startswith(parts)}}, path)
         CoSaliencyCheckpointer(network).load(path)
 
-    for part in ("proposal_generator.", "grouping.", "decoder.levels.0.guide."):
+    for part in ("proposal_generator.", "grouping."):
         with pytest.raises(ValueError, match=f"do not fit the config: {part}"):
-            load(guided, part)
-    load(guided, "rfm.")
+            load(grouped, part)
+    load(grouped, "rfm.")
     load(online, "rfm.", "proposal_generator.")

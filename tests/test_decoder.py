@@ -6,7 +6,7 @@ from network_data import tiny_config
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.modeling import UNetDecoder, build_decoder
-from cosal_d2.modeling.decoder import DecoderLevel, cosal_loss
+from cosal_d2.modeling.decoder import cosal_loss
 from cosal_d2.modeling.vgg import FEATURES
 
 SHAPES = {
@@ -58,50 +58,12 @@ def test_the_slim_decoder_narrows_its_skips_and_trains_as_a_whole():
         *([192], [96], [48], [16])
     ]
     r = torch.rand(2, 512, 2, 2, requires_grad=True)
-    out = decoder(r, features(32, 32), torch.rand(2, 2, 8, 8))
+    out = decoder(r, features(32, 32))
     assert out.shape == (2, 1, 32, 32)
     (out * torch.randn_like(out)).sum().backward()
     assert r.grad.abs().sum() > 0
     for name, parameter in decoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-
-
-def test_guidance_is_added_to_the_coarse_levels_alone():
-    shapes = {k: ShapeSpec(channels=8, stride=s.stride) for k, s in SHAPES.items()}
-    lists = {"channels": (16, 8, 8, 8), "num_convs": (1,) * 4, "skip_channels": (0,) * 4}
-    coarse = ShapeSpec(channels=8, stride=16)
-    plain, guided = (
-        UNetDecoder(r_shape=coarse, skip_shapes=shapes, guidance_channels=n, **lists)
-        for n in (0, 2)
-    )
-    # conv4_3 and conv3_3, at strides 8 and 4.
-    assert [x.guide is not None for x in guided.levels] == [True, True, False, False]
-    assert all(x.guide is None for x in plain.levels)
-    missing, unexpected = guided.load_state_dict(plain.state_dict(), strict=False)
-    assert missing == ["gain", *(f"levels.{i}.guide.weight" for i in range(2))]
-    assert not unexpected
-    assert [tuple(guided.state_dict()[k].shape) for k in missing[1:]] == [
-        (8, 2, 1, 1),
-        (16, 2, 1, 1),
-    ]
-    r, skips, maps = torch.rand(2, 8, 1, 2), features(16, 32, shapes), torch.rand(2, 2, 4, 8)
-    without = plain(r, skips)
-    assert not torch.equal(guided(r, skips, maps), without)
-    assert guided(r, skips, maps[:, :, :3, :5]).shape == without.shape
-    # Maps that say nothing leave the decoder as it was.
-    assert torch.equal(guided(r, skips, torch.zeros_like(maps)), without)
-
-
-def test_a_level_adds_the_weighed_maps_before_it_fuses_the_skip():
-    level = DecoderLevel(8, ShapeSpec(channels=6, stride=4), 32, 1, 0, "", guidance=2)
-    x, skip, maps = torch.rand(1, 8, 2, 2), torch.rand(1, 6, 4, 4), torch.rand(1, 2, 4, 4)
-    seen = []
-    level.convs.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    level(x, skip, maps)
-    level(x, skip, torch.zeros_like(maps))
-    added = torch.einsum("oc,nchw->nohw", level.guide.weight[:, :, 0, 0], maps)
-    torch.testing.assert_close(seen[0][:, :8] - seen[1][:, :8], added, rtol=1e-4, atol=1e-5)
-    assert torch.equal(seen[0][:, 8:], skip) and torch.equal(seen[1][:, 8:], skip)
 
 
 @pytest.mark.parametrize(
@@ -208,19 +170,3 @@ def test_levels_that_cannot_give_a_full_map_are_refused(change, message):
     lists = {key: value[: len(skips)] for key, value in lists.items()}
     with pytest.raises(ValueError, match=message):
         UNetDecoder(r_shape=ShapeSpec(channels=8, stride=16), skip_shapes=shapes, **lists)
-
-
-def test_guidance_moves_the_logits_by_the_gain():
-    shapes = {k: ShapeSpec(channels=8, stride=s.stride) for k, s in SHAPES.items()}
-    lists = {"channels": (8,) * 4, "num_convs": (1,) * 4, "skip_channels": (0,) * 4}
-    coarse = ShapeSpec(channels=8, stride=16)
-    decoder = UNetDecoder(r_shape=coarse, skip_shapes=shapes, guidance_channels=2, **lists).eval()
-    for level in decoder.levels[:2]:
-        torch.nn.init.zeros_(level.guide.weight)
-    skips = {k: torch.randn(1, 8, 64 // s.stride, 64 // s.stride) for k, s in SHAPES.items()}
-    r = torch.randn(1, 8, 4, 4)
-    none = torch.zeros(1, 2, 16, 16)
-    found = none.clone()
-    found[:, 0], found[:, 1] = 0.75, 0.25
-    moved = decoder(r, skips, found) - decoder(r, skips, none)
-    torch.testing.assert_close(moved, torch.full((1, 1, 64, 64), 0.5 * decoder.gain.item()))

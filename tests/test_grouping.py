@@ -9,7 +9,7 @@ from network_data import instances
 from torch import nn
 from torchvision.ops import roi_align
 
-from cosal_d2.modeling.grouping import RegionGrouping, RegionJudge, apart, select_regions
+from cosal_d2.modeling.grouping import RegionGrouping, RegionJudge, Verdicts, apart, select_regions
 from cosal_d2.modeling.level_embedding import LevelEmbedding
 from cosal_d2.modeling.region_labels import (
     BACKGROUND,
@@ -119,41 +119,17 @@ def test_labels_of_objects_distractors_background_and_undecided():
     assert (empty.group == BACKGROUND).all() and (empty.pairs == UNDECIDED).all()
 
 
-def test_each_answer_counts_alike_and_the_undecided_not_at_all():
+def test_each_kind_has_its_share_and_the_undecided_none():
     logits = torch.tensor([2.0, -1.0, 0.5, 3.0, -2.0], requires_grad=True)
     labels = torch.tensor([YES, OTHER, OTHER, UNDECIDED, BACKGROUND])
     yes, *no = (-math.log(sigmoid(x)) for x in (2.0, 1.0, -0.5, 2.0))
     loss = balanced_bce(logits, labels)
-    assert loss.item() == pytest.approx(yes / 2 + (no[0] + no[1]) / 8 + no[2] / 4, rel=1e-5)
+    assert loss.item() == pytest.approx(0.4 * yes + 0.2 * (no[0] + no[1]) + 0.2 * no[2], rel=1e-5)
     loss.backward()
     assert torch.equal(logits.grad == 0, labels == UNDECIDED)
-    assert balanced_bce(logits[:1], labels[:1]).item() == pytest.approx(yes / 2, rel=1e-5)
+    assert balanced_bce(logits[:1], labels[:1]).item() == pytest.approx(0.4 * yes, rel=1e-5)
     nothing = balanced_bce(logits, torch.full((5,), UNDECIDED))
     assert nothing.item() == 0 and nothing.requires_grad
-
-
-def test_painting_takes_pixels_whose_centre_is_inside():
-    group, objectness = torch.tensor([0.0, math.log(3)]), torch.tensor([0.0, math.log(4)])
-    boxes = torch.tensor([(0, 0, 8, 4), (2, 0, 20, 8)]).float()  # centres at 2, 6, 10
-    maps = grouping().paint(group, boxes, objectness, (3, 3), 4)
-    ours, others = [[0.25, 0.6, 0.6], [0, 0.6, 0.6], [0] * 3], [[0.25, 0.25, 0.2], [0, 0.2, 0.2]]
-    torch.testing.assert_close(maps, torch.tensor([ours, [*others, [0] * 3]]))
-    assert not grouping().paint(group[:0], boxes[:0], group[:0], (3, 2), 4).any()
-
-
-def test_painting_equals_a_slow_loop():
-    _, boxes, objectness = described(7)
-    boxes += 0.3
-    group = torch.randn(7, generator=seeded(9)) * 2
-    maps = grouping().paint(group, boxes, objectness, (6, 11), 4)
-    assert maps.shape == (2, 6, 11)
-    for y, x in itertools.product(range(6), range(11)):
-        cx, cy, expected = 4 * x + 2, 4 * y + 2, [0.0, 0.0]
-        for (x1, y1, x2, y2), g, o in zip(boxes, group, objectness, strict=True):
-            if x1 < cx < x2 and y1 < cy < y2:
-                strength = (sigmoid(g) * sigmoid(o), (1 - sigmoid(g)) * sigmoid(o))
-                expected = [max(p) for p in zip(expected, strength, strict=True)]
-        assert maps[:, y, x].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
@@ -165,21 +141,24 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
         for k, s in SHAPES.items()
     }
     boxes = [random_boxes(4), random_boxes(0), random_boxes(2, 1)]
-    embeddings = metric(features, boxes)
+    foreground = torch.rand((3, 1, 48, 48), generator=seeded(4))
+    embeddings = metric(features, foreground, boxes)
     assert [len(e) for e in embeddings] == [4, 0, 2]
     for n, own in enumerate(boxes):
         for box, embedding in zip(own, embeddings[n], strict=True):
             parts = []
+            coarse = F.avg_pool2d(foreground[n : n + 1], 4)
+            share = roi_align(coarse, [box[None]], 7, 1 / 4, 2, aligned=True).flatten()
+            weights = [
+                (o + 0.05) * math.exp(-((i // 7 - 3) ** 2 + (i % 7 - 3) ** 2) * (2 / 7) ** 2 / 0.6)
+                for i, o in enumerate(share.tolist())
+            ]
+            weights = torch.tensor(weights) / sum(weights)
             for level, name in enumerate(("b", "a")):
                 feature, scale = features[name][n : n + 1], 1 / SHAPES[name].stride
                 pooled = roi_align(feature, [box[None]], 7, scale, 2, aligned=True)[0].flatten(1)
                 norm = metric.norms[level]
-                score = metric.places[level].clone()
-                for place in range(49):
-                    column = pooled[:, place]
-                    column = (column - column.mean()) / (column.var(correction=0) + 1e-5).sqrt()
-                    score[place] += (column * metric.focus[level]).sum()
-                mean = (pooled * score.softmax(dim=0)).sum(dim=1)
+                mean = pooled @ weights
                 mean = (mean - mean.mean()) / (mean.var(correction=0) + norm.eps).sqrt()
                 parts.append(mean * norm.weight + norm.bias)
             vector = metric.project.weight @ torch.cat(parts)
@@ -193,7 +172,7 @@ def test_evidence_and_features_equal_a_slow_count():
     embeddings, boxes, objectness = described(9)
     seen = []
     network.judge.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
-    _, pairs = network(embeddings, boxes, objectness)
+    pairs = network(embeddings, boxes, objectness).pairs
     scale, shift, separate = network.scale.item(), network.shift.item(), apart(boxes, 0.31)
     evidence = [[-20.0] * 9 for _ in boxes]
     for i, j in itertools.product(range(9), repeat=2):
@@ -217,11 +196,12 @@ def test_the_order_of_regions_does_not_matter():
     network = scramble(grouping())
     parts = described(10)
     order = torch.randperm(10, generator=seeded(4))
-    group, pairs = network(*parts)
-    shuffled, shuffled_pairs = network(*(x[order] for x in parts))
-    torch.testing.assert_close(shuffled, group[order], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(shuffled_pairs, pairs[order][:, order])
-    assert group.std() > 0.01
+    first, shuffled = network(*parts), network(*(x[order] for x in parts))
+    for name in ("group", "voice"):
+        own = getattr(first, name)
+        torch.testing.assert_close(getattr(shuffled, name), own[order], rtol=1e-4, atol=1e-4)
+        assert own.std() > 0.01
+    torch.testing.assert_close(shuffled.pairs, first.pairs[order][:, order])
 
 
 def test_the_judge_hears_from_what_each_region_resembles():
@@ -237,10 +217,12 @@ def test_the_judge_hears_from_what_each_region_resembles():
             count = torch.tensor([sum(sigmoid(e) for e in row)])
             heard.append(own + step(torch.cat([own, nearest, resembling, count])))
         x = heard
-    expected = torch.cat([judge.verdict(v) for v in x])
-    torch.testing.assert_close(judge(features, evidence), expected, rtol=1e-4, atol=1e-4)
     turned = judge(features.flip(0), evidence.flip(0, 1))
-    torch.testing.assert_close(turned, expected.flip(0), rtol=1e-4, atol=1e-4)
+    for place, head in enumerate((judge.verdict, judge.voice)):
+        expected = torch.cat([head(v) for v in x])
+        found = judge(features, evidence)[place]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(turned[place], expected.flip(0), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -248,14 +230,24 @@ def test_no_region_and_a_single_one(storage, count):
     network = grouping()
     embeddings, boxes, objectness = described(count)
     embeddings.requires_grad_()
-    group, pairs = network(embeddings, boxes, objectness)
-    assert group.shape == (count,) and pairs.shape == (count, count)
+    verdicts = network(embeddings, boxes, objectness)
+    assert verdicts.group.shape == (count,) and verdicts.pairs.shape == (count, count)
     labels = label_regions(boxes, instances((40, 40), boxes.tolist()))
-    losses = network.losses([(group, pairs, labels)])
+    losses = network.losses([(verdicts, labels)])
     assert (losses["loss_group"].item() > 0) == bool(count) and losses["loss_pair"].item() == 0
-    sum(losses.values()).backward()
+    (sum(losses.values()) + network.gate(verdicts, (3, 3)).sum()).backward()
     gradients = [embeddings.grad, *(p.grad for p in network.parameters())]
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
+
+
+def test_a_map_decides_at_test_time_only():
+    network = grouping(sharpness=3.0, threshold=0.25, foreground_sharpness=1.0)
+    box = torch.tensor([[0.0, 0, 16, 16]])
+    logit = {"group": torch.tensor([0.5]), "voice": torch.tensor([9.0])}
+    verdicts = Verdicts(boxes=box, objectness=logit["voice"], pairs=torch.zeros(1, 1), **logit)
+    for training, expected in ((True, sigmoid(0.5)), (False, sigmoid(3 * 0.25))):
+        gate = network.train(training).gate(verdicts, (4, 4))
+        assert gate[1:3, 1:3].tolist() == [[pytest.approx(expected, abs=0.02)] * 2] * 2
 
 
 def test_jittered_truth_stays_near_its_boxes_and_inside():
@@ -281,16 +273,15 @@ def scene(generator, dim=32):
 
 def test_the_repeated_class_is_learned_in_a_few_dozen_steps(storage):
     network, generator = grouping(), seeded()
-    optimizer, history = torch.optim.Adam(network.parameters(), lr=0.02), []
-    for _ in range(50):
+    optimizer, history = torch.optim.Adam(network.parameters(), lr=0.01), []
+    for _ in range(80):
         regions, labels = scene(generator)
-        losses = network.losses([(*network(*regions), labels)])
+        losses = network.losses([(network(*regions), labels)])
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
         history.append(losses["loss_group"].item())
     assert history[0] > 0.5 and sum(history[-10:]) / 10 < 0.15
     for regions, labels in (scene(seeded(s)) for s in range(100, 110)):  # vectors never met
-        group, _ = network(*regions)
-        assert torch.equal(group > 0, labels.group == YES)
+        assert torch.equal(network(*regions).group > 0, labels.group == YES)
     assert storage.latest()["grouping/found"][0] == storage.latest()["grouping/rejected"][0] == 1

@@ -10,11 +10,12 @@ from cosal_d2.config import get_cosal_config
 
 ALL = ["loss_cosal", "loss_rpn_cls", "loss_rpn_loc", "loss_triplet"]
 NEW = {"loss_group", "loss_pair"}
+EXTENSION = {*NEW, "loss_foreground"}
 LOSSES = [
     (("MODEL.RFM.SAMPLER", "OnlineSampler"), ALL),
     (("MODEL.RFM.SAMPLER", "OfflineSampler"), ["loss_cosal", "loss_triplet"]),
     (("MODEL.RFM.SAMPLER", ""), ["loss_cosal"]),
-    (GROUPED, sorted({*ALL, *NEW})),
+    (GROUPED, sorted({*ALL, *EXTENSION})),
 ]
 
 
@@ -24,7 +25,7 @@ def online():
 
 
 @pytest.fixture(scope="module")
-def guided():
+def grouped():
     return tiny_model(*GROUPED)
 
 
@@ -43,7 +44,7 @@ def test_losses_are_those_of_the_parts_and_train_every_parameter(storage, opts, 
         assert (parameter.grad is None) == name.startswith("backbone."), name
     assert (model.proposal_generator is None) == ("loss_rpn_cls" not in names)
     # Without grouping it is the paper's network, which has no such parameter.
-    extension = any(".guide." in n or n.startswith("grouping.") for n in model.state_dict())
+    extension = any(n.startswith("grouping.") for n in model.state_dict())
     assert (model.grouping is not None) == extension == (opts is GROUPED)
 
 
@@ -183,23 +184,25 @@ def test_a_config_made_by_hand_is_checked_too():
         build_model(cfg)
 
 
-def test_losses_weigh_and_train_the_grouping_alone(storage, guided, monkeypatch):
-    guided.train().zero_grad()
-    losses = guided([sample()])
+def test_losses_weigh_and_train_the_grouping_alone(storage, grouped, monkeypatch):
+    grouped.train().zero_grad()
+    losses = grouped([sample()])
     (losses["loss_group"] + losses["loss_pair"]).backward()
-    for name, parameter in guided.named_parameters():
-        assert (parameter.grad is not None) == name.startswith("grouping."), name
-    moved = {
-        n.split(".")[1] for n, p in guided.grouping.named_parameters(prefix="x") if p.grad.any()
-    }
-    assert moved == {"embedding", "scale", "shift", "judge"}
-    guided.zero_grad()
-    guided([sample()])["loss_cosal"].backward()
-    assert all(p.grad is None for p in guided.grouping.parameters())
-    guides = [level.guide for level in guided.decoder.levels if level.guide is not None]
-    assert len(guides) == 2 and all(bool(g.weight.grad.any()) for g in guides)
-    monkeypatch.setattr(guided.grouping, "loss_weight", 3.0)
-    weighed = guided([sample()])
+    for name, parameter in grouped.named_parameters():
+        judged = name.startswith("grouping.") and ".voice." not in name
+        assert (parameter.grad is not None) == judged, name
+    own = dict(grouped.grouping.named_parameters())
+    voice = {"judge.voice.weight", "judge.voice.bias"}
+    assert all(bool(p.grad.any()) for n, p in own.items() if n not in voice)
+    grouped.zero_grad()
+    grouped([sample()])["loss_cosal"].backward()
+    # The map's loss judges the verdicts and their voices; the foreground has a loss of its own.
+    assert all(bool(grouped.get_parameter(f"grouping.{n}").grad.any()) for n in voice)
+    assert all(p.grad is None for p in grouped.decoder.parameters())
+    grouped([sample()])["loss_foreground"].backward()
+    assert all(bool(p.grad.any()) for p in grouped.decoder.parameters())
+    monkeypatch.setattr(grouped.grouping, "loss_weight", 3.0)
+    weighed = grouped([sample()])
     for name, value in losses.items():
         factor = 3 if name in NEW else 1
         assert weighed[name].item() == pytest.approx(factor * value.item(), rel=1e-5)
@@ -207,58 +210,83 @@ def test_losses_weigh_and_train_the_grouping_alone(storage, guided, monkeypatch)
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("boxes", [(), ((4, 4, 28, 30),)])
-def test_pictures_without_a_group_train(storage, guided, monkeypatch, boxes, precision):
-    monkeypatch.setattr(guided, "dtype", precision)
+def test_pictures_without_a_group_train(storage, grouped, monkeypatch, boxes, precision):
+    monkeypatch.setattr(grouped, "dtype", precision)
     if not boxes:
-        monkeypatch.setattr(guided.grouping, "num_regions", 0)
-    guided.train().zero_grad()
-    losses = guided([sample(boxes=boxes, cosalient=[False] * len(boxes))])
-    assert losses.keys() >= NEW and losses["loss_pair"].item() == 0
+        monkeypatch.setattr(grouped.grouping, "num_regions", 0)
+    grouped.train().zero_grad()
+    losses = grouped([sample(boxes=boxes, cosalient=[False] * len(boxes))])
+    assert losses.keys() >= EXTENSION and losses["loss_pair"].item() == 0
     assert all(v.dtype == torch.float32 and bool(v.isfinite()) for v in losses.values())
     sum(losses.values()).backward()
-    for name, parameter in guided.named_parameters():
+    for name, parameter in grouped.named_parameters():
         if not name.startswith("backbone."):
             assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
 
 
-def test_a_guided_step_is_a_function_of_its_seed(storage, guided):
-    guided.train()
+def test_a_grouped_step_is_a_function_of_its_seed(storage, grouped):
+    grouped.train()
     torch.manual_seed(1)
-    first = {k: v.item() for k, v in guided([sample()]).items()}
+    first = {k: v.item() for k, v in grouped([sample()]).items()}
     torch.manual_seed(2)
-    assert first == {k: v.item() for k, v in guided([sample()]).items()}
-    other = guided([sample() | {"seed": 2}])
+    assert first == {k: v.item() for k, v in grouped([sample()]).items()}
+    other = grouped([sample() | {"seed": 2}])
     assert all(other[k].item() != first[k] for k in NEW)
 
 
-def test_guidance_of_a_mixed_batch_is_painted_from_each_pictures_regions(guided):
-    guided.eval()
-    images = guided.preprocess([sample((37, 50))["image"], sample((64, 33))["image"]])
+def test_distractors_are_foreground_and_no_truth(storage, grouped, monkeypatch):
+    seen = []
+    decoder_losses = grouped.decoder.losses
+
+    def spy(logits, targets):
+        seen.append(targets)
+        return decoder_losses(logits, targets)
+
+    monkeypatch.setattr(grouped.decoder, "losses", spy)
+    boxes = ((4, 4, 28, 30), (34, 30, 50, 60), (0, 40, 20, 50))
+    item = sample((60, 52), boxes, [True, True, False])
+    item["sem_seg"][:2] = 255
+    grouped.train()([item])
+    foreground, truth = seen
+    assert foreground.shape == truth.shape == (1, 64, 64)
+    assert torch.equal(truth[0, :60, :52], item["sem_seg"])
+    expected = item["sem_seg"].clone()
+    expected[40:50, :20] = 1
+    assert torch.equal(foreground[0, :60, :52], expected)
+    assert (foreground[0, 60:] == 255).all() and (foreground[0, :, 52:] == 255).all()
+
+
+def test_the_gates_of_a_mixed_batch_are_each_pictures_own(grouped):
+    grouped.eval()
+    images = grouped.preprocess([sample((37, 50))["image"], sample((64, 33))["image"]])
     boxes = torch.tensor([(4, 4, 20, 20), (4, 4, 20, 21), (24, 0, 40, 12)]).float()
     found = Instances((37, 50), proposal_boxes=Boxes(boxes))
     found.objectness_logits = torch.tensor([2.0, 1.0, 3.0])
     with torch.no_grad():
-        features, r = guided.features(images)
-        maps, parts = guided.guide(features, [found, found[:0]], images)
-        assert guided.decoder(r, features, maps).isfinite().all()
-    assert maps.shape == (2, 2, 64 // 4, 64 // 4) and not maps[1].any()
-    assert parts[1][1].shape == (0,) and parts[1][2].shape == (0, 0)
+        features, r = grouped.features(images)
+        foreground = grouped.decoder(r, features)
+        logits, verdicts = grouped.group(features, foreground, [found, found[:0]])
+    # Without regions nothing is gated.
+    torch.testing.assert_close(
+        logits[1].sigmoid(), (3 * foreground[1]).sigmoid(), rtol=1e-3, atol=1e-4
+    )
+    assert verdicts[1].group.shape == (0,) and verdicts[1].pairs.shape == (0, 0)
     # The second region is a worse copy of the first, so it is not compared.
-    assert torch.equal(parts[0][0], boxes[[2, 0]])
-    group, objectness = parts[0][1], torch.tensor([3.0, 2.0]).sigmoid()
-    for place, (y, x) in enumerate([(1, 8), (3, 3)]):
-        member = torch.stack([group[place].sigmoid(), (-group[place]).sigmoid()])
-        torch.testing.assert_close(maps[0, :, y, x], member * objectness[place])
-    assert (maps[0].sum(dim=0) > 0).sum() == 4 * 3 + 4 * 4
+    assert torch.equal(verdicts[0].boxes, boxes[[2, 0]])
+    share = (logits.sigmoid() / (3 * foreground).sigmoid())[0, 0]
+    for place, (y, x) in enumerate([(6, 32), (12, 12)]):
+        own = (4 * (verdicts[0].group[place] - 0.5)).sigmoid().item()
+        assert share[y, x].item() == pytest.approx(own, abs=0.05)
+    assert share[50:, 20:].min() > 0.999
 
 
 @pytest.mark.parametrize("found", [True, False])
-def test_prediction_repeats_itself_with_and_without_regions(guided, monkeypatch, found):
-    guided.eval()
+def test_prediction_repeats_itself_with_and_without_regions(grouped, monkeypatch, found):
+    grouped.eval()
     if not found:
-        monkeypatch.setattr(guided.grouping, "num_regions", 0)
+        monkeypatch.setattr(grouped.grouping, "num_regions", 0)
     item = {"image": sample((37, 50))["image"], "height": 21, "width": 30}
     with torch.no_grad():
-        (first,), (again,) = guided([item]), guided([item])
+        (first,), (again,) = grouped([item]), grouped([item])
     assert torch.equal(first["cosal_map"], again["cosal_map"])
     assert first["cosal_map"].shape == (21, 30) and bool(first["cosal_map"].isfinite().all())

@@ -191,7 +191,8 @@ def test_regions_are_the_objects_at_the_tests_size(tmp_path, weights):
         features, r = embedder.model.features(embedder.model.preprocess([pixels]))
         box = torch.tensor([[3.0, 5, 19, 22]]) * torch.tensor([64 / 48, 85 / 64] * 2)
         rfm = embedder.model.rfm.embed(r, [box])[0]
-        own = embedder.model.grouping.embedding(features, [box])[0]
+        foreground = embedder.model.decoder(r, features).sigmoid()
+        own = embedder.model.grouping.embedding(features, foreground, [box])[0]
     rfm = torch.nn.functional.normalize(rfm, dim=1)
     assert torch.allclose(regions.embeddings["rfm"][2], rfm[0], atol=1e-4)
     assert torch.allclose(regions.embeddings["grouping"][2], own[0], atol=1e-4)

@@ -95,7 +95,8 @@ class RegionEmbedder:
         if self.has_rfm:
             found["rfm"] = self.model.rfm.embed(r, [boxes])[0]
         if self.model.grouping is not None:
-            found["grouping"] = self.model.grouping.embedding(features, [boxes])[0]
+            foreground = self.model.decoder(r, features).sigmoid()
+            found["grouping"] = self.model.grouping.embedding(features, foreground, [boxes])[0]
         return {kind: nn.functional.normalize(e, dim=1).cpu() for kind, e in found.items()}
 
 

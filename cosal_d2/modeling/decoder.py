@@ -12,13 +12,12 @@ from detectron2.utils.registry import Registry
 from fvcore.nn import weight_init
 from torch import nn
 
-from cosal_d2.modeling.grouping import GUIDANCE_CHANNELS, GUIDANCE_STRIDE
 from cosal_d2.modeling.layers import build_norm, conv
 
 COSAL_DECODER_REGISTRY = Registry("COSAL_DECODER")
 COSAL_DECODER_REGISTRY.__doc__ = """
 Decoders. A decoder is built from ``(cfg, r_shape, skip_shapes)`` and offers
-``forward(r, skips, guidance) -> logits (N, 1, H, W)`` and ``losses(logits, targets) -> dict``.
+``forward(r, skips) -> logits (N, 1, H, W)`` and ``losses(logits, targets) -> dict``.
 """
 
 IGNORE = 255
@@ -30,7 +29,7 @@ def build_decoder(cfg: CfgNode, r_shape: ShapeSpec, skip_shapes: dict[str, Shape
 
 
 class DecoderLevel(nn.Module):
-    """Upsample, fuse one skip and the guidance maps, convolve."""
+    """Upsample, fuse one skip, convolve."""
 
     def __init__(
         self,
@@ -40,7 +39,6 @@ class DecoderLevel(nn.Module):
         num_convs: int,
         narrow: int,
         norm: str,
-        guidance: int = 0,
     ) -> None:
         super().__init__()
         # VGG's activations reach thousands: a skip is normalised before it meets the level below.
@@ -48,25 +46,14 @@ class DecoderLevel(nn.Module):
             self.skip = conv(skip.channels, narrow, 1, norm)
         else:
             self.skip = build_norm(norm, skip.channels) or nn.Identity()
-        # Added, so that weights of a decoder without guidance fit one that has it.
-        self.guide = Conv2d(guidance, in_channels, 1, bias=False) if guidance else None
-        if self.guide is not None:
-            weight_init.c2_msra_fill(self.guide)
         widths = [in_channels + (narrow or skip.channels)] + [out] * num_convs
         self.convs = nn.Sequential(
             *(conv(a, b, 3, norm) for a, b in zip(widths, widths[1:], strict=False))
         )
 
-    def forward(
-        self, x: torch.Tensor, skip: torch.Tensor, guidance: torch.Tensor | None
-    ) -> torch.Tensor:
-        """x (N, C, h, w), the skip (N, S, 2h, 2w), guidance (N, G, any, any) to (N, out, 2h,
-        2w)."""
-        size = skip.shape[-2:]
-        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-        if self.guide is not None:
-            guidance = F.interpolate(guidance, size=size, mode="bilinear", align_corners=False)
-            x = x + self.guide(guidance)
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """x (N, C, h, w) and the skip (N, S, 2h, 2w) to (N, out, 2h, 2w)."""
+        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
         skip = self.skip(skip)
         return self.convs(torch.cat([x, skip.to(x.dtype)], dim=1))
 
@@ -93,7 +80,6 @@ class UNetDecoder(nn.Module):
         dropout: float = 0.0,
         loss_weight: float = 1.0,
         iou_loss_weight: float = 0.0,
-        guidance_channels: int = 0,
     ) -> None:
         """
         Args:
@@ -105,8 +91,6 @@ class UNetDecoder(nn.Module):
             dropout: probability of dropping a whole channel of R in training.
             loss_weight: weight of the binary cross-entropy.
             iou_loss_weight: weight of the soft IoU term, 0 for none.
-            guidance_channels: maps beside R and the skips that the levels of their own resolution
-                and coarser ones read, 0 for none.
         """
         super().__init__()
         levels = []
@@ -122,8 +106,7 @@ class UNetDecoder(nn.Module):
                     f"MODEL.DECODER.SKIPS: {name} has stride {skip.stride}, but the level before "
                     f"it has {stride}; list the features coarse to fine, each at half the stride"
                 )
-            guided = guidance_channels if skip.stride >= GUIDANCE_STRIDE else 0
-            levels.append(DecoderLevel(width, skip, out, depth, narrow, norm, guided))
+            levels.append(DecoderLevel(width, skip, out, depth, narrow, norm))
             width, stride = out, skip.stride
         if stride != 1:
             raise ValueError(
@@ -137,8 +120,6 @@ class UNetDecoder(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.predictor = Conv2d(width, 1, 1)
         weight_init.c2_xavier_fill(self.predictor)
-        # How much the guidance maps' difference moves the logits.
-        self.gain = nn.Parameter(torch.tensor(3.0)) if guidance_channels else None
         self.loss_weight = loss_weight
         self.iou_loss_weight = iou_loss_weight
 
@@ -158,35 +139,22 @@ class UNetDecoder(nn.Module):
             "dropout": keys.DROPOUT,
             "loss_weight": keys.LOSS_WEIGHT,
             "iou_loss_weight": keys.IOU_LOSS_WEIGHT,
-            "guidance_channels": GUIDANCE_CHANNELS if cfg.MODEL.GROUPING.ENABLED else 0,
         }
 
-    def forward(
-        self,
-        r: torch.Tensor,
-        skips: dict[str, torch.Tensor],
-        guidance: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def forward(self, r: torch.Tensor, skips: dict[str, torch.Tensor]) -> torch.Tensor:
         """Predict logits.
 
         Args:
             r: (N, C, H/16, W/16).
             skips: the encoder's features by name.
-            guidance: (N, G, h, w) of any size, where the decoder was built for guidance maps.
 
         Returns:
             logits, float32 (N, 1, H, W), H and W those of the finest skip.
         """
         x = self.dropout(r)
         for name, level in zip(self.skips, self.levels, strict=True):
-            x = level(x, skips[name], guidance)
-        logits = self.predictor(x).float()
-        if self.gain is None:
-            return logits
-        verdict = guidance[:, :1] - guidance[:, 1:2]
-        size = logits.shape[-2:]
-        verdict = F.interpolate(verdict, size=size, mode="bilinear", align_corners=False)
-        return logits + self.gain * verdict
+            x = level(x, skips[name])
+        return self.predictor(x).float()
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         """``loss_cosal``: eq. 6, binary cross-entropy averaged over the pixels that count.

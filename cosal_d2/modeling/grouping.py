@@ -1,11 +1,14 @@
 """Grouping of regions at test time: an extension of the paper, off in its own configs.
 
 The paper uses what the bottom-up branch learned only through R. Here the branch itself speaks at
-test time: RPN's proposals are embedded, compared with each other, and each gets a probability of
-belonging to the repeated group. The answer is painted into guidance maps that the decoder reads.
+test time: the decoder finds the foreground, RPN's proposals are embedded, compared with each other,
+and each gets a probability of belonging to the repeated group. The verdicts are painted into a gate
+that the foreground passes.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +19,37 @@ from detectron2.structures.boxes import pairwise_intersection
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
+from cosal_d2.modeling.gate import paint_gate
 from cosal_d2.modeling.level_embedding import LevelEmbedding
 from cosal_d2.modeling.region_labels import OTHER, YES, RegionLabels, balanced_bce
 from cosal_d2.modeling.regions import jitter_boxes
 
-GUIDANCE_CHANNELS = 2
-# Input pixels per pixel of a guidance map.
-GUIDANCE_STRIDE = 4
+# Input pixels per pixel of a gate.
+GATE_STRIDE = 4
 FAR = -20.0
 # Only this many boxes for each that is wanted, the most object-like ones, reach the suppression.
 CANDIDATES = 32
 # Numbers about each region that the judge sees.
 NUM_FEATURES = 6
+
+
+@dataclass
+class Verdicts:
+    """What the grouping says about the K regions of one image.
+
+    Attributes:
+        boxes: (K, 4) XYXY absolute pixels.
+        objectness: (K,) logits.
+        group: (K,) logits of belonging to the repeated group.
+        voice: (K,) logits: how much a region's verdict counts where regions overlap.
+        pairs: (K, K) logits of being two instances of one class.
+    """
+
+    boxes: torch.Tensor
+    objectness: torch.Tensor
+    group: torch.Tensor
+    voice: torch.Tensor
+    pairs: torch.Tensor
 
 
 def select_regions(
@@ -88,16 +110,19 @@ class RegionJudge(nn.Module):
             for _ in range(rounds)
         )
         self.verdict = nn.Linear(hidden, 1)
+        self.voice = nn.Linear(hidden, 1)
 
-    def forward(self, features: torch.Tensor, evidence: torch.Tensor) -> torch.Tensor:
-        """Features (K, F) and evidence (K, K), the logits of resembling another object, to (K,)
-        logits."""
+    def forward(
+        self, features: torch.Tensor, evidence: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (K, F) and evidence (K, K), the logits of resembling another object, to logits
+        (K,) of the verdict and of its voice."""
         x = self.start(features)
         nearest, resembling = evidence.softmax(dim=1), evidence.sigmoid()
         count = resembling.sum(dim=1, keepdim=True)
         for step in self.rounds:
             x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))
-        return self.verdict(x)[:, 0]
+        return self.verdict(x)[:, 0], self.voice(x)[:, 0]
 
 
 class RegionGrouping(nn.Module):
@@ -108,12 +133,15 @@ class RegionGrouping(nn.Module):
         self,
         *,
         embedding: LevelEmbedding,
-        num_regions: int = 32,
-        nms_thresh: float = 0.5,
+        num_regions: int = 48,
+        nms_thresh: float = 0.6,
         apart_share: float = 0.5,
         hidden: int = 32,
         loss_weight: float = 1.0,
         jitter: tuple[float, tuple[float, float]] = (0.1, (0.85, 1.2)),
+        sharpness: float = 4.0,
+        threshold: float = 0.5,
+        foreground_sharpness: float = 3.0,
     ) -> None:
         """
         Args:
@@ -124,6 +152,9 @@ class RegionGrouping(nn.Module):
             hidden: width of the small network that judges a region's evidence.
             loss_weight: weight of ``loss_group`` and ``loss_pair``.
             jitter: offset and scale of the ground-truth boxes that join the training.
+            sharpness, threshold: at test time a verdict's logit minus the threshold is multiplied
+                by the sharpness: a map has to decide, where the training asks for probabilities.
+            foreground_sharpness: factor of the foreground's logits at test time.
         """
         super().__init__()
         self.embedding = embedding
@@ -132,6 +163,9 @@ class RegionGrouping(nn.Module):
         self.apart_share = apart_share
         self.loss_weight = loss_weight
         self.jitter = jitter
+        self.sharpness = sharpness
+        self.threshold = threshold
+        self.foreground_sharpness = foreground_sharpness
         # Similarity of two embeddings as the logit of "two instances of one class".
         self.scale = nn.Parameter(torch.tensor(8.0))
         self.shift = nn.Parameter(torch.tensor(-4.0))
@@ -148,6 +182,9 @@ class RegionGrouping(nn.Module):
             "hidden": keys.HIDDEN,
             "jitter": (keys.JITTER_OFFSET, tuple(keys.JITTER_SCALE)),
             "loss_weight": keys.LOSS_WEIGHT,
+            "sharpness": keys.SHARPNESS,
+            "threshold": keys.THRESHOLD,
+            "foreground_sharpness": keys.FOREGROUND_SHARPNESS,
         }
 
     def select(self, regions: list[Instances]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -162,20 +199,18 @@ class RegionGrouping(nn.Module):
 
     def forward(
         self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> Verdicts:
         """Compare the regions of one image.
 
         Args:
             embeddings: (K, D) of unit length.
             boxes: (K, 4).
             objectness: (K,) logits.
-
-        Returns:
-            group logits (K,) and pair logits (K, K).
         """
         pairs = self.scale * (embeddings @ embeddings.T) + self.shift
         if len(boxes) == 0:
-            return self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs), pairs
+            group, voice = self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs)
+            return Verdicts(boxes, objectness, group, voice, pairs)
         is_object = objectness.sigmoid()
         # A resemblance counts as much as the other region is an object, and elsewhere.
         evidence = pairs + F.logsigmoid(objectness)[None]
@@ -189,54 +224,27 @@ class RegionGrouping(nn.Module):
             *(best / 4, second / 4, (best - best.max()) / 4, resemblance * 4),
             *(evidence.sigmoid().sum(dim=1), is_object),
         ]
-        return self.judge(torch.stack(features, dim=1), evidence), pairs
+        group, voice = self.judge(torch.stack(features, dim=1), evidence)
+        return Verdicts(boxes, objectness, group, voice, pairs)
 
-    def paint(
-        self,
-        group: torch.Tensor,
-        boxes: torch.Tensor,
-        objectness: torch.Tensor,
-        size: tuple[int, int],
-        stride: int,
-    ) -> torch.Tensor:
-        """Guidance maps of one image: where grouped objects are, and where other objects are.
+    def gate(self, verdicts: Verdicts, size: tuple[int, int]) -> torch.Tensor:
+        """The gate of one image, float32 of ``size``, at ``GATE_STRIDE`` input pixels a pixel."""
+        weight = verdicts.objectness.float().sigmoid() * verdicts.voice.float().sigmoid()
+        group = verdicts.group.float()
+        if not self.training:
+            group = self.sharpness * (group - self.threshold)
+        return paint_gate(verdicts.boxes, group.sigmoid(), weight, size, GATE_STRIDE)
 
-        Args:
-            group: (K,) logits.
-            boxes: (K, 4).
-            objectness: (K,) logits.
-            size: (h, w) of the maps.
-            stride: input pixels per map pixel.
-
-        Returns:
-            (2, h, w) float32 in [0, 1].
-        """
-        h, w = size
-        if len(boxes) == 0:
-            return boxes.new_zeros((GUIDANCE_CHANNELS, h, w))
-        x = (torch.arange(w, device=boxes.device) + 0.5) * stride
-        y = (torch.arange(h, device=boxes.device) + 0.5) * stride
-        x1, y1, x2, y2 = boxes.unbind(dim=1)
-        inside = (
-            ((x[None] > x1[:, None]) & (x[None] < x2[:, None]))[:, None]
-            & ((y[None] > y1[:, None]) & (y[None] < y2[:, None]))[:, :, None]
-        ).to(boxes.dtype)
-        member = group.sigmoid()
-        strength = torch.stack([member, 1 - member]) * objectness.sigmoid()
-        return (strength[:, :, None, None] * inside[None]).amax(dim=1)
-
-    def losses(
-        self, parts: list[tuple[torch.Tensor, torch.Tensor, RegionLabels]]
-    ) -> dict[str, torch.Tensor]:
+    def losses(self, parts: list[tuple[Verdicts, RegionLabels]]) -> dict[str, torch.Tensor]:
         """``loss_group`` and ``loss_pair``: balanced binary cross-entropies.
 
         Args:
-            parts: group logits, pair logits and labels of each set of regions.
+            parts: verdicts and labels of each set of regions.
         """
-        group = torch.cat([g for g, _, _ in parts])
-        group_labels = torch.cat([x.group for _, _, x in parts])
-        pairs = torch.cat([p.flatten() for _, p, _ in parts])
-        pair_labels = torch.cat([x.pairs.flatten() for _, _, x in parts])
+        group = torch.cat([v.group for v, _ in parts])
+        group_labels = torch.cat([x.group for _, x in parts])
+        pairs = torch.cat([v.pairs.flatten() for v, _ in parts])
+        pair_labels = torch.cat([x.pairs.flatten() for _, x in parts])
         self._log(group, group_labels)
         return {
             "loss_group": self.loss_weight * balanced_bce(group, group_labels),

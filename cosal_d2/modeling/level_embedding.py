@@ -11,16 +11,22 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import nn
 
+from cosal_d2.modeling.gate import centre_weight
+
 POOLED = 7
+# Input pixels per pixel of the foreground map that is pooled.
+FOREGROUND_STRIDE = 4
+# A place without foreground still counts this much, so that a region never has no place at all.
+FLOOR = 0.05
 
 
 class LevelEmbedding(nn.Module):
     """A linear metric on what the frozen encoder already knows, for regions at test time.
 
-    Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by
-    where it lies and what it looks like, normalised, and projected by one linear layer that
-    starts orthogonal: at first the encoder's own similarity, which holds for classes that the
-    training lacks.
+    Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by how
+    near to the centre it lies and how much foreground is there, normalised, and projected by one
+    linear layer that starts orthogonal: at first the encoder's own similarity, which holds for
+    classes that the training lacks.
     """
 
     def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str], dim: int) -> None:
@@ -43,26 +49,41 @@ class LevelEmbedding(nn.Module):
         self.poolers = nn.ModuleList(
             ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels
         )
-        self.places = nn.Parameter(torch.zeros(len(levels), POOLED * POOLED))
-        # What an object looks like, against the background in the corners of its box.
-        self.focus = nn.ParameterList(torch.zeros(shapes[n].channels) for n in levels)
+        self.foreground_pooler = ROIPooler(POOLED, [1.0 / FOREGROUND_STRIDE], 2, "ROIAlignV2")
+        offsets = (torch.arange(POOLED) + 0.5) * 2 / POOLED - 1
+        centre = centre_weight(offsets[None], offsets[:, None]).flatten()
+        self.register_buffer("centre", centre, persistent=False)
         self.norms = nn.ModuleList(nn.LayerNorm(shapes[n].channels) for n in levels)
         self.project = nn.Linear(sum(shapes[n].channels for n in levels), dim, bias=False)
         nn.init.orthogonal_(self.project.weight)
 
     def forward(
-        self, features: dict[str, torch.Tensor], boxes: list[torch.Tensor]
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        boxes: list[torch.Tensor],
     ) -> list[torch.Tensor]:
-        """Embeddings (K_i, D) float32 of unit length for boxes (K_i, 4), a tensor an image."""
+        """Embed regions.
+
+        Args:
+            features: the encoder's features by name.
+            foreground: (N, 1, H, W) probability of any object, at the input's resolution.
+            boxes: (K_i, 4), a tensor an image.
+
+        Returns:
+            (K_i, D) float32 of unit length, a tensor an image.
+        """
+        regions = [Boxes(b) for b in boxes]
+        with torch.no_grad():
+            coarse = F.avg_pool2d(foreground.float(), FOREGROUND_STRIDE)
+            weight = self.foreground_pooler([coarse], regions).flatten(1) + FLOOR
+            weight = weight * self.centre
+            weight = weight / weight.sum(dim=1, keepdim=True)
         parts = []
-        for name, pooler, place, focus, norm in zip(
-            self.levels, self.poolers, self.places, self.focus, self.norms, strict=True
-        ):
+        for name, pooler, norm in zip(self.levels, self.poolers, self.norms, strict=True):
             with torch.no_grad():
-                pooled = pooler([features[name].float()], [Boxes(b) for b in boxes])
-                pooled = pooled.flatten(2).transpose(1, 2)
-                looks = F.layer_norm(pooled, pooled.shape[-1:])
-            weight = (place + looks @ focus).softmax(dim=1)
-            parts.append(norm((pooled * weight[:, :, None]).sum(dim=1)))
+                pooled = pooler([features[name].float()], regions).flatten(2)
+                mean = (pooled * weight[:, None]).sum(dim=2)
+            parts.append(norm(mean))
         embeddings = F.normalize(self.project(torch.cat(parts, dim=1)).float(), dim=1)
         return list(embeddings.split([len(b) for b in boxes]))

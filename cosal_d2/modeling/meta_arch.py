@@ -20,7 +20,8 @@ from torch import nn
 from cosal_d2.config import check_config
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
-from cosal_d2.modeling.grouping import GUIDANCE_STRIDE, RegionGrouping
+from cosal_d2.modeling.gate import gated_logits
+from cosal_d2.modeling.grouping import GATE_STRIDE, RegionGrouping, Verdicts
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.region_labels import label_regions
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
@@ -33,8 +34,9 @@ SURE = 4.0
 class CoSaliencyNet(nn.Module):
     """Encoder, feature-sensitive block and decoder; in training RPN and RFM as well.
 
-    With ``MODEL.GROUPING`` (an extension) RPN works at test time too: its regions are compared, and
-    the answer guides the decoder.
+    With ``MODEL.GROUPING`` (an extension) RPN works at test time too: the decoder finds the
+    foreground, all objects, and the comparison of RPN's regions decides which of it belongs
+    together.
     """
 
     @configurable
@@ -62,7 +64,7 @@ class CoSaliencyNet(nn.Module):
             pixel_mean, pixel_std: per channel, in the order of ``INPUT.FORMAT``.
             dtype: compute precision, by autocast where it is not float32.
             distractors_as_objects: whether distractors are objects or background for the RPN.
-            grouping: compares regions and guides the decoder, None for the paper's network.
+            grouping: compares regions and gates the decoder's map, None for the paper's network.
         """
         super().__init__()
         self.backbone = backbone
@@ -121,8 +123,8 @@ class CoSaliencyNet(nn.Module):
 
         Returns:
             in training the losses ``loss_cosal``, ``loss_rpn_cls``, ``loss_rpn_loc``,
-            ``loss_triplet``, ``loss_group``, ``loss_pair`` (those whose part is built); at test
-            time a list of ``{"cosal_map": (height, width) float32 in [0, 1]}``.
+            ``loss_triplet``, ``loss_foreground``, ``loss_group``, ``loss_pair`` (those whose part
+            is built); at test time a list of ``{"cosal_map": (height, width) float32 in [0, 1]}``.
         """
         images = self.preprocess([x["image"] for x in batched_inputs])
         with self._autocast():
@@ -139,11 +141,11 @@ class CoSaliencyNet(nn.Module):
     def predict(self, images: ImageList) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (N, 1, H, W) and R (N, C, H/16, W/16)."""
         features, r = self.features(images)
-        guidance = None
+        logits = self.decoder(r, features)
         if self.grouping is not None:
             regions, _ = self.proposal_generator(images, {"r": r})
-            guidance, _ = self.guide(features, regions, images)
-        return self.decoder(r, features, guidance), r
+            logits, _ = self.group(features, logits, regions)
+        return logits, r
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The encoder's features by name, and R (N, C, H/16, W/16)."""
@@ -153,27 +155,29 @@ class CoSaliencyNet(nn.Module):
             r = self.feature_sensitive(r)
         return features, r
 
-    def guide(
-        self, features: dict[str, torch.Tensor], regions: list[Instances], images: ImageList
-    ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
-        """Compare RPN's regions and paint the answer.
+    def group(
+        self, features: dict[str, torch.Tensor], foreground: torch.Tensor, regions: list[Instances]
+    ) -> tuple[torch.Tensor, list[Verdicts]]:
+        """Compare RPN's regions and let the foreground pass where they belong together.
+
+        Args:
+            features: the encoder's features by name.
+            foreground: (N, 1, H, W) logits; no gradient reaches them.
+            regions: RPN's, an image each.
 
         Returns:
-            guidance maps (N, 2, H/4, W/4), without gradient; and for each image boxes (K, 4), group
-            logits (K,) and pair logits (K, K).
+            logits (N, 1, H, W), and the verdicts of each image.
         """
+        foreground = foreground.detach()
         boxes, objectness = self.grouping.select(regions)
-        embeddings = self.grouping.embedding(features, boxes)
-        size = (
-            images.tensor.shape[-2] // GUIDANCE_STRIDE,
-            images.tensor.shape[-1] // GUIDANCE_STRIDE,
-        )
-        maps, parts = [], []
-        for e, b, o in zip(embeddings, boxes, objectness, strict=True):
-            group, pairs = self.grouping(e, b, o)
-            maps.append(self.grouping.paint(group.detach(), b, o, size, GUIDANCE_STRIDE))
-            parts.append((b, group, pairs))
-        return torch.stack(maps), parts
+        embeddings = self.grouping.embedding(features, foreground.sigmoid(), boxes)
+        h, w = foreground.shape[-2:]
+        verdicts = [self.grouping(*x) for x in zip(embeddings, boxes, objectness, strict=True)]
+        size = (h // GATE_STRIDE, w // GATE_STRIDE)
+        gates = torch.stack([self.grouping.gate(v, size) for v in verdicts])
+        if not self.training:
+            foreground = self.grouping.foreground_sharpness * foreground
+        return gated_logits(foreground, gates), verdicts
 
     def postprocess(
         self, logits: torch.Tensor, sizes: list[tuple[int, int]], inputs: list[dict]
@@ -206,40 +210,43 @@ class CoSaliencyNet(nn.Module):
             generators = [torch.Generator().manual_seed(s) for s in seeds]
             if self.rfm is not None:
                 losses.update(self.rfm(r, targets, regions, generators))
-            guidance = None
+            logits = self.decoder(r, features)
+            truth = [x["sem_seg"].to(self.device) for x in inputs]
             if self.grouping is not None:
-                guidance, parts = self.guide(features, regions, images)
-                losses.update(self._grouping_losses(features, parts, targets, generators))
-            logits = self.decoder(r, features, guidance)
-            truth = self._truth([x["sem_seg"] for x in inputs], logits)
-            losses.update(self.decoder.losses(logits, truth))
+                objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
+                loss = self.decoder.losses(logits, self._pad(objects, logits))
+                losses["loss_foreground"] = loss["loss_cosal"]
+                foreground = logits
+                logits, verdicts = self.group(features, foreground, regions)
+                losses.update(
+                    self._grouping_losses(features, foreground, verdicts, targets, generators)
+                )
+            losses.update(self.decoder.losses(logits, self._pad(truth, logits)))
         return losses
 
     def _grouping_losses(
         self,
         features: dict[str, torch.Tensor],
-        parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
+        foreground: torch.Tensor,
+        verdicts: list[Verdicts],
         targets: list[Instances],
         generators: list[torch.Generator],
     ) -> dict[str, torch.Tensor]:
         """Losses over RPN's regions and over the jittered truth, which no RPN has to find first."""
-        labelled = [
-            (group, pairs, label_regions(boxes, t))
-            for (boxes, group, pairs), t in zip(parts, targets, strict=True)
-        ]
+        labelled = [(v, label_regions(v.boxes, t)) for v, t in zip(verdicts, targets, strict=True)]
         truth = [
             self.grouping.jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)
         ]
-        embeddings = self.grouping.embedding(features, truth)
+        embeddings = self.grouping.embedding(features, foreground.detach().sigmoid(), truth)
         for e, boxes, t in zip(embeddings, truth, targets, strict=True):
-            group, pairs = self.grouping(e, boxes, boxes.new_full((len(boxes),), SURE))
-            labelled.append((group, pairs, label_regions(boxes, t)))
+            sure = boxes.new_full((len(boxes),), SURE)
+            labelled.append((self.grouping(e, boxes, sure), label_regions(boxes, t)))
         return self.grouping.losses(labelled)
 
-    def _truth(self, maps: list[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+    def _pad(self, maps: list[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
         h, w = logits.shape[-2:]
         pad = [F.pad(m, (0, w - m.shape[1], 0, h - m.shape[0]), value=IGNORE) for m in maps]
-        return torch.stack(pad).to(self.device)
+        return torch.stack(pad)
 
     def _rpn_targets(self, targets: Instances) -> Instances:
         return targets if self.distractors_as_objects else targets[targets.gt_cosalient]
@@ -248,3 +255,8 @@ class CoSaliencyNet(nn.Module):
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def _all_objects(truth: torch.Tensor, targets: Instances) -> torch.Tensor:
+    """The truth (h, w) uint8 with all other objects as well."""
+    return torch.where(targets.gt_masks.tensor.any(dim=0), torch.ones_like(truth), truth)

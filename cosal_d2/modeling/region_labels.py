@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from detectron2.structures import Boxes, Instances, pairwise_iou
 
 UNDECIDED, OTHER, YES, BACKGROUND = -1, 0, 1, 2
+# Share of each kind in the losses (ours).
+SHARES = {YES: 0.4, OTHER: 0.4, BACKGROUND: 0.2}
 
 
 @dataclass
@@ -61,21 +63,21 @@ def label_regions(boxes: torch.Tensor, targets: Instances) -> RegionLabels:
 
 
 def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy in which both answers count alike, and both kinds of "no".
+    """Binary cross-entropy in which co-salient and other objects count alike.
 
     Args:
         logits: (N,).
         labels: (N,) ``YES``, ``OTHER``, ``BACKGROUND`` or ``UNDECIDED``; the last is left out.
 
     Returns:
-        Half the mean over ``YES`` plus a quarter of the mean over each kind of "no", a scalar that
-        is connected to ``logits``; kinds that do not occur add nothing.
+        The sum over kinds of ``SHARES`` times the kind's mean, a scalar that is connected to
+        ``logits``; kinds that do not occur add nothing.
     """
     losses = F.binary_cross_entropy_with_logits(
         logits, (labels == YES).to(logits.dtype), reduction="none"
     )
     total = (logits.float() * 0).sum()
-    for kind, share in ((YES, 0.5), (OTHER, 0.25), (BACKGROUND, 0.25)):
+    for kind, share in SHARES.items():
         of_kind = labels == kind
         if bool(of_kind.any()):
             total = total + share * losses[of_kind].mean()
