@@ -1,0 +1,326 @@
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+from network_data import registered, write_dataset
+from PIL import Image
+from tool_loading import load_tool
+
+from cosal_d2.baselines import ClusterOptions, cluster_based, frequency_tuned
+from cosal_d2.baselines.colour import bgr_to_lab, stretch
+from cosal_d2.baselines.cws import (
+    cluster_pixels,
+    cluster_saliency,
+    pixel_features,
+    pixel_likelihood,
+)
+from cosal_d2.engine.baseline_maps import write_baseline_maps
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def disc_picture(height=60, width=80, centre=(30, 40), radius=10):
+    """A red disc on grey, and the disc's mask."""
+    y, x = np.mgrid[:height, :width]
+    mask = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    image = np.full((height, width, 3), 128, np.uint8)
+    image[mask] = (30, 30, 220)
+    return image, mask
+
+
+def noise(height=17, width=23, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def slow_lab(bgr):
+    """sRGB to CIE L*a*b* under D65, one pixel at a time, from the standards' formulas."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in bgr[::-1] / 255]
+    matrix = [
+        (0.412453, 0.357580, 0.180423),
+        (0.212671, 0.715160, 0.072169),
+        (0.019334, 0.119193, 0.950227),
+    ]
+    xyz = [sum(m * c for m, c in zip(row, linear, strict=True)) for row in matrix]
+    white = (0.950456, 1.0, 1.088754)
+    f = [
+        t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116
+        for t in (v / w for v, w in zip(xyz, white, strict=True))
+    ]
+    return 116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])
+
+
+def slow_frequency_tuned(image):
+    height, width = image.shape[:2]
+    lab = [[slow_lab(image[y, x]) for x in range(width)] for y in range(height)]
+    pixels = [p for row in lab for p in row]
+    mean = [sum(p[c] for p in pixels) / len(pixels) for c in range(3)]
+    weights = (1, 4, 6, 4, 1)
+    saliency = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            smooth = [0.0, 0.0, 0.0]
+            for i, wy in enumerate(weights):
+                for j, wx in enumerate(weights):
+                    near = lab[min(max(y + i - 2, 0), height - 1)][
+                        min(max(x + j - 2, 0), width - 1)
+                    ]
+                    for c in range(3):
+                        smooth[c] += wy * wx / 256 * near[c]
+            saliency[y, x] = math.sqrt(sum((mean[c] - smooth[c]) ** 2 for c in range(3)))
+    return (saliency - saliency.min()) / (saliency.max() - saliency.min())
+
+
+@pytest.mark.parametrize("image", [noise(), disc_picture(24, 30, (10, 12), 5)[0]])
+def test_ft_equals_a_slow_implementation_from_the_formulas(image):
+    assert np.abs(frequency_tuned(image) - slow_frequency_tuned(image)).max() < 2e-3
+
+
+@pytest.mark.parametrize("saliency", [frequency_tuned, cluster_based])
+def test_a_red_disc_on_grey_stands_out(saliency):
+    image, mask = disc_picture()
+    found = saliency(image)
+    assert found.dtype == np.float32 and found.shape == mask.shape
+    assert found.min() == 0 and found.max() == 1
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) > 0
+    outside = cv2.dilate(mask.astype(np.uint8), np.ones((21, 21))) == 0
+    assert found[inside].min() > 0.9 > 0.2 > found[outside].max()
+
+
+@pytest.mark.parametrize("saliency", [frequency_tuned, cluster_based])
+def test_odd_pictures_give_a_map_of_their_size(saliency):
+    for shape in ((1, 1, 3), (1, 9, 3), (2, 2, 3), (7, 1, 3)):
+        found = saliency(noise(*shape[:2]))
+        assert found.shape == shape[:2] and 0 <= found.min() <= found.max() <= 1
+    assert not saliency(np.full((20, 30, 3), 77, np.uint8)).any()
+    two = np.zeros((20, 30, 3), np.uint8)
+    two[5:9, 5:9] = 255
+    assert saliency(two)[6, 6] > saliency(two)[15, 25]
+
+
+@pytest.mark.parametrize("saliency", [frequency_tuned, cluster_based])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)],
+)
+def test_what_is_no_picture_is_refused(saliency, image):
+    with pytest.raises(ValueError, match="uint8 BGR"):
+        saliency(image)
+
+
+def test_lab_is_that_of_the_standard():
+    white, black, red = (bgr_to_lab(np.full((1, 1, 3), v, np.uint8))[0, 0] for v in (255, 0, 0))
+    assert np.abs(white - (100, 0, 0)).max() < 0.05 and np.abs(black).max() < 0.05
+    red = bgr_to_lab(np.array([[[0, 0, 255]]], np.uint8))[0, 0]
+    assert np.abs(red - (53.24, 80.09, 67.20)).max() < 0.1
+
+
+def test_stretch_spans_zero_to_one():
+    assert stretch(np.array([[2.0, 3.0], [4.0, 6.0]])).tolist() == [[0.0, 0.25], [0.5, 1.0]]
+    assert not stretch(np.full((3, 4), 7.0)).any()
+
+
+def slow_cluster_saliency(labels, centres, size, sigma, grid):
+    """The cues and their product, pixel by pixel."""
+    height, width = size
+    count, total = len(centres), len(labels)
+    own = [[i for i in range(total) if labels[i] == k] for k in range(count)]
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    contrast, spatial, corresponding = [], [], []
+    for k in range(count):
+        contrast.append(
+            sum(len(own[i]) / total * math.dist(centres[k], centres[i]) for i in range(count))
+        )
+        near = 0.0
+        cells = [0] * (grid * grid)
+        for i in own[k]:
+            y, x = divmod(i, width)
+            distance = math.dist((y, x), middle) / math.hypot(*middle)
+            near += math.exp(-(distance**2) / (2 * sigma**2))
+            cells[int(y / height * grid) * grid + int(x / width * grid)] += 1
+        spatial.append(near / len(own[k]))
+        shares = [c / len(own[k]) for c in cells]
+        mean = sum(shares) / len(shares)
+        variance = sum((s - mean) ** 2 for s in shares) / len(shares)
+        corresponding.append(1 / (variance + 1))
+    product = [1.0] * count
+    for cue in (contrast, spatial, corresponding):
+        half = (max(cue) - min(cue)) / 2
+        for k in range(count):
+            product[k] *= math.exp(-((cue[k] - max(cue)) ** 2) / (2 * half**2)) if half else 1
+    return product
+
+
+@pytest.mark.parametrize("grid", [1, 2, 3])
+def test_cws_cues_equal_a_slow_computation(grid):
+    size = (14, 19)
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 5, size[0] * size[1])
+    labels[:60] = 4  # gathered at the top
+    centres = rng.normal(0, 30, (5, 4)).astype(np.float32)
+    options = ClusterOptions(num_clusters=5, sigma=0.4, grid=grid)
+    expected = slow_cluster_saliency(labels.tolist(), centres.tolist(), size, 0.4, grid)
+    assert cluster_saliency(labels, centres, size, options) == pytest.approx(expected, rel=1e-6)
+
+
+def test_cws_likelihood_equals_a_slow_computation():
+    rng = np.random.default_rng(2)
+    features = rng.normal(0, 9, (40, 4)).astype(np.float32)
+    labels, centres = cluster_pixels(features, 3, seed=0)
+    weights = np.array([0.2, 1.0, 0.5])
+    variances = [
+        np.mean([math.dist(f, centres[k]) ** 2 for f in features[labels == k].tolist()])
+        for k in range(3)
+    ]
+    expected = [
+        sum(
+            w * math.exp(-(math.dist(f, c) ** 2) / (2 * v))
+            for w, c, v in zip(weights, centres.tolist(), variances, strict=True)
+        )
+        for f in features.tolist()
+    ]
+    found = pixel_likelihood(features, labels, centres, weights)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_cws_clusters_are_those_of_the_picture_and_of_the_seed():
+    image, mask = disc_picture()
+    features = pixel_features(image)
+    assert features.shape == (60 * 80, 4) and features[:, 3].max() > 0.1
+    flat = features.reshape(60, 80, 4)[2, 2]
+    assert np.abs(flat[:3] - slow_lab(np.array([128, 128, 128]))).max() < 0.01
+    labels, centres = cluster_pixels(features[:, :3].copy(), 2, seed=3)
+    assert len(centres) == 2 and len(set(labels[mask.ravel()])) == 1
+    assert set(labels[mask.ravel()]).isdisjoint(labels[~mask.ravel()])
+    again, _ = cluster_pixels(features[:, :3].copy(), 2, seed=3)
+    assert np.array_equal(labels, again)
+
+
+def test_texture_alone_separates_clusters():
+    image = np.full((48, 96, 3), 128, np.uint8)
+    image[:, 48:] += (
+        (np.sin(np.arange(48) * 2 * np.pi / 8) * 60).astype(np.int8).astype(np.uint8)[None, :, None]
+    )
+    texture = pixel_features(image)[:, 3].reshape(48, 96)
+    assert texture[20:28, 60:84].min() > 5 * texture[20:28, 8:30].max()
+
+
+def test_what_lies_in_several_parts_counts_more_than_what_lies_in_one():
+    image = np.full((60, 60, 3), 128, np.uint8)
+    for y, x in ((12, 12), (12, 44), (44, 12)):
+        image[y : y + 6, x : x + 6] = (40, 200, 40)
+    image[44:53, 42:51] = (200, 40, 40)
+    with_cue = cluster_based(image, ClusterOptions(num_clusters=3, grid=2))
+    without = cluster_based(image, ClusterOptions(num_clusters=3, grid=1))
+
+    def lead(saliency):
+        return saliency[14, 14] - saliency[47, 46]
+
+    assert lead(with_cue) > lead(without) + 0.1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("num_clusters", 0), ("size", 0), ("sigma", 0.0), ("grid", 0), ("seed", -1)],
+)
+def test_a_bad_option_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        ClusterOptions(**{field: value})
+
+
+def test_a_large_picture_is_worked_on_at_its_set_size():
+    image, _ = disc_picture(300, 400, (150, 200), 60)
+    small = cluster_based(image, ClusterOptions(size=60))
+    large = cluster_based(image, ClusterOptions(size=400))
+    assert small.shape == large.shape == (300, 400) and np.abs(small - large).mean() < 0.05
+
+
+def maps_of(folder):
+    return {p.name: p.read_bytes() for p in folder.glob("*.png")}
+
+
+def test_maps_do_not_depend_on_the_number_of_workers(tmp_path, dataset):
+    assert write_baseline_maps("CWS", dataset, tmp_path / "one", workers=1) == 3
+    assert write_baseline_maps("CWS", dataset, tmp_path / "two", workers=2) == 3
+    assert maps_of(tmp_path / "one") == maps_of(tmp_path / "two")
+    assert {p.name for p in (tmp_path / "two").iterdir()} == {
+        *("0.png", "1.png", "2.png", "maps.json")
+    }
+    written = cv2.imread(str(tmp_path / "one" / "1.png"), cv2.IMREAD_UNCHANGED)
+    assert written.dtype == np.uint8 and written.shape == (64, 48) and written.max() == 255
+
+
+def test_a_stopped_run_goes_on_and_damaged_maps_are_made_anew(tmp_path, dataset):
+    out = tmp_path / "out"
+    write_baseline_maps("FT", dataset, out, workers=1)
+    before = maps_of(out)
+    (out / "0.png").unlink()
+    (out / "2.png").write_bytes(before["2.png"][:40])
+    assert write_baseline_maps("FT", dataset, out, workers=1) == 2
+    assert write_baseline_maps("FT", dataset, out, workers=1) == 0
+    assert maps_of(out) == before
+    assert write_baseline_maps("FT", dataset, out, workers=1, overwrite=True) == 3
+
+
+def test_a_folder_of_other_maps_is_not_mixed_up(tmp_path, dataset):
+    write_baseline_maps("FT", dataset, tmp_path / "ft", workers=1)
+    with pytest.raises(ValueError, match="'FT'.*another folder"):
+        write_baseline_maps("CWS", dataset, tmp_path / "ft", workers=1)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    Image.new("L", (64, 48)).save(theirs / "0.png")
+    with pytest.raises(ValueError, match="no maps.json.*another folder"):
+        write_baseline_maps("FT", dataset, theirs, workers=1)
+    assert [p.name for p in theirs.iterdir()] == ["0.png"]
+
+
+def run_tool(*argv):
+    return load_tool("tools/baselines.py").main([*map(str, argv)])
+
+
+def test_the_tool_takes_a_json_beside_its_folder(tmp_path, capsys):
+    json_file = write_dataset(tmp_path, name="tëst")
+    out = tmp_path / "maps"
+    assert run_tool("FT", "--dataset", json_file, "--out", out, "--workers", 1) == 0
+    assert "3 maps of FT" in capsys.readouterr().out and len(maps_of(out)) == 3
+
+
+def test_the_tool_names_what_is_wrong(tmp_path, capsys):
+    json_file = write_dataset(tmp_path)
+    content = json.loads(json_file.read_text())
+    out = tmp_path / "maps"
+
+    def refused(*words, dataset=json_file, changed=None):
+        if changed is not None:
+            json_file.with_name("bad.json").write_text(json.dumps(changed))
+            dataset = json_file.with_name("bad.json")
+        assert run_tool("FT", "--dataset", dataset, "--out", out, "--workers", 1) == 1
+        said = capsys.readouterr().err
+        assert all(word in said for word in words), said
+
+    refused("cosal_nowhere", "DETECTRON2_DATASETS", dataset="cosal_nowhere")
+    refused("none.json", "no such json", dataset=tmp_path / "none.json")
+    refused("bad", "no folder", changed=content)
+    json_file.with_name("bad").symlink_to(json_file.with_suffix(""))
+    refused("bad.json", "`images`", changed={**content, "images": [], "annotations": []})
+
+
+def test_pictures_that_cannot_be_worked_on_are_named(tmp_path):
+    json_file = write_dataset(tmp_path)
+    content = json.loads(json_file.read_text())
+    content["images"][1]["width"] += 1
+    json_file.write_text(json.dumps(content))
+    with registered(json_file) as name, pytest.raises(ValueError, match="1.png.*64x48.*64x49"):
+        write_baseline_maps("FT", name, tmp_path / "maps", workers=1)
+    content["images"][1]["width"] -= 1
+    content["images"][2]["file_name"] = "more/0.png"
+    json_file.write_text(json.dumps(content))
+    with registered(json_file) as name, pytest.raises(ValueError, match="more/0.png.*0.png"):
+        write_baseline_maps("FT", name, tmp_path / "maps", workers=1)
+    content["images"][2]["file_name"] = "gone.png"
+    json_file.write_text(json.dumps(content))
+    with registered(json_file) as name, pytest.raises(FileNotFoundError, match="gone.png"):
+        write_baseline_maps("FT", name, tmp_path / "maps", workers=2)
+    with registered(json_file) as name, pytest.raises(ValueError, match="workers"):
+        write_baseline_maps("FT", name, tmp_path / "maps", workers=0)
