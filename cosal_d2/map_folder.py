@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from cosal_d2.data.images import read_image
-from cosal_d2.data.sources import records_by_stem
+from cosal_d2.data.sources import records_by_map_name
 from cosal_d2.visualization import map_to_uint8
 
-SETTINGS_FILE = "maps.json"
+SETTINGS_FILE = ".maps.json"
 
 Work = tuple[dict[str, Any], Path]
 
@@ -26,7 +26,7 @@ def open_folder(
 ) -> list[Work]:
     """Claim a folder for the maps of a dataset and tell what is left to do.
 
-    ``maps.json`` in it says what made the maps, so that no run mixes two kinds. A map is done if it
+    ``.maps.json`` in it says what made the maps, so that no run mixes two kinds. A map is done if it
     is whole, of its picture's size and not older than its picture.
 
     Args:
@@ -39,17 +39,16 @@ def open_folder(
         dataset dict and file of each map that is not done.
 
     Raises:
-        ValueError: the folder holds maps of other settings or of unknown ones, ``maps.json`` is
-            damaged, or the dataset is empty or gives two pictures one stem.
+        ValueError: the folder holds maps of other settings or of unknown ones, ``.maps.json`` is
+            damaged, or the dataset is empty or gives two pictures one map.
     """
-    records = records_by_stem(dataset)
+    records = records_by_map_name(dataset)
     settings = {**settings, "dataset": dataset}
     path = out / SETTINGS_FILE
     if not overwrite:
         _check(path, settings)
-    out.mkdir(parents=True, exist_ok=True)
     replace_file(path, (json.dumps(settings, ensure_ascii=False) + "\n").encode())
-    work = [(record, out / f"{stem}.png") for stem, record in records.items()]
+    work = [(record, out / f"{name}.png") for name, record in records.items()]
     return [(record, file) for record, file in work if overwrite or not _is_done(file, record)]
 
 
@@ -79,7 +78,8 @@ def write_map(path: Path, cosal_map: np.ndarray) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file beside its place, then rename it."""
+    """Write a file beside its place, then rename it; its folder is made when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(data)
@@ -99,7 +99,7 @@ def _check(path: Path, settings: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{path}: the folder's maps were made with {found}, not {settings}; {advice}"
             )
-    elif any(path.parent.glob("*.png")):
+    elif any(path.parent.rglob("*.png")):
         raise ValueError(
             f"{path.parent} holds .png files but no {SETTINGS_FILE} that says what made them; "
             f"{advice}"

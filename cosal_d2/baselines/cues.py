@@ -50,7 +50,7 @@ def corresponding_cue(
 
         q_j(k) = share of cluster k's pixels that lie in picture j,   w_d(k) = 1 / (var(q(k)) + 1)
 
-    Within one picture the M pictures are M parts of it: what repeats occurs in several of them.
+    Within one picture M parts of it stand for the pictures: what repeats lies in several of them.
 
     Args:
         labels: (N,) integers, the cluster of each pixel.

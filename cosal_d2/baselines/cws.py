@@ -1,11 +1,13 @@
 """CWS: cluster-based co-saliency within one picture.
 
 H. Fu, X. Cao, Z. Tu: "Cluster-based Co-saliency Detection", IEEE TIP 22(10), 2013, in its form for
-a single picture. Pixels are clustered by colour and texture, three cues say how salient a cluster
-is, and a pixel's saliency follows from how near it is to the salient clusters (eq. 6 to 8):
+a single picture. Pixels are clustered by colour and texture, cues say how salient a cluster is
+(``cues.py``), and a pixel takes its saliency from the clusters that it is likely to belong to:
 
-    p(C_k) = w_c(k) * w_s(k) * w_d(k), the cues on one scale
-    p(x)   = sum over k of N(|| v_x - mu_k || ; 0, sigma_k) * p(C_k)
+    p(C_k) = w_c(k) * w_s(k) * w_d(k)                                the product of the cues
+    p(x)   = sum over k of p(x | C_k) * p(C_k),   p(x | C_k) = N(|| v_x - mu_k ||; 0, sigma_k)
+
+``docs/baselines.md`` says where the paper leaves a choice or is not followed to the letter.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from cosal_d2.baselines.cues import (
     spatial_cue,
 )
 
-ITERATIONS, TOLERANCE, ATTEMPTS = 100, 1e-3, 3
+ITERATIONS, TOLERANCE, ATTEMPTS = 100, 1e-2, 3
 MIN_VARIANCE = 1.0
 
 
@@ -35,7 +37,7 @@ class ClusterOptions:
         num_clusters: K, 6 for a single picture in the paper.
         size: the picture's longer side while it is worked on, pixels; smaller ones stay.
         sigma: of the spatial cue's Gaussian; the corners lie at distance 1.
-        grid: the corresponding cue's parts are grid x grid cells; 1 turns the cue off.
+        grid: the corresponding cue takes grid x grid cells for pictures; 1 turns it off.
         seed: of k-means' first centres.
 
     Raises:
@@ -96,9 +98,8 @@ def pixel_features(image: np.ndarray) -> np.ndarray:
     lab = bgr_to_lab(image)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32) / 255
     energy = np.zeros(grey.shape, dtype=np.float32)
-    for even, odd in _gabor_pairs():
-        for kernel in (even, odd):
-            energy += np.square(cv2.filter2D(grey, -1, kernel, borderType=cv2.BORDER_REFLECT))
+    for kernel in _gabor_kernels():
+        energy += np.square(cv2.filter2D(grey, -1, kernel, borderType=cv2.BORDER_REFLECT))
     return np.dstack([lab, np.sqrt(energy)]).reshape(-1, 4)
 
 
@@ -115,6 +116,8 @@ def cluster_pixels(
     Returns:
         labels, int32 (N,), and centres, float32 (K, D).
     """
+    if len(features) == 1:  # OpenCV would take it for a column.
+        return np.zeros(1, dtype=np.int32), features
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, ITERATIONS, TOLERANCE)
     cv2.setRNGSeed(seed)
     _, labels, centres = cv2.kmeans(
@@ -131,7 +134,11 @@ def cluster_pixels(
 def cluster_saliency(
     labels: np.ndarray, centres: np.ndarray, size: tuple[int, int], options: ClusterOptions
 ) -> np.ndarray:
-    """Product of the normalised cues (eq. 6).
+    """Product of the cues.
+
+    Contrast and spatial cue are brought to one scale. The corresponding cue has its own, 1 at most
+    and little less at least: within one picture it only decides between clusters that the others
+    find equal.
 
     Args:
         labels: (h * w,) cluster of each pixel, row by row.
@@ -149,21 +156,19 @@ def cluster_saliency(
     grid = options.grid
     parts = y * grid // height * grid + x * grid // width
     count = len(centres)
-    cues = (
-        contrast_cue(labels, centres),
-        spatial_cue(labels, distances, count, options.sigma),
-        corresponding_cue(labels, parts, count, grid * grid),
-    )
-    return np.prod([normalise_cue(cue) for cue in cues], axis=0)
+    contrast = normalise_cue(contrast_cue(labels, centres))
+    spatial = normalise_cue(spatial_cue(labels, distances, count, options.sigma))
+    return contrast * spatial * corresponding_cue(labels, parts, count, grid * grid)
 
 
 def pixel_likelihood(
     features: np.ndarray, labels: np.ndarray, centres: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Saliency of each pixel from that of the clusters (eq. 7 and 8).
+    """Saliency of each pixel from that of the clusters.
 
-    A cluster's variance is the mean squared distance of its pixels to its centre, at least 1; the
-    Gaussian is 1 at the centre.
+    A cluster's variance is the mean squared distance of its pixels to its centre, at least 1. The
+    likelihoods are normalised over the clusters, so that a pixel between clusters gets a mean of
+    their saliencies, and one far from all centres is not less salient for that.
 
     Args:
         features: (N, D) float.
@@ -172,15 +177,16 @@ def pixel_likelihood(
         weights: (K,) saliency of each cluster.
 
     Returns:
-        (N,) float32.
+        (N,) float32, between the least and the greatest weight.
     """
-    likelihood = np.zeros(len(features), dtype=np.float64)
-    for k, (centre, weight) in enumerate(zip(centres, weights, strict=True)):
+    logs = np.empty((len(centres), len(features)))
+    for k, centre in enumerate(centres):
         squared = np.square(features - centre).sum(axis=1, dtype=np.float64)
         own = squared[labels == k]
         variance = max(float(own.mean()) if len(own) else 0.0, MIN_VARIANCE)
-        likelihood += weight * np.exp(-squared / (2 * variance))
-    return likelihood.astype(np.float32)
+        logs[k] = -squared / (2 * variance) - np.log(variance) / 2
+    memberships = np.exp(logs - logs.max(axis=0))
+    return (weights @ memberships / memberships.sum(axis=0)).astype(np.float32)
 
 
 def _shrink(image: np.ndarray, size: int) -> np.ndarray:
@@ -192,16 +198,15 @@ def _shrink(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, target, interpolation=cv2.INTER_AREA)
 
 
-def _gabor_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Even and odd Gabor kernels, eight directions."""
+def _gabor_kernels() -> list[np.ndarray]:
+    """Even and odd Gabor kernels in eight directions, without response to a flat picture."""
     wavelength, aspect = 8.0, 0.5
     sigma = wavelength / np.pi * np.sqrt(np.log(2) / 2) * 3  # one octave: (2^1 + 1) / (2^1 - 1)
     side = 2 * int(4 * sigma / aspect) + 1
-    angles = [2 * np.pi * i / 8 for i in range(8)]
-    return [
-        tuple(
-            cv2.getGaborKernel((side, side), sigma, angle, wavelength, aspect, phase, cv2.CV_32F)
-            for phase in (0, np.pi / 2)
-        )
-        for angle in angles
-    ]
+    kernels = []
+    for direction in range(8):
+        for phase in (0, np.pi / 2):
+            angle = 2 * np.pi * direction / 8
+            kernel = cv2.getGaborKernel((side, side), sigma, angle, wavelength, aspect, phase)
+            kernels.append((kernel - kernel.mean()).astype(np.float32))
+    return kernels

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePath
 from typing import Any
 
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from cosal_d2.data.datasets import check_registered, register_cosal_instances
 
@@ -35,22 +36,29 @@ def dataset_name(name_or_json: str) -> str:
     return path
 
 
-def records_by_stem(name: str) -> dict[str, dict[str, Any]]:
-    """Dataset dicts by their picture's name without folder and suffix.
+def records_by_map_name(name: str) -> dict[str, dict[str, Any]]:
+    """Dataset dicts by the name of their map, without suffix.
+
+    That is the picture's name without folder and suffix, ``STEM``, or, in a dataset where two
+    pictures share that, ``FOLDER/STEM`` as below the image folder.
 
     Raises:
-        ValueError: the dataset is empty, or two pictures share a stem, so that their maps would
-            have one name.
+        ValueError: the dataset is empty, or two pictures would have one map.
     """
-    records: dict[str, dict[str, Any]] = {}
-    for record in DatasetCatalog.get(name):
-        stem = os.path.splitext(os.path.basename(record["file_name"]))[0]
-        if stem in records:
-            raise ValueError(
-                f"{records[stem]['file_name']} and {record['file_name']} would both have the map "
-                f"{stem}.png; rename one of them in the json and on disk"
-            )
-        records[stem] = record
+    records = list(DatasetCatalog.get(name))
     if not records:
-        raise ValueError(f"dataset {name}: `images` is empty; nothing to do")
-    return records
+        raise ValueError(f"dataset {name}: it has no picture; nothing to do")
+    root = MetadataCatalog.get(name).get("image_root", "")
+    paths = [PurePath(record["file_name"]).with_suffix("") for record in records]
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [PurePath(os.path.relpath(path, root or None)).as_posix() for path in paths]
+    result: dict[str, dict[str, Any]] = {}
+    for map_name, record in zip(names, records, strict=True):
+        if map_name in result:
+            raise ValueError(
+                f"{result[map_name]['file_name']} and {record['file_name']} would both have the "
+                f"map {map_name}.png; rename one of them in the json and on disk"
+            )
+        result[map_name] = record
+    return result

@@ -40,7 +40,7 @@ def write_baseline_maps(
     Args:
         method: a key of :data:`cosal_d2.baselines.METHODS`.
         dataset: name in Detectron2's catalog.
-        out: folder of the maps; ``maps.json`` in it says what made them.
+        out: folder of the maps; ``.maps.json`` in it says what made them.
         seed: of CWS's k-means.
         workers: processes; None takes one for each core that this process may use.
         overwrite: make all maps anew.
@@ -51,7 +51,7 @@ def write_baseline_maps(
 
     Raises:
         ValueError: no such method, ``workers`` or ``seed`` out of range, the dataset is empty or
-            gives two pictures one stem, a picture cannot be read or has another size than the json
+            gives two pictures one map, a picture cannot be read or has another size than the json
             says, or ``out`` holds maps of other settings.
         FileNotFoundError: the dataset's files or a picture are missing.
     """

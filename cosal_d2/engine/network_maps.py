@@ -46,7 +46,7 @@ def write_network_maps(
     Args:
         cfg: the network, with its weights.
         dataset: name in Detectron2's catalog.
-        out: folder of the maps; ``maps.json`` in it holds a digest of weights and config.
+        out: folder of the maps; ``.maps.json`` in it holds a digest of weights and config.
         overwrite: make all maps anew.
         progress: show a progress bar.
 
