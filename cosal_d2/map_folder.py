@@ -14,6 +14,7 @@ from PIL import Image
 
 from cosal_d2.data.images import read_image
 from cosal_d2.data.sources import records_by_map_name
+from cosal_d2.evaluation.files import write_bytes, write_json
 from cosal_d2.visualization import map_to_uint8
 
 SETTINGS_FILE = ".maps.json"
@@ -26,8 +27,8 @@ def open_folder(
 ) -> list[Work]:
     """Claim a folder for the maps of a dataset and tell what is left to do.
 
-    ``.maps.json`` in it says what made the maps, so that no run mixes two kinds. A map is done if it
-    is whole, of its picture's size and not older than its picture.
+    ``.maps.json`` in it says what made the maps, so that no run mixes two kinds. A map is done if
+    it is whole, of its picture's size and not older than its picture.
 
     Args:
         out: the folder; made when missing.
@@ -47,7 +48,8 @@ def open_folder(
     path = out / SETTINGS_FILE
     if not overwrite:
         _check(path, settings)
-    replace_file(path, (json.dumps(settings, ensure_ascii=False) + "\n").encode())
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, settings)
     work = [(record, out / f"{name}.png") for name, record in records.items()]
     return [(record, file) for record, file in work if overwrite or not _is_done(file, record)]
 
@@ -74,18 +76,8 @@ def write_map(path: Path, cosal_map: np.ndarray) -> None:
     done, data = cv2.imencode(".png", map_to_uint8(cosal_map))
     if not done:
         raise OSError(f"{path}: OpenCV could not encode the map as PNG")
-    replace_file(path, data.tobytes())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file beside its place, then rename it; its folder is made when missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, data.tobytes())
 
 
 def _check(path: Path, settings: Mapping[str, Any]) -> None:

@@ -1,15 +1,14 @@
 """The paper's Table 2 and Figures 5 and 6 in one command: ``table2.py [--dataset NAME|JSON]``.
 
-Runs FT, CWS and the networks that have weights, takes the maps of other methods from folders, scores
-all alike, and writes results.md, table2_pr.png and .svg, and table2_gallery.png. A stopped run goes
-on with the maps that are missing. Methods: FT, CWS, U-Net, RFCN, PiCANet, DCL, LFM, ours-offline,
-ours-online; --maps takes any other name too.
+Runs FT, CWS and the networks that have weights, takes the maps of other methods from folders,
+scores all alike, and writes results.md, table2_pr.png and .svg, and table2_gallery.png. A stopped
+run goes on with the maps that are missing. Methods: FT, CWS, U-Net, RFCN, PiCANet, DCL, LFM,
+ours-offline, ours-online; --maps takes any other name too.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +27,12 @@ def pair(text: str) -> tuple[str, str]:
     if not (method and sign and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form METHOD=VALUE")
     return method, value
+
+
+def shown(argument: str) -> str:
+    """An argument as the page shows it: of an absolute path, the last part."""
+    method, sign, value = argument.rpartition("=")
+    return f"{method}{sign}{Path(value).name if Path(value).is_absolute() else value}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -90,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             out=args.out,
             work=args.work,
             workers=args.workers,
-            command=["tools/table2.py", *(os.path.relpath(a) if os.path.isabs(a) else a for a in argv)],
+            command=["tools/table2.py", *map(shown, argv)],
         )
         print(write_table2(options, sources, progress=True))
     except (ImportError, OSError, ValueError, BrokenProcessPool) as error:

@@ -1,8 +1,9 @@
-"""The rows of the paper's Table 2, and the maps behind those that can be run here."""
+"""The paper's Table 2 and Figures 5 and 6: maps, scores, page and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,128 +11,103 @@ from detectron2.config import CfgNode
 
 from cosal_d2.baselines import METHODS
 from cosal_d2.config import get_cosal_config
+from cosal_d2.data.sources import dataset_name
+from cosal_d2.engine import table2_report as report
 from cosal_d2.engine.baseline_maps import write_baseline_maps
 from cosal_d2.engine.network_maps import network_digest, weights_digest, write_network_maps
+from cosal_d2.engine.table2_rows import NETWORKS, ROWS, RowMaps, Sources
+from cosal_d2.evaluation.files import write_json, write_text
+from cosal_d2.evaluation.maps import evaluate_methods
+from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
+
+SCENES = ("table2_gallery", 6, (240, 320))  # name, seed and size of the synthetic scenes
+PAGE, CURVES, GALLERY = "results.md", "table2_pr", "table2_gallery.png"
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of Table 2.
+class Table2Options:
+    """What is scored, and where results go.
 
     Attributes:
-        title: as the table shows it.
-        own: F, recall, precision and MAE printed in arXiv 1910.11819 for its own 2,019 images.
-        sdcs: the same for SDCS.
+        dataset: a registered name, or a json beside its image folder.
+        gallery: the same for Figure 6's pictures; None draws synthetic scenes.
+        pictures: of Figure 6.
+        out: folder of the page and its pictures.
+        work: folder of maps and ``metrics.json``.
+        workers: processes; None takes one for each core that this process may use.
+        command: as the page shows it.
     """
 
-    title: str
-    own: tuple[float, float, float, float]
-    sdcs: tuple[float, float, float, float]
+    dataset: str = "cosal_val"
+    gallery: str | None = None
+    pictures: int = 6
+    out: Path = Path("docs")
+    work: Path = Path("output/table2")
+    workers: int | None = None
+    command: Sequence[str] = ("tools/table2.py",)
 
 
-ROWS: Mapping[str, Row] = {
-    "FT": Row(
-        "FT (Achanta et al. 2009)", (0.536, 0.640, 0.461, 0.258), (0.580, 0.530, 0.600, 0.244)
-    ),
-    "CWS": Row("CWS (Fu et al. 2013)", (0.707, 0.764, 0.658, 0.166), (0.767, 0.700, 0.790, 0.165)),
-    "U-Net": Row(
-        "U-Net (Ronneberger et al. 2015)",
-        (0.824, 0.805, 0.846, 0.096),
-        (0.856, 0.762, 0.889, 0.107),
-    ),
-    "RFCN": Row(
-        "RFCN (Wang et al. 2016)", (0.852, 0.858, 0.847, 0.083), (0.883, 0.848, 0.895, 0.083)
-    ),
-    "PiCANet": Row(
-        "PiCANet (Liu et al. 2018)", (0.856, 0.883, 0.830, 0.086), (0.854, 0.841, 0.869, 0.088)
-    ),
-    "DCL": Row("DCL (Li and Yu 2016)", (0.887, 0.860, 0.916, 0.059), (0.888, 0.844, 0.902, 0.059)),
-    "LFM": Row("LFM (Yu et al. 2018)", (0.893, 0.881, 0.907, 0.051), (0.903, 0.850, 0.912, 0.050)),
-    "ours-offline": Row(
-        "Ours (offline)", (0.892, 0.870, 0.917, 0.050), (0.907, 0.855, 0.924, 0.048)
-    ),
-    "ours-online": Row("Ours (online)", (0.904, 0.917, 0.892, 0.047), (0.911, 0.865, 0.925, 0.044)),
-}
-# Shipped config and config changes of the rows that are networks of this project.
-NETWORKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "U-Net": ("cosal_vgg16_unet.yaml", ()),
-    "ours-offline": (
-        "cosal_vgg16_cpu.yaml",
-        ("MODEL.RELEASED", "", "MODEL.GROUPING.ENABLED", "False")
-        + ("MODEL.RFM.SAMPLER", "OfflineSampler"),
-    ),
-    "ours-online": ("cosal_vgg16_cpu.yaml", ()),
-}
+def write_table2(options: Table2Options, sources: Sources, *, progress: bool = False) -> str:
+    """Make maps, score them, and write ``results.md`` and its pictures, each as a whole.
 
+    Args:
+        options: what and where.
+        sources: folders of maps and weights of networks.
+        progress: show progress bars.
 
-@dataclass(frozen=True)
-class Sources:
-    """Where maps come from, beside what can be run without being told.
+    Returns:
+        the page, Markdown.
 
-    Attributes:
-        maps: folders of finished maps by method; a name that Table 2 lacks becomes a further row.
-        weights: checkpoint files of the rows in ``NETWORKS``.
-        configs: their configs, where not the shipped ones.
-        opts: config changes of all networks.
+    Raises:
+        ValueError: weights do not fit, data are unusable, or maps are missing or corrupt.
+        FileNotFoundError: weights, data or a folder are missing.
     """
-
-    maps: Mapping[str, Path]
-    weights: Mapping[str, str]
-    configs: Mapping[str, str]
-    opts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for option in ("weights", "configs"):
-            for method in getattr(self, option):
-                if method not in NETWORKS:
-                    raise ValueError(
-                        f"--{option.removesuffix('s') if option == 'configs' else option} "
-                        f"{method}: not a network of this project; there are "
-                        f"{', '.join(NETWORKS)}. Give the maps of others with --maps"
-                    )
-        for method, folder in self.maps.items():
-            if not folder.is_dir():
-                raise FileNotFoundError(f"--maps {method}={folder}: no such folder")
-
-
-@dataclass(frozen=True)
-class RowMaps:
-    """A row's maps, or why there are none.
-
-    Attributes:
-        folder: of the maps; None if the row is not available.
-        origin: what made them, or what is missing.
-    """
-
-    folder: Path | None
-    origin: str
+    dataset = dataset_name(options.dataset)
+    rows = collect_maps(dataset, sources, options, progress)
+    folders = {name: row.folder for name, row in rows.items() if row.folder}
+    evaluation = evaluate_methods(dataset, folders, measures="fast", workers=0, progress=progress)
+    gallery, note = _gallery(options)
+    if gallery != dataset:
+        own = Sources({}, sources.weights, sources.configs, sources.opts)
+        others = collect_maps(gallery, own, options, progress)
+        folders = {name: row.folder for name, row in others.items() if row.folder}
+    page = report.markdown(
+        Path(options.dataset).stem, evaluation, rows, command=options.command, gallery_note=note
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    for suffix in (".png", ".svg"):
+        figure = report.draw_curves(evaluation)
+        _replace(options.out / (CURVES + suffix), lambda path, f=figure: f.savefig(path, dpi=110))
+    _replace(
+        options.out / GALLERY,
+        lambda path: report.draw_gallery(path, gallery, folders, options.pictures),
+    )
+    write_json(options.work / "metrics.json", evaluation.metrics)
+    write_text(options.out / PAGE, page)
+    return page
 
 
 def network_config(method: str, sources: Sources) -> CfgNode:
     """Config of a row in ``NETWORKS``, with its weights if they were given."""
     file, opts = NETWORKS[method]
-    own = method in sources.configs
-    cfg = get_cosal_config(sources.configs.get(method, file), [*(() if own else opts)])
-    cfg.merge_from_list(["MODEL.WEIGHTS", sources.weights.get(method, ""), *sources.opts])
-    return cfg
+    if method in sources.configs:
+        file, opts = sources.configs[method], ()
+    weights = sources.weights.get(method, "")
+    return get_cosal_config(file, [*opts, "MODEL.WEIGHTS", weights, *sources.opts])
 
 
 def collect_maps(
-    dataset: str,
-    sources: Sources,
-    work: Path,
-    *,
-    workers: int | None = None,
-    progress: bool = False,
+    dataset: str, sources: Sources, options: Table2Options, progress: bool = False
 ) -> dict[str, RowMaps]:
     """Make the maps that can be made, and find the others.
 
+    They go to ``WORK/DATASET/METHOD``, those of a network to a folder for its weights; maps that
+    are done already stay.
+
     Args:
         dataset: name in Detectron2's catalog.
-        sources: folders and weights.
-        work: maps go to folders in it, one a method and, of networks, one a set of weights;
-            those that are done already stay.
-        workers: processes of the classical methods.
+        sources: folders of maps and weights of networks.
+        options: the work folder and the number of workers.
         progress: show progress bars.
 
     Returns:
@@ -141,17 +117,20 @@ def collect_maps(
         ValueError: weights do not fit, or data are unusable.
         FileNotFoundError: weights or data are missing.
     """
+    work = options.work / Path(dataset).stem
     rows: dict[str, RowMaps] = {}
     for method in [*ROWS, *(m for m in sources.maps if m not in ROWS)]:
         if method in sources.maps:
-            rows[method] = RowMaps(sources.maps[method], "maps given")
+            rows[method] = RowMaps(sources.maps[method], "maps from a folder")
         elif method in METHODS:
-            write_baseline_maps(method, dataset, work / method, workers=workers, progress=progress)
+            write_baseline_maps(
+                method, dataset, work / method, workers=options.workers, progress=progress
+            )
             rows[method] = RowMaps(work / method, f"`tools/baselines.py {method}`, seed 0")
         elif method in NETWORKS:
             rows[method] = _network_row(method, dataset, sources, work, progress)
         else:
-            rows[method] = RowMaps(None, f"give its maps with --maps {method}=FOLDER")
+            rows[method] = RowMaps(None, f"`--maps {method}=FOLDER` takes its maps")
     return rows
 
 
@@ -160,12 +139,44 @@ def _network_row(
 ) -> RowMaps:
     cfg = network_config(method, sources)
     if not (cfg.MODEL.WEIGHTS or cfg.MODEL.RELEASED):
-        return RowMaps(None, f"give its weights with --weights {method}=FILE")
-    file = Path(sources.configs.get(method, NETWORKS[method][0])).name
-    digest = network_digest(cfg)
-    out = work / f"{method}-{digest[:8]}"
+        return RowMaps(None, f"`--weights {method}=FILE` takes its weights")
+    out = work / f"{method}-{network_digest(cfg)[:8]}"
     try:
         write_network_maps(cfg, dataset, out, progress=progress)
     except ValueError as error:
         raise ValueError(f"{method}: {error}") from error
-    return RowMaps(out, f"`{file}`, weights {weights_digest(cfg)[:12]}")
+    file = Path(sources.configs.get(method, NETWORKS[method][0])).name
+    return RowMaps(out, f"`{file}`, weights of sha256 {weights_digest(cfg)[:12]}...")
+
+
+def _gallery(options: Table2Options) -> tuple[str, str]:
+    """Dataset of Figure 6's pictures, and the page's words for it."""
+    if options.gallery is not None:
+        note = f"Pictures spread evenly over `{Path(options.gallery).stem}`, not chosen by result."
+        return dataset_name(options.gallery), note
+    name, seed, size = SCENES
+    json_file = options.work / "scenes" / "cosal" / f"{name}_{options.pictures}.json"
+    if not json_file.exists():
+        spec = DatasetSpec(
+            options.work / "scenes",
+            json_file.stem,
+            options.pictures,
+            seed,
+            SceneOptions(size=size),
+        )
+        write_dataset(spec, options.workers)
+    note = (
+        f"The first {options.pictures} synthetic scenes of seed {seed}, 0 to 4 distractors, not "
+        "chosen by result. Methods whose maps come from a folder have none of these; `--gallery` "
+        "takes the pictures of another dataset."
+    )
+    return dataset_name(str(json_file)), note
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

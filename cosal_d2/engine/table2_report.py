@@ -11,7 +11,7 @@ import numpy as np
 from detectron2.data import DatasetCatalog
 from matplotlib.figure import Figure
 
-from cosal_d2.engine.table2 import ROWS, RowMaps
+from cosal_d2.engine.table2_rows import ROWS, RowMaps
 from cosal_d2.evaluation import decode_truth, field_curves
 from cosal_d2.evaluation.map_files import find_maps, read_map
 from cosal_d2.evaluation.maps import MapsEvaluation
@@ -165,5 +165,3 @@ def _printed() -> str:
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
-
-
