@@ -64,7 +64,7 @@ def slow_frequency_tuned(image):
                     ]
                     for c in range(3):
                         smooth[c] += wy * wx / 256 * near[c]
-            saliency[y, x] = math.sqrt(sum((mean[c] - smooth[c]) ** 2 for c in range(3)))
+            saliency[y, x] = math.dist(mean, smooth) ** 2
     return (saliency - saliency.min()) / (saliency.max() - saliency.min())
 
 
