@@ -100,6 +100,7 @@ def score_objects(
         "object": (truth.objects, truth.object_classes, truth.object_boxes),
         "distractor": (truth.distractors, truth.distractor_classes, truth.distractor_boxes),
     }
+    predicted = cosal_map >= threshold
     rows = []
     for role, (masks, classes, boxes) in kinds.items():
         means = object_means(cosal_map, masks)
@@ -107,7 +108,7 @@ def score_objects(
             mask = as_mask(mask, cosal_map.shape)
             share = np.count_nonzero(mask) / mask.size
             box = boxes[i] if i < len(boxes) else mask_box(mask)
-            seen = mask_box((cosal_map >= threshold) & mask)
+            seen = mask_box(predicted & mask)
             rows.append(
                 ObjectScore(
                     file_name=file_name,
