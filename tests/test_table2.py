@@ -154,6 +154,7 @@ def test_what_is_wrong_is_named(tmp_path, capsys, weights):
     refused("--maps", f"LFM={tmp_path / 'no'}", words=["--maps LFM", "no such folder"])
     refused("--weights", f"DCL={weights}", words=["--weights DCL", *NETWORKS])
     refused("--config", "FT=a.yaml", words=["--config FT", *NETWORKS])
+    refused("--maps", "LFM=a", "LFM=b", words=["--maps LFM=b", "twice"])
     refused("--pictures", 0, words=["--pictures", "1 or more"])
     gone = ("--weights", f"U-Net={tmp_path / 'gone.pth'}", "--opts", *TINY)
     refused(*gone, words=["gone.pth", "no weights"])

@@ -29,6 +29,20 @@ def pair(text: str) -> tuple[str, str]:
     return method, value
 
 
+def by_method(option: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Values by method.
+
+    Raises:
+        ValueError: a method is given twice.
+    """
+    values: dict[str, str] = {}
+    for method, value in pairs:
+        if method in values:
+            raise ValueError(f"{option} {method}={value}: {method} is given twice; give it once")
+        values[method] = value
+    return values
+
+
 def shown(argument: str) -> str:
     """An argument as the page shows it: of an absolute path, the last part."""
     method, sign, value = argument.rpartition("=")
@@ -83,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.pictures < 1:
             raise ValueError(f"--pictures is {args.pictures}; give 1 or more")
         sources = Sources(
-            {method: Path(folder) for method, folder in args.maps},
-            dict(args.weights),
-            dict(args.config),
+            {method: Path(folder) for method, folder in by_method("--maps", args.maps).items()},
+            by_method("--weights", args.weights),
+            by_method("--config", args.config),
             tuple(args.opts),
         )
         options = Table2Options(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from cosal_d2.engine import table2_report as report
 from cosal_d2.engine.baseline_maps import write_baseline_maps
 from cosal_d2.engine.network_maps import network_digest, weights_digest, write_network_maps
 from cosal_d2.engine.table2_rows import NETWORKS, ROWS, RowMaps, Sources
-from cosal_d2.evaluation.files import write_json, write_text
+from cosal_d2.evaluation.curves import render
+from cosal_d2.evaluation.files import write_bytes, write_json, write_text
 from cosal_d2.evaluation.maps import evaluate_methods
 from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
 
@@ -75,13 +76,15 @@ def write_table2(options: Table2Options, sources: Sources, *, progress: bool = F
         Path(options.dataset).stem, evaluation, rows, command=options.command, gallery_note=note
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".svg"):
-        figure = report.draw_curves(evaluation)
-        _replace(options.out / (CURVES + suffix), lambda path, f=figure: f.savefig(path, dpi=110))
-    _replace(
-        options.out / GALLERY,
-        lambda path: report.draw_gallery(path, gallery, folders, options.pictures),
-    )
+    for kind in ("png", "svg"):
+        picture = render(report.draw_figure_5(evaluation), kind)
+        write_bytes(options.out / f"{CURVES}.{kind}", picture)
+    partial = options.out / f".{os.getpid()}.{GALLERY}"
+    try:
+        report.draw_gallery(partial, gallery, folders, options.pictures)
+        os.replace(partial, options.out / GALLERY)
+    finally:
+        partial.unlink(missing_ok=True)
     write_json(options.work / "metrics.json", evaluation.metrics)
     write_text(options.out / PAGE, page)
     return page
@@ -171,12 +174,3 @@ def _gallery(options: Table2Options) -> tuple[str, str]:
         "takes the pictures of another dataset."
     )
     return dataset_name(str(json_file)), note
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from cosal_d2.engine.table2_rows import ROWS, RowMaps
 from cosal_d2.evaluation import decode_truth, field_curves
+from cosal_d2.evaluation.curves import draw_curves
 from cosal_d2.evaluation.map_files import find_maps, read_map
 from cosal_d2.evaluation.maps import MapsEvaluation
 from cosal_d2.evaluation.truth_sets import load_truth
@@ -67,10 +68,10 @@ def markdown(
         "Its own 2,019 pictures (F with β² = 1) and SDCS (F with β² = 0.3): other pictures, other "
         "training data, so no number here compares with one above.",
         _printed(),
-        "## Figure 5: precision and recall",
+        "## Figure 5: precision-recall curves",
         f"![precision-recall curves on {title}](table2_pr.png)",
-        "Over 256 thresholds on maps stretched to their own range "
-        "([table2_pr.svg](table2_pr.svg)).",
+        "Means over the pictures at 256 thresholds, maps stretched to their own range "
+        "([as SVG](table2_pr.svg)).",
         "## Figure 6: maps side by side",
         "![pictures, truths and maps](table2_gallery.png)",
         gallery_note,
@@ -78,20 +79,13 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def draw_curves(evaluation: MapsEvaluation) -> Figure:
-    """Figure 5: a precision-recall curve for each method, with the adaptive threshold's point."""
-    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
-    ax = figure.subplots()
-    for name, method in evaluation.methods.items():
-        curves = field_curves([result.field for result in method.results.values()])
-        (line,) = ax.plot(curves["recall"], curves["precision"], label=title_of(name))
-        metrics = method.metrics
-        if "P" in metrics:
-            ax.plot(metrics["R"], metrics["P"], "o", color=line.get_color(), markersize=4)
-    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    ax.grid(alpha=0.3)
-    ax.legend(fontsize=8, loc="lower left", title="dot: adaptive threshold", title_fontsize=8)
-    return figure
+def draw_figure_5(evaluation: MapsEvaluation) -> Figure:
+    """Precision-recall and F-threshold curves of all methods."""
+    curves = {
+        title_of(name): field_curves([result.field for result in method.results.values()])
+        for name, method in evaluation.methods.items()
+    }
+    return draw_curves(curves)
 
 
 def draw_gallery(
