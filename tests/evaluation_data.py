@@ -2,6 +2,7 @@
 
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from detectron2.data import DatasetCatalog
 from pycocotools import mask as mask_util
 
 from cosal_d2.evaluation import decode_truth
+
+VAL_JSON = Path(__file__).resolve().parents[2] / "shared" / "data" / "cosal" / "val.json"
 
 
 @contextmanager
@@ -67,3 +70,35 @@ def noisy_map(rec, seed=0):
     rng = np.random.default_rng([seed, rec["image_id"]])
     truth = decode_truth(rec).mask
     return torch.from_numpy((0.4 * truth + 0.6 * rng.random(truth.shape)).astype(np.float32))
+
+
+def records_of(data):
+    """Records of a COCO json's content, without its images."""
+    names = {c["id"]: c["name"] for c in data["categories"]}
+    by_image = {image["id"]: [] for image in data["images"]}
+    for annotation in data["annotations"]:
+        label = names[annotation["category_id"]]
+        by_image[annotation["image_id"]].append(
+            {**annotation, "class_name": label, "cosalient": label != "distractor"}
+        )
+    return [
+        {**image, "image_id": image["id"], "annotations": by_image[image["id"]]}
+        for image in data["images"]
+    ]
+
+
+def blobs(rng, height, width, count):
+    y, x = np.mgrid[:height, :width]
+    truth = np.zeros((height, width), dtype=bool)
+    for _ in range(count):
+        cy, cx = rng.uniform(0, height), rng.uniform(0, width)
+        ry, rx = rng.uniform(3, max(4, height / 3)), rng.uniform(3, max(4, width / 3))
+        truth |= ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
+    truth[height // 2, width // 2] = True
+    return truth
+
+
+def soft_map(rng, truth):
+    noise = rng.random(truth.shape)
+    weight = rng.uniform(0.2, 0.9)
+    return np.clip(weight * truth + (1 - weight) * noise**2, 0, 1)

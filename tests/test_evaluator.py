@@ -8,13 +8,24 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.evaluation.testing import flatten_results_dict, print_csv_format
-from evaluation_data import noisy_map, record, registered, scene_records
+from evaluation_data import (
+    VAL_JSON,
+    noisy_map,
+    record,
+    records_of,
+    registered,
+    scene_records,
+)
 from py_sod_metrics import MAE, FmeasureHandler, FmeasureV2, PrecisionHandler, RecallHandler
 
 from cosal_d2.evaluation import CoSaliencyEvaluator, decode_truth
+from cosal_d2.evaluation.field import MEASURES
 
-VAL_JSON = Path(__file__).resolve().parents[2] / "shared" / "data" / "cosal" / "val.json"
-MAIN_KEYS = ["MAE", "P", "R", "F0.3", "F1", "adpF", "distractor_rejection", "object_recall"]
+MAIN_KEYS = [
+    *("MAE", "P", "R", "F0.3", "F1", "adpF"),
+    *("distractor_rejection", "object_recall", "box_recall", "count_error"),
+]
+FILES = ["cosal_metrics.json", "groups.csv", "objects.csv", "per_image.csv"]
 COLUMNS = [
     "file_name",
     "image_id",
@@ -25,8 +36,11 @@ COLUMNS = [
     "adpF",
     "objects",
     "objects_found",
+    "boxes_found",
     "distractors",
     "distractors_rejected",
+    "false_regions",
+    "count_error",
     "empty",
     "empty_answer",
 ]
@@ -49,8 +63,8 @@ def hand_made_maps():
     return [first, second, torch.full((3, 3), 0.25)]
 
 
-def run(name, records, maps, output_dir=None):
-    evaluator = CoSaliencyEvaluator(name, output_dir)
+def run(name, records, maps, output_dir=None, **options):
+    evaluator = CoSaliencyEvaluator(name, output_dir, **options)
     evaluator.reset()
     for rec, cosal_map in zip(records, maps, strict=True):
         evaluator.process([rec], [{"cosal_map": cosal_map}])
@@ -75,11 +89,14 @@ def test_hand_made_dataset_and_its_files(tmp_path):
     assert got["object_recall"] == pytest.approx(1 / 3, abs=1e-12)
     # the distractor's mean is 0.25, exactly the threshold: not rejected
     assert got["distractor_rejection"] == 0.0
+    # 11: the pixels of the upper object fill its box; none of the lower's; 12: three of four, the
+    # same box. Counted: 11 one found and the distractor, 12 none and no false region
+    assert (got["box_recall"], got["count_error"]) == (2 / 3, 0.5)
     assert (got["empty_MAE"], got["empty_share"]) == (0.25, 1.0)
     assert list(got) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
     assert all(type(value) is float for value in got.values())
 
-    assert sorted(os.listdir(folder)) == ["cosal_metrics.json", "per_image.csv"]
+    assert sorted(os.listdir(folder)) == FILES
     assert json.loads((folder / "cosal_metrics.json").read_text()) == got
     with open(folder / "per_image.csv", newline="") as file:
         reader = csv.DictReader(file)
@@ -104,7 +121,7 @@ def test_files_are_replaced_by_the_next_run(tmp_path):
         run(name, records, perfect, tmp_path)
     numbers = json.loads((tmp_path / "cosal_metrics.json").read_text())
     assert (numbers["MAE"], numbers["F0.3"], numbers["distractor_rejection"]) == (0.0, 1.0, 1.0)
-    assert sorted(os.listdir(tmp_path)) == ["cosal_metrics.json", "per_image.csv"]
+    assert sorted(os.listdir(tmp_path)) == FILES
 
 
 def test_keys_that_do_not_apply_are_left_out(tmp_path):
@@ -191,16 +208,8 @@ def truths_for_agreement():
         r for r in scene_records(24, seed=1) if any(a["cosalient"] for a in r["annotations"])
     ]
     if VAL_JSON.is_file():
-        data = json.loads(VAL_JSON.read_text())
-        distractor = {c["id"] for c in data["categories"] if c["name"] == "distractor"}
-        by_image = {image["id"]: [] for image in data["images"]}
-        for annotation in data["annotations"]:
-            cosalient = annotation["category_id"] not in distractor
-            by_image[annotation["image_id"]].append({**annotation, "cosalient": cosalient})
-        records += [
-            {**image, "image_id": 1000 + image["id"], "annotations": by_image[image["id"]]}
-            for image in data["images"]
-        ]
+        photos = records_of(json.loads(VAL_JSON.read_text()))
+        records += [{**photo, "image_id": 1000 + photo["image_id"]} for photo in photos]
     return records
 
 
@@ -234,7 +243,8 @@ def _evaluate_in_process(rank, folder, shards):
         with registered(records) as name:
             shard = [records[i] for i in shards[rank]]
             output_dir = f"{folder}/out"
-            results = run(name, shard, [noisy_map(r) for r in shard], output_dir)
+            maps = [noisy_map(r) for r in shard]
+            results = run(name, shard, maps, output_dir, measures="all", workers=rank)
         Path(folder, f"rank{rank}.json").write_text(json.dumps(results))
     finally:
         dist.destroy_process_group()
@@ -243,12 +253,28 @@ def _evaluate_in_process(rank, folder, shards):
 @pytest.mark.parametrize("shards", [([0, 1, 2, 3], [4, 5, 6]), ([6, 4, 2, 0], [1, 3, 5, 0])])
 def test_two_processes_give_the_numbers_of_one(tmp_path, shards):
     records = scene_records(7)
+    single = tmp_path / "single"
     with registered(records) as name:
-        expected = run(name, records, [noisy_map(r) for r in records], tmp_path / "single")["cosal"]
+        maps = [noisy_map(r) for r in records]
+        expected = run(name, records, maps, single, measures="all", workers=0)
     mp.spawn(_evaluate_in_process, args=(str(tmp_path), shards), nprocs=2, join=True)
-    got = json.loads((tmp_path / "rank0.json").read_text())["cosal"]
+    got = json.loads((tmp_path / "rank0.json").read_text())
     assert json.loads((tmp_path / "rank1.json").read_text()) == {}
-    assert list(got) == list(expected) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
-    assert got == pytest.approx(expected, abs=1e-9)
-    single = (tmp_path / "single" / "per_image.csv").read_text()
-    assert (tmp_path / "out" / "per_image.csv").read_text() == single
+    assert list(got) == list(expected) == ["cosal", "field"]
+    assert list(got["cosal"]) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
+    assert list(got["field"]) == list(MEASURES)
+    for group, values in expected.items():
+        assert got[group] == pytest.approx(values, abs=1e-9)
+    assert sorted(os.listdir(single)) == sorted([*FILES, "field_metrics.json"])
+    for name in os.listdir(single):
+        assert (tmp_path / "out" / name).read_text() == (single / name).read_text()
+
+
+def test_the_option_adds_a_group_and_changes_no_number():
+    records = scene_records(5)
+    maps = [noisy_map(r) for r in records]
+    with registered(records) as name:
+        paper, fast = (run(name, records, maps, measures=m) for m in ("paper", "fast"))
+    assert list(paper) == ["cosal"]
+    assert fast["cosal"] == paper["cosal"]
+    assert set(MEASURES) - set(fast["field"]) == {"S", "adpE", "meanE", "maxE", "wF"}

@@ -56,12 +56,21 @@ def register_all_cosal(root: str | None = None) -> list[str]:
     return names
 
 
-def load_cosal_json(json_file: str, image_root: str, name: str) -> list[dict]:
+def load_cosal_json(
+    json_file: str, image_root: str, name: str, *, need_images: bool = True
+) -> list[dict]:
     """Load annotations into Detectron2's dataset dicts.
 
     Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None) and ``clean``
-    (bool), and each annotation ``cosalient``: whether it is part of the truth. A distractor never
-    is; where ``cosalient_category`` is given only that class is; else every other class is.
+    (bool), and each annotation ``class_name`` and ``cosalient``: whether it is part of the truth. A
+    distractor never is; where ``cosalient_category`` is given only that class is; else every other
+    class is.
+
+    Args:
+        json_file: the annotations.
+        image_root: the folder that the json's ``file_name`` fields are relative to.
+        name: name in Detectron2's catalogs, whose metadata get the classes.
+        need_images: False accepts a missing image folder.
 
     Raises:
         FileNotFoundError: the json or the image folder is missing.
@@ -72,7 +81,7 @@ def load_cosal_json(json_file: str, image_root: str, name: str) -> list[dict]:
         raise FileNotFoundError(
             f"dataset {name}: no annotation file {json_file}; is DETECTRON2_DATASETS right?"
         )
-    if not PathManager.isdir(image_root):
+    if need_images and not PathManager.isdir(image_root):
         raise FileNotFoundError(f"dataset {name}: no image folder {image_root} beside {json_file}")
     extras, names = _read_extras(json_file)
     dicts = load_coco_json(json_file, image_root, name)
@@ -90,6 +99,7 @@ def load_cosal_json(json_file: str, image_root: str, name: str) -> list[dict]:
         for annotation in record["annotations"]:
             label = classes[annotation["category_id"]]
             in_group = label == group if group is not None else True
+            annotation["class_name"] = label
             annotation["cosalient"] = label != DISTRACTOR and in_group
     return dicts
 

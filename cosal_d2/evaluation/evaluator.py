@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 
-from .metrics import ImageScore, as_float64, score_image, summarize
+from .field import field_row, summarize_field
+from .files import csv_text, write_json, write_text
+from .instances import ObjectScore
+from .metrics import summarize
+from .pool import default_workers
+from .results import ImageResult, group_rows
+from .scorer import PAPER, Scorer
 from .truth import decode_truth
 
-RANGE_TOLERANCE = 1e-6
 METRICS_FILE = "cosal_metrics.json"
+FIELD_FILE = "field_metrics.json"
 PER_IMAGE_FILE = "per_image.csv"
+OBJECTS_FILE = "objects.csv"
+GROUPS_FILE = "groups.csv"
+OBJECT_COLUMNS = [field.name for field in fields(ObjectScore)]
 
 
 class CoSaliencyEvaluator(DatasetEvaluator):
@@ -37,12 +42,15 @@ class CoSaliencyEvaluator(DatasetEvaluator):
 
     Args:
         dataset_name: name under which the dataset is registered.
-        output_dir: folder for ``cosal_metrics.json`` and ``per_image.csv``; None writes no file.
+        output_dir: folder for the files that ``docs/metrics.md`` lists; None writes no file.
         distributed: gather from all processes; False scores what this process has seen.
         title: what is scored, for the log table.
+        measures: "paper", "fast" or "all", see :class:`.scorer.Scorer`.
+        workers: processes for the slow measures; 0 works in this one, None takes the usable cores.
 
     Raises:
-        ValueError: the dataset has an image without ``image_id``, or an ``image_id`` twice.
+        ValueError: the dataset has an image without ``image_id``, or an ``image_id`` twice;
+            ``measures`` is unknown.
     """
 
     def __init__(
@@ -52,6 +60,8 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         *,
         distributed: bool = True,
         title: str = "co-saliency",
+        measures: str = PAPER,
+        workers: int | None = None,
     ) -> None:
         self._logger = logging.getLogger("cosal_d2.evaluation")
         self._dataset_name = dataset_name
@@ -59,11 +69,13 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         self._distributed = distributed
         self._title = title
         self._records = _records_by_id(dataset_name)
-        self._scores: dict[Any, ImageScore] = {}
+        if workers is None:
+            workers = default_workers(comm.get_world_size() if distributed else 1)
+        self._scorer = Scorer(measures, workers)
 
     def reset(self) -> None:
         """Forget all images seen so far."""
-        self._scores = {}
+        self._scorer.close()
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -81,14 +93,16 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         """
         for input_, output in zip(inputs, outputs, strict=True):
             record = self._record(input_)
-            truth = decode_truth(record)
-            pred = _checked_map(output, record["file_name"], truth.mask.shape)
-            self._scores[record["image_id"]] = score_image(
-                pred,
-                truth.mask,
-                truth.objects,
-                truth.distractors,
-                file_name=str(record["file_name"]),
+            if "cosal_map" not in output:
+                raise ValueError(
+                    f"{record['file_name']}: the model's output has no 'cosal_map', only "
+                    f"{sorted(output)}"
+                )
+            self._scorer.add(
+                record["image_id"],
+                output["cosal_map"],
+                decode_truth(record),
+                name=str(record["file_name"]),
                 image_id=record["image_id"],
             )
 
@@ -97,29 +111,24 @@ class CoSaliencyEvaluator(DatasetEvaluator):
 
         Returns:
             ``{"cosal": {"MAE": ..., ...}}`` in fractions on the main process (keys as in
-            :func:`.metrics.summarize`), ``{}`` on the others and where no image was seen.
+            :func:`.metrics.summarize`), with "fast" or "all" also ``"field"`` (keys as in
+            :func:`.field.summarize_field`); ``{}`` on the others and where no image was seen.
         """
-        scores = self._gather()
-        if scores is None:
+        results = self._gather()
+        if results is None:
             return {}
-        if not scores:
+        if not results:
             self._logger.warning(
                 "%s: no image was scored; is the data loader empty?", self._dataset_name
             )
             return {}
-        result = summarize(scores)
-        self._log(scores, result)
+        summary = OrderedDict(cosal=summarize(result.score for result in results))
+        if all(result.field is not None for result in results):
+            summary["field"] = summarize_field([result.field for result in results])
+        self._log(results, summary)
         if self._output_dir is not None:
-            self._output_dir.mkdir(parents=True, exist_ok=True)
-            _write(
-                self._output_dir / METRICS_FILE,
-                json.dumps(result, indent=2, allow_nan=False) + "\n",
-            )
-            _write(self._output_dir / PER_IMAGE_FILE, _csv_text(scores))
-            self._logger.info(
-                "wrote %s and %s to %s", METRICS_FILE, PER_IMAGE_FILE, self._output_dir
-            )
-        return OrderedDict(cosal=result)
+            self._write(results, summary)
+        return summary
 
     def _record(self, input_: Mapping[str, Any]) -> Mapping[str, Any]:
         image_id = input_.get("image_id")
@@ -130,19 +139,36 @@ class CoSaliencyEvaluator(DatasetEvaluator):
             )
         return self._records[image_id]
 
-    def _gather(self) -> list[ImageScore] | None:
-        scores = self._scores
+    def _gather(self) -> list[ImageResult] | None:
+        results = self._scorer.collect()
         if self._distributed:
             comm.synchronize()
-            parts = comm.gather(scores, dst=0)
+            parts = comm.gather(results, dst=0)
             if not comm.is_main_process():
                 return None
-            scores = {}
+            results = {}
             for part in reversed(parts):
-                scores.update(part)
-        return [scores[image_id] for image_id in self._records if image_id in scores]
+                results.update(part)
+        return [results[image_id] for image_id in self._records if image_id in results]
 
-    def _log(self, scores: Sequence[ImageScore], result: Mapping[str, float]) -> None:
+    def _write(
+        self, results: Sequence[ImageResult], summary: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        folder = self._output_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / METRICS_FILE, summary["cosal"])
+        if "field" in summary:
+            write_json(folder / FIELD_FILE, summary["field"])
+        write_text(folder / PER_IMAGE_FILE, csv_text(map(_image_row, results)))
+        objects = [asdict(row) for result in results for row in result.objects]
+        write_text(folder / OBJECTS_FILE, csv_text(objects, OBJECT_COLUMNS))
+        write_text(folder / GROUPS_FILE, csv_text(group_rows(results)))
+        self._logger.info("wrote %s, %s and more to %s", METRICS_FILE, PER_IMAGE_FILE, folder)
+
+    def _log(
+        self, results: Sequence[ImageResult], summary: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        scores = [result.score for result in results]
         full = [row for row in scores if not row.empty]
         if len(scores) < len(self._records):
             self._logger.warning(
@@ -166,8 +192,15 @@ class CoSaliencyEvaluator(DatasetEvaluator):
             sum(row.objects for row in full),
             sum(row.distractors for row in full),
             len(scores) - len(full),
-            create_small_table(dict(result)),
+            create_small_table(dict(summary["cosal"])),
         )
+        if "field" in summary:
+            self._logger.info(
+                "the field's measures on %s, maps stretched, %d images\n%s",
+                self._dataset_name,
+                len(scores),
+                create_small_table(dict(summary["field"])),
+            )
 
 
 def _records_by_id(dataset_name: str) -> dict[Any, Mapping[str, Any]]:
@@ -186,44 +219,8 @@ def _records_by_id(dataset_name: str) -> dict[Any, Mapping[str, Any]]:
     return records
 
 
-def _checked_map(output: Mapping[str, Any], name: str, size: tuple[int, int]) -> np.ndarray:
-    if "cosal_map" not in output:
-        raise ValueError(f"{name}: the model's output has no 'cosal_map', only {sorted(output)}")
-    try:
-        pred = as_float64(output["cosal_map"])
-    except ValueError as error:
-        raise ValueError(f"{name}: 'cosal_map': {error}") from error
-    if pred.shape != size:
-        raise ValueError(
-            f"{name}: 'cosal_map' is {pred.shape[0]}x{pred.shape[1]} but the image is "
-            f"{size[0]}x{size[1]} (height x width); resize the map to the image's original size"
-        )
-    low, high = float(pred.min()), float(pred.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        n_bad = int(np.count_nonzero(~np.isfinite(pred)))
-        raise ValueError(f"{name}: 'cosal_map' has {n_bad} values that are not finite (nan or inf)")
-    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
-        raise ValueError(
-            f"{name}: 'cosal_map' goes from {low:.6g} to {high:.6g}; it must lie in [0, 1] "
-            "(apply the sigmoid to logits)"
-        )
-    return np.clip(pred, 0.0, 1.0) if low < 0 or high > 1 else pred
-
-
-def _csv_text(scores: Iterable[ImageScore]) -> str:
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(
-        buffer, [field.name for field in fields(ImageScore)], lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in scores)
-    return buffer.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _image_row(result: ImageResult) -> dict[str, Any]:
+    row = asdict(result.score)
+    if result.field is not None:
+        row.update((f"field_{name}", value) for name, value in field_row(result.field).items())
+    return row

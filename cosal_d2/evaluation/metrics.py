@@ -8,12 +8,15 @@ definitions with their sources.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+
+from .instances import BOX_IOU, ObjectScore, as_mask, count_false_regions, score_objects
+from .truth import Truth
 
 EMPTY_ANSWER_LEVEL = 0.5
 
@@ -41,15 +44,6 @@ def as_float64(cosal_map: Any) -> np.ndarray:
     return array
 
 
-def _as_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
-    if hasattr(mask, "detach"):
-        mask = mask.detach().cpu().numpy()
-    array = np.asarray(mask, dtype=bool)
-    if array.shape != shape:
-        raise ValueError(f"map is {shape} but its mask is {array.shape}; both must have one size")
-    return array
-
-
 def mean_absolute_error(cosal_map: Any, truth: Any) -> float:
     """Mean of ``|map - truth|`` over all pixels of the raw map (Perazzi et al. 2012, eq. 12).
 
@@ -61,7 +55,7 @@ def mean_absolute_error(cosal_map: Any, truth: Any) -> float:
         Error in [0, 1].
     """
     pred = as_float64(cosal_map)
-    return float(np.abs(pred - _as_mask(truth, pred.shape)).mean())
+    return float(np.abs(pred - as_mask(truth, pred.shape)).mean())
 
 
 def adaptive_threshold(cosal_map: Any) -> float:
@@ -82,7 +76,7 @@ def precision_recall(cosal_map: Any, truth: Any, threshold: float) -> tuple[floa
         truth is empty.
     """
     pred = as_float64(cosal_map)
-    mask = _as_mask(truth, pred.shape)
+    mask = as_mask(truth, pred.shape)
     predicted = pred >= float(threshold)
     hits = int(np.count_nonzero(predicted & mask))
     n_predicted, n_true = int(np.count_nonzero(predicted)), int(np.count_nonzero(mask))
@@ -101,39 +95,6 @@ def f_beta(precision: float, recall: float, beta2: float) -> float:
     return (1.0 + beta2) * precision * recall / denominator if denominator > 0 else 0.0
 
 
-def object_means(cosal_map: Any, masks: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Mean map value over each object.
-
-    Args:
-        cosal_map: ``(H, W)`` in [0, 1].
-        masks: N masks of ``(H, W)``, boolean, none of them without a pixel; they may overlap.
-
-    Returns:
-        ``(N,)`` float64.
-
-    Raises:
-        ValueError: a mask has no pixel, or another size than the map.
-    """
-    pred = as_float64(cosal_map)
-    means = np.empty(len(masks), dtype=np.float64)
-    for i, mask in enumerate(masks):
-        values = pred[_as_mask(mask, pred.shape)]
-        if values.size == 0:
-            raise ValueError(f"object {i} has no pixel, so its mean is undefined; leave it out")
-        means[i] = values.mean()
-    return means
-
-
-def count_found(cosal_map: Any, masks: Sequence[Any] | np.ndarray, threshold: float) -> int:
-    """Number of objects found: mean map value over the object at or above ``threshold``."""
-    return int(np.count_nonzero(object_means(cosal_map, masks) >= float(threshold)))
-
-
-def count_rejected(cosal_map: Any, masks: Sequence[Any] | np.ndarray, threshold: float) -> int:
-    """Number of distractors rejected: mean map value over the object below ``threshold``."""
-    return int(np.count_nonzero(object_means(cosal_map, masks) < float(threshold)))
-
-
 def is_empty_answer(cosal_map: Any, level: float = EMPTY_ANSWER_LEVEL) -> bool:
     """Whether a map says "nothing is co-salient here": no pixel reaches ``level``."""
     return bool(as_float64(cosal_map).max() < level)
@@ -143,8 +104,9 @@ def is_empty_answer(cosal_map: Any, level: float = EMPTY_ANSWER_LEVEL) -> bool:
 class ImageScore:
     """The numbers of one image: one row of ``per_image.csv``, and all that processes exchange.
 
-    ``precision``, ``recall``, ``adpF`` and ``distractors_rejected`` are None where the truth is
-    empty; ``empty`` and ``empty_answer`` are 0 or 1.
+    ``precision``, ``recall``, ``adpF``, ``distractors_rejected``, ``false_regions`` and
+    ``count_error`` are None where the truth is empty, ``count_error`` also where it has a crowd;
+    ``empty`` and ``empty_answer`` are 0 or 1.
     """
 
     file_name: str
@@ -156,41 +118,46 @@ class ImageScore:
     adpF: float | None
     objects: int
     objects_found: int
+    boxes_found: int
     distractors: int
     distractors_rejected: int | None
+    false_regions: int | None
+    count_error: int | None
     empty: int
     empty_answer: int
 
 
 def score_image(
-    cosal_map: Any,
-    truth: Any,
-    objects: Sequence[Any] | np.ndarray = (),
-    distractors: Sequence[Any] | np.ndarray = (),
-    *,
-    file_name: str = "",
-    image_id: int | str = 0,
-) -> ImageScore:
-    """Score one map.
+    cosal_map: Any, truth: Truth, *, file_name: str = "", image_id: int | str = 0
+) -> tuple[ImageScore, tuple[ObjectScore, ...]]:
+    """Score one map by the paper's protocol, and its objects one by one.
 
     Args:
         cosal_map: ``(H, W)`` in [0, 1].
-        truth: ``(H, W)`` boolean, the union of the co-salient objects.
-        objects: N masks ``(H, W)``, the co-salient objects one by one.
-        distractors: M masks ``(H, W)``, salient objects outside the truth.
-        file_name: copied into the row.
-        image_id: copied into the row.
+        truth: of the image.
+        file_name: copied into the rows.
+        image_id: copied into the rows.
+
+    Returns:
+        the image's row, and the rows of its objects and distractors.
     """
     pred = as_float64(cosal_map)
-    mask = _as_mask(truth, pred.shape)
+    mask = as_mask(truth.mask, pred.shape)
     threshold = adaptive_threshold(pred)
+    details = score_objects(pred, truth, threshold, file_name=file_name, image_id=image_id)
+    objects = [row for row in details if row.role == "object"]
+    distractors = [row for row in details if row.role == "distractor"]
+    found = sum(row.found for row in objects)
     empty = not mask.any()
-    precision = recall = adp_f = rejected = None
+    precision = recall = adp_f = rejected = false_regions = count_error = None
     if not empty:
         precision, recall = precision_recall(pred, mask, threshold)
         adp_f = f_beta(precision, recall, 0.3)
-        rejected = count_rejected(pred, distractors, threshold)
-    return ImageScore(
+        rejected = sum(not row.found for row in distractors)
+        false_regions = count_false_regions(pred, mask, threshold)
+        if not truth.crowd:
+            count_error = abs(found + false_regions - len(objects))
+    score = ImageScore(
         file_name=file_name,
         image_id=image_id,
         mae=mean_absolute_error(pred, mask),
@@ -199,12 +166,16 @@ def score_image(
         recall=recall,
         adpF=adp_f,
         objects=len(objects),
-        objects_found=count_found(pred, objects, threshold),
+        objects_found=found,
+        boxes_found=sum(row.box_iou >= BOX_IOU for row in objects),
         distractors=len(distractors),
         distractors_rejected=rejected,
+        false_regions=false_regions,
+        count_error=count_error,
         empty=int(empty),
         empty_answer=int(is_empty_answer(pred)),
     )
+    return score, details
 
 
 def summarize(scores: Iterable[ImageScore]) -> OrderedDict[str, float]:
@@ -219,8 +190,8 @@ def summarize(scores: Iterable[ImageScore]) -> OrderedDict[str, float]:
 
     Returns:
         ``MAE``, ``P``, ``R``, ``F0.3`` and ``F1`` (from the mean P and the mean R), ``adpF`` (mean
-        of per-image F), ``distractor_rejection``, ``object_recall``, ``empty_MAE``,
-        ``empty_share``, as plain floats.
+        of per-image F), ``distractor_rejection``, ``object_recall``, ``box_recall``,
+        ``count_error``, ``empty_MAE``, ``empty_share``, as plain floats.
     """
     rows = list(scores)
     full = [row for row in rows if not row.empty]
@@ -241,6 +212,10 @@ def summarize(scores: Iterable[ImageScore]) -> OrderedDict[str, float]:
     n_objects = sum(row.objects for row in full)
     if n_objects:
         result["object_recall"] = sum(row.objects_found for row in full) / n_objects
+        result["box_recall"] = sum(row.boxes_found for row in full) / n_objects
+    counted = [row.count_error for row in full if row.count_error is not None]
+    if counted:
+        result["count_error"] = fmean(counted)
     if empty:
         result["empty_MAE"] = fmean(row.mae for row in empty)
         result["empty_share"] = fmean(row.empty_answer for row in empty)

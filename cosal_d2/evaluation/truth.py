@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
-__all__ = ["Truth", "decode_segmentation", "decode_truth"]
+__all__ = ["Truth", "decode_segmentation", "decode_truth", "mask_box"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,23 @@ class Truth:
         salient: ``(H, W)`` boolean, the union of all annotations, co-salient or not.
         objects: ``(N, H, W)`` boolean, the co-salient objects.
         distractors: ``(M, H, W)`` boolean, the salient objects outside the truth.
+        object_classes: N class names, "" where the dataset names none.
+        distractor_classes: M class names.
+        object_boxes: ``(N, 4)`` float64, XYXY absolute pixels: the annotations' boxes, or those of
+            the masks where an annotation has none.
+        distractor_boxes: ``(M, 4)`` likewise.
+        crowd: whether the truth has a co-salient crowd, so that its number of objects is unknown.
     """
 
     mask: np.ndarray
     salient: np.ndarray
     objects: np.ndarray
     distractors: np.ndarray
+    object_classes: tuple[str, ...] = ()
+    distractor_classes: tuple[str, ...] = ()
+    object_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    distractor_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    crowd: bool = False
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -84,25 +96,56 @@ def decode_truth(record: Mapping[str, Any]) -> Truth:
     height, width = int(record["height"]), int(record["width"])
     truth = np.zeros((height, width), dtype=bool)
     salient = truth.copy()
-    objects: list[np.ndarray] = []
-    distractors: list[np.ndarray] = []
+    crowd = False
+    parts: dict[bool, list[tuple[np.ndarray, str, np.ndarray]]] = {True: [], False: []}
     for i, annotation in enumerate(record.get("annotations", ())):
         try:
             mask = decode_segmentation(annotation.get("segmentation"), height, width)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name}: annotation {i}, field 'segmentation': {error}") from error
-        cosalient = annotation.get("cosalient", True)
+        cosalient = bool(annotation.get("cosalient", True))
         salient |= mask
         if cosalient:
             truth |= mask
-        if not annotation.get("iscrowd", 0) and mask.any():
-            (objects if cosalient else distractors).append(mask)
+        if annotation.get("iscrowd", 0):
+            crowd |= cosalient
+        elif mask.any():
+            label = str(annotation.get("class_name") or "")
+            parts[cosalient].append((mask, label, _box(annotation, mask)))
     return Truth(
         mask=truth,
         salient=salient,
-        objects=_stack(objects, height, width),
-        distractors=_stack(distractors, height, width),
+        objects=_stack([mask for mask, _, _ in parts[True]], height, width),
+        distractors=_stack([mask for mask, _, _ in parts[False]], height, width),
+        object_classes=tuple(label for _, label, _ in parts[True]),
+        distractor_classes=tuple(label for _, label, _ in parts[False]),
+        object_boxes=np.array([box for _, _, box in parts[True]]).reshape(-1, 4),
+        distractor_boxes=np.array([box for _, _, box in parts[False]]).reshape(-1, 4),
+        crowd=crowd,
     )
+
+
+def mask_box(mask: np.ndarray) -> np.ndarray:
+    """Tight box of a mask.
+
+    Args:
+        mask: ``(H, W)`` boolean.
+
+    Returns:
+        ``(4,)`` float64, XYXY absolute pixels; zeros where the mask has no pixel.
+    """
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return np.zeros(4)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+
+
+def _box(annotation: Mapping[str, Any], mask: np.ndarray) -> np.ndarray:
+    if annotation.get("bbox") is None:
+        return mask_box(mask)
+    mode = annotation.get("bbox_mode", BoxMode.XYWH_ABS)
+    box = np.asarray(BoxMode.convert(list(annotation["bbox"]), mode, BoxMode.XYXY_ABS), float)
+    return box if box[2] > box[0] and box[3] > box[1] else mask_box(mask)
 
 
 def _decode(rle: Mapping[str, Any]) -> np.ndarray:

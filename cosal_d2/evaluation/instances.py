@@ -1,0 +1,165 @@
+"""Object-wise measures: which objects a map shows, and how many it shows that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .truth import Truth, mask_box
+
+# Our choices, as shares of the picture's pixels.
+SMALL, LARGE = 0.01, 0.10
+MIN_REGION = 0.001
+BOX_IOU = 0.5
+SIZES = ("small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class ObjectScore:
+    """One annotated object under one map.
+
+    Attributes:
+        file_name: of its picture.
+        image_id: of its picture.
+        index: place among the picture's objects, or among its distractors.
+        role: "object" (co-salient) or "distractor".
+        class_name: "" where the dataset names none.
+        size: "small" (below 1 % of the picture), "medium" or "large" (10 % and more).
+        share: of the picture's pixels that its mask covers.
+        mean: of the map over the mask.
+        found: 1 where ``mean`` reaches the threshold; for a distractor: 1 where it was taken.
+        box_iou: IoU of its box with the box of its predicted pixels; 0 where none is.
+    """
+
+    file_name: str
+    image_id: int | str
+    index: int
+    role: str
+    class_name: str
+    size: str
+    share: float
+    mean: float
+    found: int
+    box_iou: float
+
+
+def object_means(cosal_map: np.ndarray, masks: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Mean map value over each object.
+
+    Args:
+        cosal_map: ``(H, W)`` float64 in [0, 1].
+        masks: N masks of ``(H, W)``, boolean, none of them without a pixel; they may overlap.
+
+    Returns:
+        ``(N,)`` float64.
+
+    Raises:
+        ValueError: a mask has no pixel, or another size than the map.
+    """
+    means = np.empty(len(masks), dtype=np.float64)
+    for i, mask in enumerate(masks):
+        values = cosal_map[as_mask(mask, cosal_map.shape)]
+        if values.size == 0:
+            raise ValueError(f"object {i} has no pixel, so its mean is undefined; leave it out")
+        means[i] = values.mean()
+    return means
+
+
+def size_name(share: float) -> str:
+    """Size class of an object that covers ``share`` of its picture."""
+    return SIZES[int(share >= SMALL) + int(share >= LARGE)]
+
+
+def score_objects(
+    cosal_map: np.ndarray,
+    truth: Truth,
+    threshold: float,
+    *,
+    file_name: str = "",
+    image_id: int | str = 0,
+) -> tuple[ObjectScore, ...]:
+    """Score each object and distractor of a picture.
+
+    An object is found where the mean of the map over its mask is at or above ``threshold``.
+
+    Args:
+        cosal_map: ``(H, W)`` float64 in [0, 1].
+        truth: of the picture.
+        threshold: level in [0, 1].
+        file_name: copied into the rows.
+        image_id: copied into the rows.
+
+    Returns:
+        the N objects, then the M distractors.
+    """
+    kinds = {
+        "object": (truth.objects, truth.object_classes, truth.object_boxes),
+        "distractor": (truth.distractors, truth.distractor_classes, truth.distractor_boxes),
+    }
+    predicted = cosal_map >= threshold
+    rows = []
+    for role, (masks, classes, boxes) in kinds.items():
+        means = object_means(cosal_map, masks)
+        for i, mask in enumerate(masks):
+            mask = as_mask(mask, cosal_map.shape)
+            share = np.count_nonzero(mask) / mask.size
+            box = boxes[i] if i < len(boxes) else mask_box(mask)
+            seen = mask_box(predicted & mask)
+            rows.append(
+                ObjectScore(
+                    file_name=file_name,
+                    image_id=image_id,
+                    index=i,
+                    role=role,
+                    class_name=classes[i] if i < len(classes) else "",
+                    size=size_name(share),
+                    share=share,
+                    mean=float(means[i]),
+                    found=int(means[i] >= threshold),
+                    box_iou=_box_iou(box, seen),
+                )
+            )
+    return tuple(rows)
+
+
+def count_false_regions(cosal_map: np.ndarray, truth: np.ndarray, threshold: float) -> int:
+    """Number of regions that a map shows and the truth lacks.
+
+    A region is an 8-connected set of pixels at or above ``threshold`` that covers at least 0.1 % of
+    the picture; it is false where less than half of it lies on the truth.
+
+    Args:
+        cosal_map: ``(H, W)`` float64 in [0, 1].
+        truth: ``(H, W)`` boolean.
+        threshold: level in [0, 1].
+    """
+    predicted = (cosal_map >= threshold).astype(np.uint8)
+    count, labels = cv2.connectedComponents(predicted, connectivity=8)
+    areas = np.bincount(labels.ravel(), minlength=count)[1:]
+    on_truth = np.bincount(labels[truth], minlength=count)[1:]
+    large = areas >= max(1.0, MIN_REGION * truth.size)
+    return int(np.count_nonzero(large & (2 * on_truth < areas)))
+
+
+def as_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Give a mask as a boolean numpy array.
+
+    Raises:
+        ValueError: it is not of the map's ``shape``.
+    """
+    if hasattr(mask, "detach"):
+        mask = mask.detach().cpu().numpy()
+    array = np.asarray(mask, dtype=bool)
+    if array.shape != shape:
+        raise ValueError(f"map is {shape} but its mask is {array.shape}; both must have one size")
+    return array
+
+
+def _box_iou(a: np.ndarray, b: np.ndarray) -> float:
+    inner = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inner
+    return float(inner / union) if union > 0 else 0.0

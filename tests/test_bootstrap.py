@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from maps_data import scenes, write_json, write_maps
+
+from cosal_d2.evaluation.bootstrap import paired_differences
+from cosal_d2.evaluation.maps import evaluate_methods
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boot")
+    records = scenes(12)
+    methods = {
+        name: write_maps(folder / name, records, share)
+        for name, share in (("good", 0.7), ("poor", 0.3), ("same", 0.7))
+    }
+    return evaluate_methods(write_json(folder / "x.json", records), methods, workers=0)
+
+
+def test_differences_are_those_of_the_measures(evaluation):
+    rows = paired_differences(evaluation, 200)
+    metrics = evaluation.metrics
+    assert {(r.a, r.b) for r in rows} == {("good", "poor"), ("good", "same"), ("poor", "same")}
+    assert {"MAE", "maxF", "maxE", "wF", "F0.3", "F1", "raw_MAE"} <= {r.measure for r in rows}
+    for row in rows:
+        expected = metrics[row.a][row.measure] - metrics[row.b][row.measure]
+        assert row.difference == pytest.approx(expected, abs=1e-9)
+        assert row.low <= row.high
+        assert row.images == 12
+
+
+def test_a_clear_difference_excludes_0_and_none_is_exactly_0(evaluation):
+    rows = {(r.a, r.b, r.measure): r for r in paired_differences(evaluation, 300)}
+    assert rows["good", "poor", "MAE"].high < 0 < rows["good", "poor", "S"].low
+    same = rows["good", "same", "maxF"]
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
+
+
+def test_interval_of_a_mean_is_that_of_resampled_means(evaluation):
+    row = next(r for r in paired_differences(evaluation, 4000, seed=3) if r.measure == "MAE")
+    good, poor = (
+        np.array([r.field.thresholds.MAE for r in evaluation.methods[m].results.values()])
+        for m in ("good", "poor")
+    )
+    rng = np.random.default_rng(8)
+    drawn = (good - poor)[rng.integers(0, 12, (4000, 12))].mean(axis=1)
+    assert [row.low, row.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=2e-3)
+
+
+def test_the_seed_decides(evaluation):
+    assert paired_differences(evaluation, 50, 1) == paired_differences(evaluation, 50, 1)
+    assert paired_differences(evaluation, 50, 1) != paired_differences(evaluation, 50, 2)
+    with pytest.raises(ValueError, match="-2 resamples"):
+        paired_differences(evaluation, -2)

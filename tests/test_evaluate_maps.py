@@ -1,0 +1,294 @@
+import csv
+import json
+
+import cv2
+import numpy as np
+import py_sod_metrics as sod
+import pytest
+from maps_data import levels_of, scenes, write_json, write_maps, write_masks
+from PIL import Image
+from tool_loading import load_tool
+
+from cosal_d2.evaluation import decode_truth
+from cosal_d2.evaluation.map_files import find_maps, read_map
+from cosal_d2.evaluation.maps import MapFilesError, evaluate_methods
+from cosal_d2.evaluation.output import load_evaluation
+from cosal_d2.evaluation.tables import latex_table, markdown_table
+from cosal_d2.evaluation.truth_sets import load_truth
+
+FILES = [
+    *("curves.csv", "curves.pdf", "curves.png", "curves.svg", "differences.csv"),
+    *("differences.json", "evaluation.json", "files.csv", "groups.csv", "metrics.json"),
+    *("objects.csv", "per_image.csv", "table.csv", "table.md", "table.tex"),
+]
+WANTED = ("MAE", "adpF", "meanF", "maxF", "S", "adpE", "meanE", "maxE", "wF")
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def tool():
+    return load_tool("tools/evaluate_maps.py")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps")
+    records = scenes()
+    return {
+        "records": records,
+        "json": write_json(folder / "five.json", records),
+        "masks": write_masks(folder / "masks", records),
+        "good": write_maps(folder / "good", records, 0.8),
+        "poor": write_maps(folder / "poor", records, 0.2, "_map"),
+    }
+
+
+def test_two_methods_on_a_json_without_images(tool, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    methods = [f"ours={data['good']}", f"a_b & c={data['poor']}"]
+    options = ["--workers", "0", "--resamples", "50"]
+    code = tool.main(
+        ["--dataset", str(data["json"]), "--maps", *methods, "--out", str(out), *options]
+    )
+    text = capsys.readouterr().out
+    assert code == 0
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert list(metrics) == ["ours", "a_b & c"]
+    assert set(WANTED) <= set(metrics["ours"])
+    assert metrics["ours"]["images"] == 5
+    assert metrics["ours"]["MAE"] < metrics["a_b & c"]["MAE"]
+    assert f"{metrics['ours']['wF']:.4f}" in text
+    assert f"**{metrics['ours']['S']:.4f}**" in (out / "table.md").read_text()
+    assert r"a\_b \& c" in (out / "table.tex").read_text()
+    table = rows(out / "table.csv")
+    assert float(table[1]["maxF"]) == metrics["a_b & c"]["maxF"]
+    images = rows(out / "per_image.csv")
+    assert [row["file_name"] for row in images] == [f"{i}.jpg" for i in range(1, 6)] * 2
+    assert np.mean([float(row["MAE"]) for row in images[:5]]) == pytest.approx(
+        metrics["ours"]["MAE"]
+    )
+    assert len(rows(out / "curves.csv")) == 2 * 256
+    assert cv2.imread(str(out / "curves.png")) is not None
+    differences = {row["measure"]: row for row in rows(out / "differences.csv")}
+    mae = differences["MAE"]
+    assert (mae["a"], mae["b"], mae["images"]) == ("ours", "a_b & c", "5")
+    assert float(mae["low"]) <= float(mae["difference"]) <= float(mae["high"]) < 0
+    groups = {(r["method"], r["by"], r["group"]): r for r in rows(out / "groups.csv")}
+    assert groups["ours", "instances", "2"]["images"] == "1"
+    assert groups["ours", "class", "pear"]["images"] == "3"
+    assert load_evaluation(out)["images"] == [f"{i}.jpg" for i in range(1, 6)]
+
+
+def test_numbers_are_those_of_pysodmetrics_on_the_files(data):
+    got = evaluate_methods(data["masks"], {"m": data["poor"]}, workers=0).metrics["m"]
+    mae, fm = sod.MAE(), sod.FmeasureV2({"F": sod.FmeasureHandler(True, True)})
+    s, e, w = sod.Smeasure(), sod.Emeasure(), sod.WeightedFmeasure()
+    for path in sorted(data["masks"].iterdir()):
+        truth = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        levels = cv2.imread(str(data["poor"] / f"{path.stem}_map.png"), cv2.IMREAD_GRAYSCALE)
+        for measure in (mae, fm, s, e, w):
+            measure.step(levels, truth)
+    f, em = fm.get_results()["F"], e.get_results()["em"]
+    expected = {
+        "MAE": mae.get_results()["mae"],
+        **{"adpF": f["adaptive"], "meanF": f["dynamic"].mean(), "maxF": f["dynamic"].max()},
+        **{"S": s.get_results()["sm"], "wF": w.get_results()["wfm"]},
+        **{"adpE": em["adp"], "meanE": em["curve"].mean(), "maxE": em["curve"].max()},
+    }
+    assert {name: got[name] for name in WANTED} == pytest.approx(expected, abs=1e-6)
+    assert "object_recall" not in got and "count_error" not in got
+
+
+def test_json_and_masks_of_one_truth_give_one_score(data):
+    methods = {"m": data["good"]}
+    a = evaluate_methods(data["json"], methods, workers=0).metrics["m"]
+    b = evaluate_methods(data["masks"], methods, workers=0).metrics["m"]
+    assert b == {name: a[name] for name in b}
+    assert set(a) - set(b) == {
+        *("object_recall", "box_recall", "count_error", "distractor_rejection")
+    }
+
+
+@pytest.fixture
+def faulty(data, tmp_path):
+    """Maps of which one is missing, one extra, one of another size and one corrupt."""
+    folder = write_maps(tmp_path / "faulty", data["records"])
+    (folder / "1.png").unlink()
+    cv2.imwrite(str(folder / "stranger.png"), np.zeros((4, 4), np.uint8))
+    cv2.imwrite(str(folder / "2.png"), np.full((20, 20), 77, np.uint8))
+    whole = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_faulty_maps_are_named_and_stop_the_scoring(tool, data, faulty, tmp_path, capsys):
+    arguments = ["--dataset", str(data["json"]), "--maps", f"m={faulty}", "--workers", "0"]
+    out = tmp_path / "out"
+    assert tool.main([*arguments, "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    expected = ["missing: 1.png", "extra: stranger.png", "resized: 2.png (20x20", "corrupt: 3.png"]
+    for part in [*expected, "--allow-missing"]:
+        assert part in error
+    assert not out.exists()
+
+    assert tool.main([*arguments, "--out", str(out), "--allow-missing"]) == 0
+    captured = capsys.readouterr()
+    for part in expected:
+        assert part in captured.err
+    assert "only 3 of 5 images" in captured.out
+    images = rows(out / "per_image.csv")
+    assert [row["file_name"] for row in images] == ["2.jpg", "4.jpg", "5.jpg"]
+    status = {row["file"]: row["status"] for row in rows(out / "files.csv")}
+    assert status == {
+        **{"1.png": "missing", "2.png": "resized", "3.png": "corrupt"},
+        **{"4.png": "ok", "5.png": "ok", "stranger.png": "extra"},
+    }
+
+
+def test_an_extra_or_resized_map_alone_is_named_but_stops_nothing(data, tmp_path):
+    folder = write_maps(tmp_path / "maps", data["records"])
+    (folder / "notes.txt").write_text("x")
+    cv2.imwrite(str(folder / "2.png"), cv2.resize(levels_of(data["records"][1], 0.5), (30, 20)))
+    evaluation = evaluate_methods(data["json"], {"m": folder}, measures="fast")
+    assert [(f.status, f.file) for f in evaluation.problems] == [
+        ("resized", "2.png"),
+        ("extra", "notes.txt"),
+    ]
+    assert evaluation.metrics["m"]["images"] == 5
+
+
+def test_methods_with_different_gaps_are_compared_on_what_both_have(data, tmp_path):
+    first = write_maps(tmp_path / "a", data["records"][:4])
+    second = write_maps(tmp_path / "b", data["records"][1:])
+    evaluation = evaluate_methods(
+        data["json"], {"a": first, "b": second}, allow_missing=True, measures="fast"
+    )
+    assert evaluation.common == [1, 2, 3]
+    with pytest.raises(MapFilesError) as caught:
+        evaluate_methods(data["json"], {"a": first, "b": second})
+    assert [(f.method, f.file) for f in caught.value.files] == [("a", "5.png"), ("b", "1.png")]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "maps", "message"),
+    [
+        ("no/such/thing.json", "m=maps", "no such file or folder"),
+        ("nothing", "m=maps", "no dataset 'nothing'"),
+        ("JSON", "m=nowhere", "--maps m=nowhere: no such folder"),
+        ("JSON", "maps", "write METHOD=FOLDER"),
+        ("JSON", "m=EMPTY", "none of its files is a map"),
+        ("EMPTY", "m=EMPTY", "it has no image"),
+        ("BROKEN", "m=EMPTY", "not valid json"),
+    ],
+)
+def test_bad_arguments_are_explained(tool, data, tmp_path, capsys, dataset, maps, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.json").write_text("{")
+    for word, path in (
+        ("JSON", data["json"]),
+        ("EMPTY", tmp_path / "empty"),
+        ("BROKEN", tmp_path / "broken.json"),
+    ):
+        dataset, maps = dataset.replace(word, str(path)), maps.replace(word, str(path))
+    arguments = ["--dataset", dataset, "--maps", maps, "--out", str(tmp_path / "out")]
+    assert tool.main([*arguments, "--allow-missing"]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_given_twice_is_refused(tool):
+    with pytest.raises(ValueError, match="m is given twice"):
+        tool.parse_methods(["m=a", "m=b"])
+    assert tool.parse_methods(["x y=a=b"]) == {"x y": "a=b"}
+
+
+def test_maps_of_any_kind_are_read_as_grey(tmp_path):
+    levels = np.arange(240, dtype=np.uint8).reshape(12, 20)
+    pictures = {
+        "grey": Image.fromarray(levels),
+        "rgb": Image.fromarray(np.repeat(levels[:, :, None], 3, axis=2)),
+        "rgba": Image.fromarray(
+            np.dstack([levels] * 3 + [np.full_like(levels, 255)]).astype(np.uint8)
+        ),
+        "deep": Image.fromarray(levels.astype(np.uint16) * 257),
+        "palette": Image.fromarray(levels).convert("P"),
+    }
+    for name, picture in pictures.items():
+        path = tmp_path / f"{name}.PNG"
+        picture.save(path)
+        np.testing.assert_array_equal(read_map(path, 12, 20), levels, err_msg=name)
+    small = cv2.resize(levels, (10, 6), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(read_map(tmp_path / "grey.PNG", 6, 10), small)
+
+
+def test_names_of_maps(tmp_path):
+    """Subfolders, unicode, upper case, and a stem that ends like a map's."""
+    records = scenes(4)
+    for r, name in zip(records, ("x/a.jpg", "x/a_map.jpg", "y/é.jpg", "z.jpeg"), strict=True):
+        r["file_name"] = name
+    truth = load_truth_of(tmp_path, records)
+    folder = tmp_path / "maps"
+    for r, name in zip(records, ("a_map_", "a_map", "y/e\u0301_map", "z"), strict=True):
+        path = folder / f"{name}.PNG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(levels_of(r, 0.5)).save(path)
+    maps, files = find_maps(truth, "m", folder)
+    assert {truth.records[i]["file_name"]: p.name for i, p in maps.items()} == {
+        "x/a_map.jpg": "a_map.PNG",
+        "y/é.jpg": "e\u0301_map.PNG",
+        "z.jpeg": "z.PNG",
+    }
+    assert [(f.status, f.file) for f in files if f.status != "ok"] == [
+        ("missing", "x/a.png"),
+        ("extra", "a_map_.PNG"),
+    ]
+
+
+def load_truth_of(folder, records):
+    path = write_json(folder / "named.json", records)
+    content = json.loads(path.read_text())
+    for image, r in zip(content["images"], records, strict=True):
+        image["file_name"] = r["file_name"]
+    path.write_text(json.dumps(content))
+    return load_truth(path)
+
+
+def test_two_images_of_one_stem_are_refused(tmp_path):
+    records = scenes(2)
+    for r, name in zip(records, ("a.jpg", "a.png"), strict=True):
+        r["file_name"] = name
+    with pytest.raises(ValueError, match="a.jpg and a.png would have the same map"):
+        find_maps(load_truth_of(tmp_path, records), "m", tmp_path)
+
+
+def test_masks_of_any_kind(tmp_path):
+    truth = np.zeros((6, 8), dtype=np.uint8)
+    truth[1:3, 2:5] = 1
+    palette = Image.fromarray(truth)
+    palette.putpalette([0, 0, 0, 128, 0, 0] + [0] * 762)
+    pictures = {
+        "white": Image.fromarray(truth * 255),
+        "labels": Image.fromarray(truth),
+        "palette": palette,
+        "bits": Image.fromarray(truth.astype(bool)),
+    }
+    for name, picture in pictures.items():
+        picture.save(tmp_path / f"{name}.png")
+    (tmp_path / ".hidden").write_text("x")
+    loaded = load_truth(tmp_path)
+    for r in loaded.records:
+        np.testing.assert_array_equal(decode_truth(r).mask, truth.astype(bool), r["file_name"])
+    assert [note.split(": ")[1][:12] for note in loaded.notes] == ["no pixel abo"] * 2
+
+
+def test_tables_say_what_is_best():
+    metrics = {"a|b": {"MAE": 0.1, "maxF": 0.5, "images": 3}, "c": {"MAE": 0.2, "maxF": 0.6}}
+    table = markdown_table(metrics).splitlines()
+    assert r"a\|b" in table[2] and "**0.1000**" in table[2] and "**0.6000**" in table[3]
+    assert table[3].split("|")[4].strip() == "-"
+    assert r"\textbf{0.6000}" in latex_table(metrics)
