@@ -45,6 +45,12 @@ def add_cosal_config(cfg: CfgNode) -> None:
     # Number of images in the fixed probe whose share of satisfied triplets is logged every
     # TEST.EVAL_PERIOD iterations; 0 turns it off (ours).
     cfg.TEST.TRIPLET_PROBE_IMAGES = 0
+    # What an evaluation measures: "paper" (the paper's protocol), "fast" (also the field's
+    # threshold measures), "all" (also S, E and weighted F); see docs/metrics.md (ours).
+    cfg.TEST.MEASURES = "paper"
+    # Worker processes for S, E and weighted F; 0 works in the evaluating process, -1 takes the
+    # usable cores (ours).
+    cfg.TEST.MEASURE_WORKERS = -1
 
 
 def _add_model_keys(cfg: CfgNode, CN: type) -> None:

@@ -1,4 +1,4 @@
-"""Time the whole network over its encoder, alternately, in one run: ``benchmark.py ratio``."""
+"""Time things over each other, alternately, in one run: ``benchmark.py ratio`` and ``eval``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,23 @@ import argparse
 import statistics
 import time
 
+import numpy as np
 import torch
 from detectron2.modeling import build_model
 
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
 from cosal_d2.config import get_cosal_config
+from cosal_d2.evaluation import Scorer, Truth
+from cosal_d2.heavy_measures import heavy_score
+
+
+def build_network(config_file: str) -> torch.nn.Module:
+    """The network of a config in float32 on the CPU; its weights are random."""
+    cfg = get_cosal_config(
+        config_file,
+        ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.VGG.ALLOW_RANDOM", True],
+    )
+    return build_model(cfg).eval()
 
 
 def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
@@ -21,11 +33,7 @@ def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
         height, width: of the input, in pixels.
         rounds: how many pairs are timed.
     """
-    cfg = get_cosal_config(
-        config_file,
-        ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.VGG.ALLOW_RANDOM", True],
-    )
-    model = build_model(cfg).eval()
+    model = build_network(config_file)
     picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     inputs = [{"image": picture, "height": height, "width": width}]
     pixels = model.preprocess([picture]).tensor
@@ -42,19 +50,84 @@ def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
     return statistics.median(ratios)
 
 
+def ellipses(height: int, width: int, count: int) -> np.ndarray:
+    """``(count, H, W)`` boolean masks of objects side by side."""
+    y, x = np.mgrid[:height, :width]
+    centres = (np.arange(count) + 0.5) * width / count
+    radius = 0.4 * width / count
+    return np.stack([((x - c) ** 2 + (y - height / 2) ** 2) <= radius**2 for c in centres])
+
+
+def evaluation_ratios(
+    config_file: str, height: int, width: int, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Time of an evaluation over that of the network's forward pass, image by image, on the CPU.
+
+    A picture with six objects. "all" is timed in the calling process, so worker processes can only
+    make it cheaper.
+
+    Args:
+        config_file: the network; its weights are random.
+        height, width: of the input, in pixels.
+        rounds: how many images are timed.
+
+    Returns:
+        by choice of measures ("fast", "all"): medians over rounds of the ratio, and of the
+        evaluation's seconds.
+    """
+    model = build_network(config_file)
+    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    inputs = [{"image": picture, "height": height, "width": width}]
+    masks = ellipses(height, width, 6)
+    mask = masks[:4].any(axis=0)
+    truth = Truth(mask, masks.any(axis=0), masks[:4], masks[4:])
+    soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape))
+    heavy_score((soft.numpy() * 255).astype(np.uint8), mask)  # imports the library
+    times: dict[str, list[tuple[float, float]]] = {"fast": [], "all": []}
+    with torch.no_grad():
+        for i in range(rounds + 1):
+            start = time.perf_counter()
+            model(inputs)
+            forward = time.perf_counter() - start
+            for measures, seen in times.items():
+                scorer = Scorer(measures, 0)
+                start = time.perf_counter()
+                scorer.add(0, soft.float(), truth, name="picture", image_id=0)
+                scorer.collect()
+                seconds = time.perf_counter() - start
+                if i:
+                    seen.append((seconds / forward, seconds))
+    return {
+        measures: tuple(statistics.median(values) for values in zip(*seen, strict=True))
+        for measures, seen in times.items()
+    }
+
+
 def main() -> None:
-    """Print the ratio of each config."""
+    """Print the ratios of each config."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["ratio"], help="ratio: whole network over encoder")
+    parser.add_argument(
+        "what",
+        choices=["ratio", "eval"],
+        help="ratio: whole network over encoder; eval: evaluation over whole network",
+    )
     parser.add_argument("--config-file", nargs="+", default=["cosal_vgg16_cpu.yaml"])
     parser.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"))
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
+    size = f"{args.size[0]}x{args.size[1]}"
     for config_file in args.config_file:
-        ratio = cost_ratio(config_file, *args.size, args.rounds)
-        print(
-            f"{config_file}: whole network / encoder = {ratio:.2f} at {args.size[0]}x{args.size[1]}"
-        )
+        if args.what == "ratio":
+            ratio = cost_ratio(config_file, *args.size, args.rounds)
+            print(f"{config_file}: whole network / encoder = {ratio:.2f} at {size}")
+            continue
+        for name, (ratio, seconds) in evaluation_ratios(
+            config_file, *args.size, args.rounds
+        ).items():
+            print(
+                f"{config_file}: evaluation, {name} measures / whole network = {ratio:.3f} at "
+                f"{size} ({1000 * seconds:.1f} ms an image)"
+            )
 
 
 if __name__ == "__main__":

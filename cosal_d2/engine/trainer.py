@@ -110,7 +110,13 @@ class Trainer(DefaultTrainer):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> CoSaliencyEvaluator:
         """Scores into ``OUTPUT_DIR/inference/DATASET``."""
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
-        return CoSaliencyEvaluator(dataset_name, folder)
+        workers = cfg.TEST.MEASURE_WORKERS
+        return CoSaliencyEvaluator(
+            dataset_name,
+            folder,
+            measures=cfg.TEST.MEASURES,
+            workers=None if workers < 0 else workers,
+        )
 
 
 def distribute(model: torch.nn.Module) -> torch.nn.Module:
