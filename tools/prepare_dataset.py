@@ -11,6 +11,7 @@ from cosal_d2 import _light
 
 _light.load_lazily()  # nothing here needs torch or Detectron2, nor do the processes it starts
 
+from cosal_d2.data.checking import command as checks  # noqa: E402
 from cosal_d2.data.converters import command as conversions  # noqa: E402
 
 
@@ -19,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")
     conversions.add_commands(commands)
+    checks.add_commands(commands)
     return parser
 
 

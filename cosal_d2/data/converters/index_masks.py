@@ -12,8 +12,10 @@ from cosal_d2.rle import mask_rle
 
 
 def read_values(file: Path) -> np.ndarray:
-    """Pixel values of a mask picture, (H, W) integers: palette indices, grey levels or, for colours,
-    a number for each colour (black is 0). Fully transparent pixels are 0.
+    """Pixel values of a mask picture, (H, W) integers.
+
+    Palette indices, grey levels or, for colours, a number for each colour (black is 0). Fully
+    transparent pixels are 0.
 
     Raises:
         FileNotFoundError: no such file.
@@ -22,9 +24,7 @@ def read_values(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             image.load()
-            if image.mode in ("1", "L", "P"):
-                values = np.asarray(image).astype(np.int64)
-            elif image.mode[0] in "IF":
+            if image.mode in ("1", "L", "P") or image.mode[0] in "IF":
                 values = np.asarray(image).astype(np.int64)
             elif image.mode in ("LA", "PA"):
                 pixels = np.asarray(image)
@@ -50,8 +50,8 @@ def read_binary(file: Path, threshold: int | None = None) -> np.ndarray:
 
     Args:
         file: black and white, 0 and 1, grey levels, 16-bit or coloured (by its brightest channel).
-        threshold: pixels of this value or more are inside; None: half of the file's type's range, or
-            1 where no value exceeds 1 or the mask is a palette picture.
+        threshold: pixels of this value or more are inside; None: half of the range of the file's
+            type, or 1 where no value exceeds 1 or the mask is a palette picture.
 
     Raises:
         FileNotFoundError, ValueError: as `read_values`.

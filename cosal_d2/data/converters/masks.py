@@ -1,4 +1,4 @@
-"""An image folder beside a folder of masks: binary ones, as of saliency sets, or instance indices."""
+"""An image folder beside a folder of masks: binary, as of saliency sets, or instance indices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pascal VOC segmentation: `SegmentationObject` for the instances, `SegmentationClass` for classes."""
+"""Pascal VOC segmentation: `SegmentationObject` has instances, `SegmentationClass` classes."""
 
 from __future__ import annotations
 

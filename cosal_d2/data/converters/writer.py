@@ -27,12 +27,13 @@ class Target:
     """Where and how a dataset is written.
 
     Attributes:
-        root: dataset root; the files go to `root/cosal/name.json` and `root/cosal/name/`.
+        root: dataset root; the files go to `root/folder/name.json` and `root/folder/name/`.
         name: letters, digits, `_`, `-` and `.`.
         link: symbolic links to the pictures instead of copies.
         overwrite: replace a dataset of the same name once the new one is complete.
         workers: processes; None takes one a core.
         progress: show a progress bar.
+        folder: `cosal`, where datasets are found by their name.
 
     Raises:
         ValueError: `name` is no dataset name.
@@ -44,6 +45,7 @@ class Target:
     overwrite: bool = False
     workers: int | None = None
     progress: bool = False
+    folder: str = "cosal"
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -51,7 +53,7 @@ class Target:
     @property
     def home(self) -> Path:
         """The folder of the json."""
-        return Path(self.root) / "cosal"
+        return Path(self.root) / self.folder
 
 
 @dataclass

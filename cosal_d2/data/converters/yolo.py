@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file a picture, each line a class and a polygon in shares of its sides."""
+"""YOLO segmentation: a text file a picture, its lines a class and a polygon in shares each."""
 
 from __future__ import annotations
 
