@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
+
+from cosal_d2.parallel import ordered_map, worker_count
+from cosal_d2.rle import mask_rle, rle_fields
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError where `name` cannot name a dataset's files."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(
+            f"name: {name!r} is no dataset name; use letters, digits, '_', '-' and '.'"
+        )
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,7 @@ class SeriesSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
-            raise ValueError(
-                f"name: {self.name!r} is no dataset name; use letters, digits, '_', '-' and '.'"
-            )
+        check_name(self.name)
         if self.count < 1:
             raise ValueError(f"count: {self.count} scenes asked for; give 1 or more")
         if self.seed < 0:
@@ -111,50 +114,13 @@ class _SceneWriter:
         }
 
     def _annotation(self, instance: DrawnInstance) -> dict:
-        rle = coco_mask.encode(np.asfortranarray(instance.mask, dtype=np.uint8))
         return {
             "category_id": self.ids[instance.category],
             "class_name": instance.class_name,
             **{name: getattr(instance, name) for name in self.content.extra},
-            "bbox": [float(v) for v in coco_mask.toBbox(rle)],
-            "area": int(coco_mask.area(rle)),
-            "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+            **rle_fields(mask_rle(instance.mask)),
             "iscrowd": 0,
         }
-
-
-_writer: _SceneWriter | None = None
-
-
-def _start_process(writer: _SceneWriter) -> None:
-    global _writer
-    _writer = writer
-    cv2.setNumThreads(1)
-
-
-def _write_in_process(index: int) -> dict:
-    return _writer(index)
-
-
-@contextlib.contextmanager
-def _mapper(workers: int, writer: _SceneWriter) -> Iterator:
-    """An ordered, lazy map of `writer` over `workers` processes, or in this one."""
-    if workers == 1:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            yield partial(map, writer)
-        finally:
-            cv2.setNumThreads(threads)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_process, initargs=(writer,)
-    )
-    try:
-        yield partial(pool.map, _write_in_process, chunksize=4)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _assemble(content: SeriesContent, scenes: list[dict]) -> dict:
@@ -171,7 +137,7 @@ def _assemble(content: SeriesContent, scenes: list[dict]) -> dict:
     }
 
 
-def _install(new_folder: Path, new_json: Path, folder: Path, json_file: Path) -> None:
+def install_dataset(new_folder: Path, new_json: Path, folder: Path, json_file: Path) -> None:
     """Put the finished dataset in place, the json last; on failure the former one is put back."""
     former = [
         (target, target.with_name(f".{target.name}.{os.getpid()}.former"))
@@ -195,25 +161,17 @@ def _install(new_folder: Path, new_json: Path, folder: Path, json_file: Path) ->
         shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
-def check_free(spec: SeriesSpec, workers: int | None, overwrite: bool) -> int:
-    """Number of processes to use, once the place of the dataset is known to be free.
+def check_free(home: Path, name: str, overwrite: bool) -> None:
+    """Make sure that a dataset may be written as `home/name.json` and `home/name/`.
 
     Raises:
-        FileExistsError: the dataset exists and `overwrite` is False.
-        ValueError: `workers` is less than 1.
+        FileExistsError: it exists and `overwrite` is False.
     """
-    if workers is None:
-        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-        workers = len(cores) or os.cpu_count() or 1
-    if workers < 1:
-        raise ValueError(f"workers: {workers} processes asked for; give 1 or more")
-    home = Path(spec.root) / "cosal"
-    for path in (home / f"{spec.name}.json", home / spec.name):
+    for path in (home / f"{name}.json", home / name):
         if path.exists() and not overwrite:
             raise FileExistsError(
                 f"{path}: exists already; give another name or --overwrite to replace the dataset"
             )
-    return min(workers, spec.count)
 
 
 def write_series(
@@ -244,8 +202,9 @@ def write_series(
         FileExistsError: the dataset exists and `overwrite` is False.
         ValueError: `workers` is less than 1.
     """
-    workers = check_free(spec, workers, overwrite)
     home = Path(spec.root) / "cosal"
+    workers = min(worker_count(workers), spec.count)
+    check_free(home, spec.name, overwrite)
     folder, json_file = home / spec.name, home / f"{spec.name}.json"
     partial_folder = home / f".{spec.name}.{os.getpid()}.partial"
     partial_json = partial_folder.with_suffix(".json")
@@ -253,13 +212,11 @@ def write_series(
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir()
     try:
-        with _mapper(workers, _SceneWriter(content, partial_folder)) as run:
-            scenes = list(
-                tqdm(run(range(spec.count)), total=spec.count, unit="scene", disable=not progress)
-            )
+        drawn = ordered_map(_SceneWriter(content, partial_folder), range(spec.count), workers)
+        scenes = list(tqdm(drawn, total=spec.count, unit="scene", disable=not progress))
         text = json.dumps(_assemble(content, scenes), separators=(",", ":"), allow_nan=False)
         partial_json.write_text(text + "\n", encoding="utf-8")
-        _install(partial_folder, partial_json, folder, json_file)
+        install_dataset(partial_folder, partial_json, folder, json_file)
     finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_json.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from cosal_d2.composites.backgrounds import Backgrounds
 from cosal_d2.composites.cutouts import Cutout, photo_cutouts, sprite_cutouts
 from cosal_d2.composites.scene import Composer, CompositeOptions
 from cosal_d2.composites.source import DISTRACTOR, read_pictures
+from cosal_d2.parallel import worker_count
 from cosal_d2.series import SeriesContent, SeriesSpec, check_free, write_series
 
 
@@ -76,7 +77,8 @@ def write_composites(
         FileNotFoundError: a source is missing.
         ValueError: a source or an argument is unusable; the message names it.
     """
-    check_free(spec, workers, overwrite)
+    worker_count(workers)
+    check_free(Path(spec.root) / "cosal", spec.name, overwrite)
     pictures, categories = read_pictures(spec.json_file, spec.image_folder)
     photos = photo_cutouts(pictures)
     if spec.classes_file is not None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
-from pycocotools import mask as coco_mask
+
+from cosal_d2.rle import to_rle
 
 DISTRACTOR = "distractor"
 FIELDS = {
@@ -80,34 +81,6 @@ def _read(json_file: Path) -> dict:
     return content
 
 
-def _rle(segmentation: object, height: int, width: int, where: str) -> dict:
-    """COCO's compressed RLE of polygons or of RLE, compressed or not."""
-    try:
-        if isinstance(segmentation, list) and segmentation:
-            return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-        if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-            if sum(segmentation["counts"]) != height * width:
-                raise ValueError("the counts do not add up to height x width")
-            rle = coco_mask.frPyObjects(segmentation, height, width)
-        elif isinstance(segmentation, dict):
-            rle = {"size": list(segmentation["size"]), "counts": segmentation["counts"]}
-            if isinstance(rle["counts"], str):
-                rle["counts"] = rle["counts"].encode("ascii")
-            coco_mask.area(rle)
-        else:
-            raise TypeError("it is empty or no mask")
-    except Exception as error:
-        raise ValueError(
-            f"json: {where}: `segmentation` is unreadable ({error}); give polygons or RLE"
-        ) from error
-    if list(rle["size"]) != [height, width]:
-        raise ValueError(
-            f"json: {where}: `segmentation` is of size {list(rle['size'])}, its picture of "
-            f"{[height, width]} (height, width); make them agree"
-        )
-    return rle
-
-
 def _picture(entry: dict, folder: Path, json_file: Path) -> Picture:
     file = folder / entry["file_name"]
     if not file.is_file():
@@ -154,7 +127,10 @@ def read_pictures(json_file: Path, folder: Path) -> tuple[list[Picture], list[st
             raise ValueError(f"json: {where}: the {part} {entry[part]} is not in the file; add it")
         if entry.get("segmentation") is None:
             raise ValueError(f"json: {where}: no `segmentation`; masks are needed, not boxes alone")
-        rle = _rle(entry["segmentation"], picture.height, picture.width, where)
+        try:
+            rle = to_rle(entry["segmentation"], picture.height, picture.width)
+        except ValueError as error:
+            raise ValueError(f"json: {where}: {error}") from error
         crowd = bool(entry.get("iscrowd", 0))
         picture.annotations.append(Annotation(entry["id"], names[entry["category_id"]], rle, crowd))
     return list(pictures.values()), list(names.values())

@@ -1,0 +1,1 @@
+"""Checking, repairing, merging, splitting and describing datasets."""

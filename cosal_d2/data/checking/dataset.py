@@ -1,0 +1,105 @@
+"""A dataset's files by its name, and its json as it is, faults included."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PARTS = ("images", "annotations", "categories")
+SPLIT_WORD = re.compile(
+    r"(?:^|(?<=[_.-]))(train|training|val|valid|validation|test|testing|dev|trainval|minival|"
+    r"testdev)(\d*)(?=$|[_.-])",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Dataset:
+    """A json beside its image folder.
+
+    Attributes:
+        name: the json's name without suffix.
+        json_file: the annotations.
+        folder: the pictures.
+        content: the json; lists under `images`, `annotations` and `categories`.
+    """
+
+    name: str
+    json_file: Path
+    folder: Path
+    content: dict = field(repr=False)
+
+    def picture_name(self, image: object) -> str:
+        """Path of an image entry's picture, or of the json where it has none."""
+        if isinstance(image, dict) and isinstance(image.get("file_name"), str):
+            return str(self.folder / image["file_name"])
+        return str(self.json_file)
+
+
+def find_json(name: str) -> Path:
+    """The json of `X.json`, or of a name such as `cosal_X` or `X` under $DETECTRON2_DATASETS.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if name.lower().endswith(".json"):
+        if Path(name).is_file():
+            return Path(name)
+        raise FileNotFoundError(f"{name}: no such file; give a json, or a dataset's name")
+    root = Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser() / "cosal"
+    for stem in (name.removeprefix("cosal_"), name):
+        if (root / f"{stem}.json").is_file():
+            return root / f"{stem}.json"
+    raise FileNotFoundError(
+        f"no dataset {name!r}: there is no {root / name.removeprefix('cosal_')}.json; set "
+        "DETECTRON2_DATASETS to the root that has it, or give the json file"
+    )
+
+
+def load_dataset(name: str, images: Path | None = None) -> Dataset:
+    """Read a dataset.
+
+    Args:
+        name: a json file or a dataset's name.
+        images: its pictures; None: the folder beside the json, named alike.
+
+    Raises:
+        FileNotFoundError: the json or the image folder is missing.
+        ValueError: the file is not valid json, or lacks one of the three lists.
+    """
+    json_file = find_json(name)
+    folder = json_file.with_suffix("") if images is None else Path(images)
+    try:
+        content = json.loads(json_file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{json_file} is not valid json: {error}; is it complete?") from error
+    for part in PARTS:
+        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+            raise ValueError(
+                f"{json_file}: the list `{part}` is missing; COCO instance format has `images`, "
+                "`annotations` and `categories`"
+            )
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: no such folder; the pictures of {json_file.name} belong there"
+        )
+    return Dataset(json_file.stem, json_file, folder, content)
+
+
+def sibling_splits(json_file: Path) -> list[Path]:
+    """Other splits of the same data: jsons beside it, with their folders, whose names differ in the
+    word for the split alone, as `a_train` and `a_val` do."""
+    if not SPLIT_WORD.search(json_file.stem):
+        return []
+    rest = SPLIT_WORD.sub("", json_file.stem)
+    return [
+        other
+        for other in sorted(json_file.parent.glob("*.json"))
+        if other.name != json_file.name
+        and other.with_suffix("").is_dir()
+        and SPLIT_WORD.search(other.stem)
+        and SPLIT_WORD.sub("", other.stem) == rest
+    ]

@@ -1,0 +1,85 @@
+"""What a check found, and its two reports."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault.
+
+    Attributes:
+        kind: a short name, the same for all faults of a kind.
+        severity: `error` or `warning`.
+        file: the picture, or the json where no picture is concerned.
+        image_id, annotation_id: ids in the json; None where there is none.
+        message: what is wrong.
+        fix: what to do.
+        image, annotation: positions in the json's lists; None where there is none.
+    """
+
+    kind: str
+    severity: str
+    file: str
+    message: str
+    fix: str
+    image_id: object = None
+    annotation_id: object = None
+    image: int | None = None
+    annotation: int | None = None
+
+    def __str__(self) -> str:
+        ids = [
+            f"{what} {value}"
+            for what, value in (("image", self.image_id), ("annotation", self.annotation_id))
+            if value is not None
+        ]
+        place = f"{self.file} ({', '.join(ids)})" if ids else self.file
+        return f"{self.severity}: {self.kind}: {place}: {self.message}; {self.fix}"
+
+
+def write_reports(
+    folder: Path, name: str, json_file: Path, findings: list[Finding], extra: dict
+) -> tuple[Path, Path]:
+    """Write `NAME.txt`, one line a fault, and `NAME.json` with the same and `extra`.
+
+    Returns:
+        The two files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    errors = sum(f.severity == ERROR for f in findings)
+    report = {
+        "dataset": str(json_file),
+        "errors": errors,
+        "warnings": len(findings) - errors,
+        "kinds": dict(sorted(Counter(f.kind for f in findings).items())),
+        **extra,
+        "findings": [asdict(f) for f in findings],
+    }
+    texts = {
+        ".txt": "".join(f"{f}\n" for f in findings) + summary(findings) + "\n",
+        ".json": json.dumps(report, indent=1, default=str) + "\n",
+    }
+    files = []
+    for suffix, text in texts.items():
+        target = folder / f"{name}{suffix}"
+        partial = folder / f".{name}.{os.getpid()}{suffix}"
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(partial, target)
+        files.append(target)
+    return files[0], files[1]
+
+
+def summary(findings: list[Finding]) -> str:
+    """Numbers of errors and warnings, by kind."""
+    errors = sum(f.severity == ERROR for f in findings)
+    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in findings).most_common())
+    text = f"{errors} errors, {len(findings) - errors} warnings"
+    return f"{text}: {kinds}" if findings else text

@@ -1,0 +1,113 @@
+"""Pictures that show the same, found by a perceptual hash and confirmed on small copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+SIDE = 16  # pixels of the small copies
+MAX_BITS = 14  # of 64 that may differ where the small copies agree in colour
+MAX_GREY_BITS = 4  # where they agree in grey alone
+MIN_LIKENESS = 0.9  # correlation of the small copies
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Print:
+    """What a picture is recognised by.
+
+    Attributes:
+        bits: bool (64,), signs of its 64 lowest frequencies around their median.
+        small: float32 (3 * SIDE * SIDE,), its small copy with mean 0 and length 1.
+    """
+
+    bits: np.ndarray
+    small: np.ndarray
+
+
+def picture_print(image: Image.Image) -> Print:
+    """The print of a picture, held upright; does not depend on size, and little on compression,
+    brightness and contrast.
+
+    The hash is the DCT hash of Zauner, *Implementation and Benchmarking of Perceptual Image Hash
+    Functions* (2010): the lowest 8 x 8 frequencies of a 32 x 32 grey copy, over or under their
+    median.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode[0] in "IF":
+        values = np.asarray(image, dtype=np.float32)
+        high = max(float(np.nanmax(values)), 1e-6)
+        image = Image.fromarray(
+            (np.clip(np.nan_to_num(values) / high, 0, 1) * 255).astype(np.uint8)
+        )
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    pixels = np.asarray(image.convert("RGB"))
+    grey = cv2.cvtColor(
+        cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
+    )
+    low = cv2.dct(grey.astype(np.float32))[:8, :8].ravel()
+    small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = small.ravel() - small.mean()
+    length = float(np.linalg.norm(small))
+    return Print(low > np.median(low), small / length if length > 1 else np.zeros_like(small))
+
+
+def file_print(file: Path) -> Print:
+    """The print of a picture file.
+
+    Raises:
+        OSError: it is missing or no picture.
+    """
+    with Image.open(file) as image:
+        image.draft("RGB", (4 * SIDE, 4 * SIDE))
+        return picture_print(image)
+
+
+def near_pairs(first: list[Print], second: list[Print]) -> Iterator[tuple[int, int]]:
+    """Positions (i, j) of pictures of `first` and `second` that are near-duplicates."""
+    if not first or not second:
+        return
+    signs = [np.stack([p.bits for p in x]).astype(np.float32) * 2 - 1 for x in (first, second)]
+    for start in range(0, len(first), BLOCK):
+        differing = (64 - signs[0][start : start + BLOCK] @ signs[1].T) / 2
+        for i, j in np.argwhere(differing <= MAX_BITS + 0.5):
+            if _alike(first[start + i].small, second[j].small, differing[i, j]):
+                yield start + int(i), int(j)
+
+
+def _alike(a: np.ndarray, b: np.ndarray, differing: float) -> bool:
+    """Whether two small copies agree as well as their hashes ask for."""
+    if not a.any() or not b.any():
+        return not a.any() and not b.any()
+    if float(a @ b) >= MIN_LIKENESS:
+        return True
+    if differing > MAX_GREY_BITS:
+        return False
+    first, second = (x.reshape(-1, 3).mean(axis=1) for x in (a, b))
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return lengths > 0 and float(first @ second) >= MIN_LIKENESS * lengths
+
+
+def near_groups(prints: list[Print]) -> list[int]:
+    """A group number for each picture: chains of near-duplicates share one, the lowest position."""
+    parent = list(range(len(prints)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, j in near_pairs(prints, prints):
+        if i < j:
+            low, high = sorted((root(i), root(j)))
+            parent[high] = low
+    return [root(i) for i in range(len(prints))]

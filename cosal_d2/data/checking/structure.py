@@ -1,0 +1,167 @@
+"""Faults of a json that show without its pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from cosal_d2.data.checking.dataset import Dataset
+from cosal_d2.data.checking.findings import ERROR, Finding
+
+FIELDS = {
+    "images": ("id", "file_name", "height", "width"),
+    "annotations": ("id", "image_id", "category_id", "bbox", "segmentation"),
+    "categories": ("id", "name"),
+}
+NEEDED = {"images": ("id", "file_name"), "annotations": ("id", "image_id", "category_id")}
+
+
+def check_structure(dataset: Dataset) -> Iterator[Finding]:
+    """Missing fields, ids that repeat or lead nowhere, files that are listed twice."""
+    yield from _missing_fields(dataset)
+    yield from _categories(dataset)
+    yield from _images(dataset)
+    yield from _annotations(dataset)
+
+
+def owners(dataset: Dataset) -> dict[object, int]:
+    """Position of the image entry of each image id; of the first, where an id repeats."""
+    found: dict[object, int] = {}
+    for i, image in enumerate(dataset.content["images"]):
+        if isinstance(image, dict) and "id" in image:
+            found.setdefault(id_key(image["id"]), i)
+    return found
+
+
+def id_key(value: object) -> object:
+    """Something hashable that tells ids apart."""
+    return value if isinstance(value, (int, str)) else repr(value)
+
+
+def annotation_file(dataset: Dataset, annotation: object, places: dict[object, int]) -> str:
+    """The picture that an annotation belongs to, or the json."""
+    if isinstance(annotation, dict):
+        place = places.get(id_key(annotation.get("image_id")))
+        if place is not None:
+            return dataset.picture_name(dataset.content["images"][place])
+    return str(dataset.json_file)
+
+
+def _missing_fields(dataset: Dataset) -> Iterator[Finding]:
+    places = owners(dataset)
+    for part, fields in FIELDS.items():
+        for i, entry in enumerate(dataset.content[part]):
+            absent = [f for f in fields if not isinstance(entry, dict) or f not in entry]
+            if not absent:
+                continue
+            file = str(dataset.json_file)
+            position = {}
+            if part == "images":
+                file, position = dataset.picture_name(entry), {"image": i}
+            elif part == "annotations":
+                file = annotation_file(dataset, entry, places)
+                position = {"annotation": i}
+            known = entry if isinstance(entry, dict) else {}
+            yield Finding(
+                "missing field",
+                ERROR,
+                file,
+                f"{part}[{i}] has no {', '.join(f'`{f}`' for f in absent)}",
+                "add what COCO instance format has there, or remove the entry",
+                image_id=known.get("image_id" if part == "annotations" else "id")
+                if part != "categories"
+                else None,
+                annotation_id=known.get("id") if part == "annotations" else None,
+                **position,
+            )
+
+
+def _categories(dataset: Dataset) -> Iterator[Finding]:
+    for field in ("id", "name"):
+        values = [
+            id_key(c[field])
+            for c in dataset.content["categories"]
+            if isinstance(c, dict) and field in c
+        ]
+        for value, count in Counter(values).items():
+            if count > 1:
+                yield Finding(
+                    "duplicate category",
+                    ERROR,
+                    str(dataset.json_file),
+                    f"{count} categories have the {field} {value!r}",
+                    f"give each its own {field}",
+                )
+
+
+def _images(dataset: Dataset) -> Iterator[Finding]:
+    ids: dict[object, int] = {}
+    files: dict[str, int] = {}
+    for i, image in enumerate(dataset.content["images"]):
+        if not isinstance(image, dict):
+            continue
+        where = {
+            "file": dataset.picture_name(image),
+            "image_id": image.get("id"),
+            "image": i,
+        }
+        if "id" in image and ids.setdefault(id_key(image["id"]), i) != i:
+            other = dataset.content["images"][ids[id_key(image["id"])]]
+            yield Finding(
+                "duplicate id",
+                ERROR,
+                message=f"{dataset.picture_name(other)} has the same image id {image['id']}",
+                fix="give each image an id of its own",
+                **where,
+            )
+        elif "file_name" in image and files.setdefault(str(image["file_name"]), i) != i:
+            yield Finding(
+                "repeated file",
+                ERROR,
+                message="two image entries are of this file",
+                fix="keep one of them, with all annotations",
+                **where,
+            )
+
+
+def _annotations(dataset: Dataset) -> Iterator[Finding]:
+    places = owners(dataset)
+    known = {
+        id_key(c["id"]) for c in dataset.content["categories"] if isinstance(c, dict) and "id" in c
+    }
+    ids: set[object] = set()
+    for i, entry in enumerate(dataset.content["annotations"]):
+        if not isinstance(entry, dict):
+            continue
+        where = {
+            "file": annotation_file(dataset, entry, places),
+            "image_id": entry.get("image_id"),
+            "annotation_id": entry.get("id"),
+            "annotation": i,
+        }
+        if "id" in entry:
+            if id_key(entry["id"]) in ids:
+                yield Finding(
+                    "duplicate id",
+                    ERROR,
+                    message=f"another annotation has the id {entry['id']}",
+                    fix="give each annotation an id of its own",
+                    **where,
+                )
+            ids.add(id_key(entry["id"]))
+        if "image_id" in entry and id_key(entry["image_id"]) not in places:
+            yield Finding(
+                "unknown image",
+                ERROR,
+                message=f"image_id {entry['image_id']} is none of `images`",
+                fix="correct it or remove the annotation",
+                **where,
+            )
+        if "category_id" in entry and id_key(entry["category_id"]) not in known:
+            yield Finding(
+                "unknown category",
+                ERROR,
+                message=f"category_id {entry['category_id']} is none of `categories`",
+                fix="correct it, or add the category",
+                **where,
+            )

@@ -1,0 +1,121 @@
+"""Masks that are pictures: read as numbers, and taken apart into objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from cosal_d2.rle import mask_rle
+
+
+def read_values(file: Path) -> np.ndarray:
+    """Pixel values of a mask picture, (H, W) integers.
+
+    Palette indices, grey levels or, for colours, a number for each colour (black is 0). Fully
+    transparent pixels are 0.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no picture.
+    """
+    try:
+        with Image.open(file) as image:
+            image.load()
+            if image.mode in ("1", "L", "P") or image.mode[0] in "IF":
+                values = np.asarray(image).astype(np.int64)
+            elif image.mode in ("LA", "PA"):
+                pixels = np.asarray(image)
+                values = pixels[:, :, 0].astype(np.int64) * (pixels[:, :, 1] > 0)
+            else:
+                values = _colour_numbers(np.asarray(image.convert("RGBA")))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: no such mask; is its folder right?") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file}: not readable as a mask ({error}); replace the file") from error
+    return values
+
+
+def _colour_numbers(rgba: np.ndarray) -> np.ndarray:
+    pixels = rgba.astype(np.int64)
+    red, green, blue, alpha = np.moveaxis(pixels, 2, 0)
+    grey = bool(((red == green) & (green == blue)).all())
+    return (red if grey else (red << 16) + (green << 8) + blue) * (alpha > 0)
+
+
+def read_binary(file: Path, threshold: int | None = None) -> np.ndarray:
+    """A binary mask, bool (H, W).
+
+    Args:
+        file: black and white, 0 and 1, grey levels, 16-bit or coloured (by its brightest channel).
+        threshold: pixels of this value or more are inside; None: half of the range of the file's
+            type, or 1 where no value exceeds 1 or the mask is a palette picture.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_values`.
+    """
+    values = read_values(file)
+    with Image.open(file) as image:
+        mode = image.mode
+        if mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"):
+            pixels = np.asarray(image.convert("RGBA"))
+            values = pixels[:, :, :3].max(axis=2).astype(np.int64) * (pixels[:, :, 3] > 0)
+    if threshold is None:
+        high = values.max(initial=0)
+        if mode == "P" or high <= 1:
+            threshold = 1
+        else:
+            threshold = 128 if high <= 255 else 32768 if high <= 65535 else int(high) // 2
+    return values >= threshold
+
+
+def components(mask: np.ndarray, min_area: float, opening: int) -> list[dict]:
+    """Connected parts (8 neighbours) of a mask as RLE, largest first.
+
+    Args:
+        mask: bool (H, W).
+        min_area: smaller parts are dropped, pixels.
+        opening: radius in pixels of a disc; bridges and threads thinner than it part objects. The
+            pixels that the opening took away go back to the part that touches them, so that parts
+            together cover the mask as before, but for what vanished altogether.
+    """
+    opened = mask.astype(np.uint8)
+    if opening:
+        side = 2 * opening + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        padded = np.pad(opened, opening)
+        opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)
+        opened = opened[opening:-opening, opening:-opening]
+    count, labels = cv2.connectedComponents(np.ascontiguousarray(opened), connectivity=8)
+    if opening and count > 1:
+        labels = _grow(labels, mask)
+    parts = [labels == i for i in range(1, count)]
+    parts = [p for p in parts if p.sum() >= max(min_area, 1)]
+    return [mask_rle(p) for p in sorted(parts, key=lambda p: -int(p.sum()))]
+
+
+def _grow(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Labels spread over their connected parts of the mask, each pixel to the nearest label."""
+    _, regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    occupied = np.zeros(regions.max() + 1, dtype=bool)
+    occupied[regions[labels > 0]] = True
+    missing = mask & (labels == 0) & occupied[regions]
+    _, nearest = cv2.distanceTransformWithLabels(
+        (labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owner = np.zeros(nearest.max() + 1, dtype=labels.dtype)
+    owner[nearest[labels > 0]] = labels[labels > 0]
+    return np.where(missing, owner[nearest], labels)
+
+
+def indexed(values: np.ndarray, void: frozenset[int]) -> list[tuple[int, np.ndarray]]:
+    """Index and mask, bool (H, W), of each object of an instance-index picture.
+
+    Args:
+        values: (H, W) integers; 0 is background.
+        void: values that belong to no object.
+    """
+    numbers = [int(v) for v in np.unique(values) if v != 0 and int(v) not in void]
+    return [(v, values == v) for v in numbers]

@@ -1,0 +1,235 @@
+"""The shared writer: entries become a dataset root, in parallel, with memory that does not grow.
+
+What is finished is noted, picture by picture, in a hidden folder beside the dataset's place, from
+which an interrupted run goes on. The dataset is moved into place when complete, the json last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cosal_d2.data.converters.entries import Job, Skipped
+from cosal_d2.parallel import ordered_map, worker_count
+from cosal_d2.series import check_free, check_name, install_dataset
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how a dataset is written.
+
+    Attributes:
+        root: dataset root; the files go to `root/folder/name.json` and `root/folder/name/`.
+        name: letters, digits, `_`, `-` and `.`.
+        link: symbolic links to the pictures instead of copies.
+        overwrite: replace a dataset of the same name once the new one is complete.
+        workers: processes; None takes one a core.
+        progress: show a progress bar.
+        folder: `cosal`, where datasets are found by their name.
+
+    Raises:
+        ValueError: `name` is no dataset name.
+    """
+
+    root: Path
+    name: str
+    link: bool = False
+    overwrite: bool = False
+    workers: int | None = None
+    progress: bool = False
+    folder: str = "cosal"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+    @property
+    def home(self) -> Path:
+        """The folder of the json."""
+        return Path(self.root) / self.folder
+
+
+@dataclass
+class Written:
+    """What came of a job.
+
+    Attributes:
+        json_file: the annotations.
+        images: number of pictures.
+        instances, distractors: numbers of co-salient objects and of others.
+        skipped: number of pictures left out, by reason.
+        faults: messages on faulty pictures that were left out.
+    """
+
+    json_file: Path
+    images: int = 0
+    instances: int = 0
+    distractors: int = 0
+    skipped: Counter = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+
+class _Placer:
+    """Calls the job and puts the picture into place; returns a line of the journal."""
+
+    def __init__(self, job: Job, link: bool, folder: Path) -> None:
+        self.job, self.link, self.folder = job, link, folder
+
+    def __call__(self, task: object) -> str:
+        entry = self.job(task)
+        if isinstance(entry, Skipped):
+            return json.dumps({"skipped": entry.reason, "bad": entry.bad})
+        target = self.folder / entry.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        if entry.content is not None:
+            target.write_bytes(entry.content)
+        elif self.link:
+            target.symlink_to(entry.file.resolve())
+        else:
+            shutil.copyfile(entry.file, target)
+        image = {**entry.image, "file_name": entry.name}
+        return json.dumps({"image": image, "annotations": entry.annotations}, allow_nan=False)
+
+
+def _resume(work: Path, fingerprint: str) -> int:
+    """Make `work` ready; the number of tasks that an earlier run of the same job has finished."""
+    state, journal = work / "state.json", work / "journal.jsonl"
+    if not state.is_file() or state.read_text(encoding="utf-8") != fingerprint:
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "images").mkdir(parents=True)
+        journal.touch()
+        temporary = work / "state.partial"
+        temporary.write_text(fingerprint, encoding="utf-8")
+        os.replace(temporary, state)
+        return 0
+    done = complete = 0
+    with journal.open("rb+") as lines:
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            done, complete = done + 1, complete + len(line)
+        lines.truncate(complete)
+    return done
+
+
+def _read_journal(work: Path) -> Iterator[dict]:
+    with (work / "journal.jsonl").open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _survey(work: Path, job: Job, written: Written) -> dict[str, int]:
+    """Fill `written` from the journal; category names with their ids."""
+    names: set[str] = set()
+    files: set[str] = set()
+    for line in _read_journal(work):
+        if "skipped" in line:
+            if line["bad"]:
+                written.faults.append(line["skipped"])
+            written.skipped["faulty" if line["bad"] else line["skipped"]] += 1
+            continue
+        name = line["image"]["file_name"]
+        if name in files:
+            raise ValueError(
+                f"{name}: two pictures would get this file name; give each a name of its own"
+            )
+        files.add(name)
+        written.images += 1
+        for annotation in line["annotations"]:
+            names.add(annotation["category"])
+            kind = "distractors" if annotation["category"] == "distractor" else "instances"
+            setattr(written, kind, getattr(written, kind) + 1)
+    if job.categories is None:
+        return {name: i for i, name in enumerate(sorted(names), 1)}
+    ids = dict(job.categories)
+    for name in sorted(names - ids.keys()):
+        ids[name] = max(ids.values(), default=0) + 1
+    return ids
+
+
+def _write_json(work: Path, job: Job, ids: dict[str, int]) -> Path:
+    """Write the json from the journal, holding one picture at a time."""
+    target = work / "dataset.json"
+    partial = work / "dataset.partial"
+
+    def dump(value: object) -> str:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+    with partial.open("w", encoding="utf-8") as out:
+        head = {"info": {"description": job.description}, **job.fields}
+        categories = [{"id": i, "name": n} for n, i in sorted(ids.items(), key=lambda x: x[1])]
+        out.write(dump(head)[:-1] + ',"categories":' + dump(categories) + ',"images":[')
+        pictures = (x for x in _read_journal(work) if "image" in x)
+        for number, line in enumerate(pictures, 1):
+            out.write(("," if number > 1 else "") + dump({"id": number, **line["image"]}))
+        out.write('],"annotations":[')
+        count = 0
+        pictures = (x for x in _read_journal(work) if "image" in x)
+        for number, line in enumerate(pictures, 1):
+            image_id = line["image"].get("id", number)
+            for annotation in line["annotations"]:
+                count += 1
+                category = ids[annotation.pop("category")]
+                own = {"id": count, "image_id": image_id, "category_id": category}
+                out.write(("," if count > 1 else "") + dump({**own, **annotation}))
+        out.write("]}\n")
+    os.replace(partial, target)
+    return target
+
+
+def write_entries(job: Job, target: Target) -> Written:
+    """Run a job and write what it gives as a dataset; an interrupted run goes on where it was.
+
+    Args:
+        job: what to write.
+        target: where.
+
+    Returns:
+        What was written and what was left out.
+
+    Raises:
+        FileExistsError: the dataset exists and `overwrite` is False.
+        ValueError, OSError: the source is faulty; the message names file, field and fix. What is
+            finished stays for the next run.
+    """
+    workers = worker_count(target.workers)
+    folder, json_file = target.home / target.name, target.home / f"{target.name}.json"
+    work = target.home / f".{target.name}.converting"
+    written = Written(json_file)
+    fingerprint = json.dumps({"link": target.link, **job.fingerprint}, sort_keys=True)
+    if (work / "installing").exists() and folder.is_dir() and not json_file.exists():
+        os.replace(folder, work / "images")  # stopped between moving the folder and the json
+    check_free(target.home, target.name, target.overwrite)
+    target.home.mkdir(parents=True, exist_ok=True)
+    done = _resume(work, fingerprint)
+    count, tasks = job.tasks(work)
+    placer = _Placer(job, target.link, work / "images")
+    results = ordered_map(placer, islice(tasks, done, None), min(workers, max(count, 1)), chunk=8)
+    with (
+        (work / "journal.jsonl").open("a", encoding="utf-8") as journal,
+        tqdm(total=count, initial=done, unit="image", disable=not target.progress) as bar,
+    ):
+        for line in results:
+            journal.write(line + "\n")
+            journal.flush()
+            bar.update()
+    ids = _survey(work, job, written)
+    if not written.images:
+        shutil.rmtree(work)
+        reasons = "; ".join(f"{n} {reason}" for reason, n in written.skipped.most_common())
+        raise ValueError(
+            f"{job.description}: no picture is left ({reasons or 'none found'}); loosen the "
+            "selection or correct the source" + "".join(f"\n{m}" for m in written.faults[:5])
+        )
+    new_json = _write_json(work, job, ids)
+    (work / "installing").touch()
+    install_dataset(work / "images", new_json, folder, json_file)
+    shutil.rmtree(work)
+    return written

@@ -1,0 +1,42 @@
+#!/usr/bin/env python
+"""Turn data of other formats into co-saliency datasets; check, merge, split and describe them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from cosal_d2 import _light
+
+_light.load_lazily()  # nothing here needs torch or Detectron2, nor do the processes it starts
+
+from cosal_d2.data.checking import command as checks  # noqa: E402
+from cosal_d2.data.converters import command as conversions  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")
+    conversions.add_commands(commands)
+    checks.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; returns the exit status: 1 with a message where something is faulty."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except (OSError, ValueError) as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
