@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 RESERVE = 0.15
 WARM_UP_STEPS = 1
-MIN_STEPS, MAX_STEPS = 3, 30
-EVALUATED_IMAGES = 3
+MIN_STEPS, MAX_STEPS = 2, 30
+EVALUATED_IMAGES = 1
 # Beside its steps a cell measures gradients: a step's forward pass and one backward pass a loss.
 GRADIENT_STEPS = 4
 
@@ -74,7 +74,7 @@ def measure_cost(cfg: CfgNode, seconds: float, stop: StopRequest) -> Cost:
 
     Args:
         cfg: of the column.
-        seconds: for which steps are timed; at least three are, and at most thirty.
+        seconds: for which steps are timed; at least two are, and at most thirty.
         stop: may end it between two steps.
     """
     with tempfile.TemporaryDirectory() as folder:
