@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from detectron2.utils.file_io import PathManager
-from PIL import Image, ImageOps
+from PIL import Image
+
+from cosal_d2.pixels import upright_bgr
 
 
 def read_image(path: str) -> np.ndarray:
@@ -22,29 +24,6 @@ def read_image(path: str) -> np.ndarray:
         raise FileNotFoundError(f"no such picture: {path}")
     try:
         with PathManager.open(path, "rb") as f, Image.open(f) as image:
-            rgb = _to_rgb(ImageOps.exif_transpose(image))
+            return upright_bgr(image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"cannot read {path} as a picture: {error}") from error
-    return np.ascontiguousarray(rgb[:, :, ::-1])
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode[0] in "IF":
-        values = np.asarray(image, dtype=np.float64)
-        grey = np.clip(np.nan_to_num(values) * _scale(image.mode, values), 0, 255)
-        return np.repeat((grey + 0.5).astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, rgba)
-    return np.asarray(image.convert("RGB"))
-
-
-def _scale(mode: str, values: np.ndarray) -> float:
-    """Factor to 0-255: 16-bit integers span 0-65535, floats 0-1, 0-255 or 0-65535."""
-    high = np.nanmax(values, initial=0)
-    if mode == "F" and high <= 1:
-        return 255.0
-    if mode in ("I", "F") and high <= 255:
-        return 1.0
-    return 255.0 / max(65535.0, high)

@@ -27,6 +27,10 @@ METRICS_FILE = "cosal_metrics.json"
 PER_IMAGE_FILE = "per_image.csv"
 
 
+class NotFiniteError(ValueError, FloatingPointError):
+    """A co-saliency map has nan or inf: the training has diverged."""
+
+
 class CoSaliencyEvaluator(DatasetEvaluator):
     """Score ``cosal_map`` outputs on a registered dataset.
 
@@ -76,8 +80,8 @@ class CoSaliencyEvaluator(DatasetEvaluator):
                 Values that rounding pushed out of the range by at most 1e-6 are clipped.
 
         Raises:
-            ValueError: unknown image; or a map that is missing, of another size, not finite, or
-                outside [0, 1].
+            ValueError: unknown image; or a map that is missing, of another size, not finite
+                (:class:`NotFiniteError`), or outside [0, 1].
         """
         for input_, output in zip(inputs, outputs, strict=True):
             record = self._record(input_)
@@ -201,7 +205,9 @@ def _checked_map(output: Mapping[str, Any], name: str, size: tuple[int, int]) ->
     low, high = float(pred.min()), float(pred.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         n_bad = int(np.count_nonzero(~np.isfinite(pred)))
-        raise ValueError(f"{name}: 'cosal_map' has {n_bad} values that are not finite (nan or inf)")
+        raise NotFiniteError(
+            f"{name}: 'cosal_map' has {n_bad} values that are not finite (nan or inf)"
+        )
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise ValueError(
             f"{name}: 'cosal_map' goes from {low:.6g} to {high:.6g}; it must lie in [0, 1] "
