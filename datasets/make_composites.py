@@ -25,7 +25,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--name", required=True, help="writes ROOT/cosal/NAME.json and its folder")
     add("--count", type=int, required=True, help="number of pictures")
     add("--seed", type=int, default=0, help="seed of the series (default 0)")
-    add("--classes", type=Path, metavar="FILE", help="use these classes only, one name a line")
+    add(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="use these classes only, one name a line: categories, and sprites as sprite/NAME; all "
+        "sprites are used where none is listed",
+    )
     add("--no-group", action="store_true", help="nothing repeats: every object is a distractor")
     add(
         "--sprites",

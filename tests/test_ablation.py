@@ -266,6 +266,15 @@ def test_the_tool_lists_columns_and_names_errors(tool, tmp_path, capsys):
     assert "no column '99'" in capsys.readouterr().err
 
 
+def test_the_folder_is_named_after_config_and_data(tool, dataset, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tool, "run_ablation", lambda ablation: asked.append(ablation) or "")
+    line = ["--config-file", "quickstart.yaml", "--data", dataset, "--test", dataset]
+    assert tool.main([*line, "--steps", "1"]) == 0
+    assert asked[0].folder == Path("output") / "ablation" / f"quickstart-{dataset}"
+
+
 def test_the_command_in_the_table_holds_no_machine_path(tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     argv = ["--config-file", "/somewhere/else/x.yaml", "--out", f"{tmp_path}/tables/a b"]

@@ -5,7 +5,14 @@ import math
 
 import pytest
 
-from cosal_d2.engine.ablation_report import csv_text, draw, markdown, mean_std, write_report
+from cosal_d2.engine.ablation_report import (
+    csv_text,
+    draw,
+    markdown,
+    mean_std,
+    single_scale,
+    write_report,
+)
 
 BASE = {
     "INPUT.MIN_SIZE_TRAIN": [48, 64],
@@ -96,7 +103,7 @@ def test_the_table_is_laid_out_as_the_papers(table, cells):
     assert head == ["The proposed method", "1", "7", "10"]
     assert rule == ["---", "---:", "---:", "---:"]
     assert rows == [
-        ["Data augmentation", "-", "✓", "✓"],
+        ["Data augmentation (scales, colour jitter, clipping, occlusion)", "-", "✓", "✓"],
         ["Feature-Sensitive block", "-", "✓", "✓"],
         ["Offline training (RFM)", "-", "-", "-"],
         ["Online training (RFM)", "-", "✓", "✓"],
@@ -130,6 +137,37 @@ def test_all_scores_stand_beside_it(table, cells):
     assert "distractor rejection" not in plain and "MAE" in plain
     gradients = grid(text.partition("## Gradient")[2], "Column")
     assert gradients[2:] == [["7 Online", "3.0000 ± 2.0000", "0.5000 ± 0.0000"]]
+
+
+def test_a_diverged_cell_is_told_and_counts_in_no_mean(table, cells):
+    for one in (cells[1], cells[5]):
+        one.update(diverged=True, scores={"cosal_b": {}, "cosal_c": {}}, probe={}, gradients={})
+    rows = {row[0]: row[1:] for row in grid(markdown(table, cells), "The proposed method")}
+    assert rows["F-measure (%), cosal_b"] == ["50.0", "80.0 ± 10.0", "diverged"]
+    assert rows["n"] == ["1 (1 diverged)", "3", "0 (1 diverged)"]
+    lines = list(csv.DictReader(io.StringIO(csv_text(cells))))
+    told = [(r["column"], r["seed"]) for r in lines if r["score"] == "diverged"]
+    assert told == [("1", "1"), ("10", "0")]
+    assert len(draw(cells).axes) == 2
+
+
+def test_gradients_that_are_not_finite_are_left_out(table, cells):
+    cells[2]["gradients"]["loss_cosal"] = None
+    gradients = grid(markdown(table, cells).partition("## Gradient")[2], "Column")
+    assert gradients[2:] == [["7 Online", "4.0000 ± 1.4142", "0.5000 ± 0.0000"]]
+    lines = list(csv.DictReader(io.StringIO(csv_text(cells))))
+    assert len([r for r in lines if r["score"] == "gradient/loss_cosal"]) == 2
+
+
+def test_an_augmented_column_at_one_scale_is_warned_of(table, cells):
+    assert single_scale(table, ["1", "7", "10"]) == []
+    assert "Warning" not in markdown(table, cells)
+    table["base"] = {**BASE, "INPUT.MIN_SIZE_TRAIN": [64, 64], "INPUT.OCCLUSION.PROB": 0.3}
+    table["columns"]["1"]["config"] = {**UNET, "INPUT.OCCLUSION.PROB": 0.0}
+    assert single_scale(table, ["1", "7", "10"]) == ["7", "10"]
+    text = markdown(table, cells)
+    assert "**Warning**: augmented but trained at a single scale" in text
+    assert "column 7, 10." in text
 
 
 def test_circumstances_are_told(table, cells):

@@ -142,6 +142,29 @@ def test_a_sprite_and_a_photograph_of_one_thing_never_meet(pictures, tmp_path):
         assert len(names) == len({i.class_name for i in composer(index).instances})
 
 
+def test_one_class_is_enough_without_distractors(pictures):
+    discs = {"disc": photo_cutouts(pictures)["disc"]}
+
+    def composer(**options):
+        return Composer(discs, {}, Backgrounds(pictures), 1, CompositeOptions(size=SIZE, **options))
+
+    for options in ({"distractors": (0, 0)}, {}):
+        scene = composer(**options)(0)
+        assert {i.category for i in scene.instances} == {"disc"}
+    with pytest.raises(ValueError, match="1 usable classes, but a group and MIN.* need 2;"):
+        composer(distractors=(1, 2))
+    with pytest.raises(ValueError, match="1 usable classes, but MIN of --objects need 2;"):
+        composer(repeat=False)
+
+
+def test_classes_with_a_slash_are_told_apart(pictures):
+    photos = photo_cutouts(pictures)
+    renamed = {"ripe/fruit": photos["disc"], "raw/fruit": photos["star"]}
+    options = CompositeOptions(size=SIZE, distractors=(1, 1))
+    scene = Composer(renamed, {}, Backgrounds(pictures), 1, options)(0)
+    assert {i.class_name for i in scene.instances} == set(renamed)
+
+
 def test_objects_that_do_not_fit_are_reported(pictures, monkeypatch):
     monkeypatch.setattr(scene_module, "place", lambda *_, **__: None)
     with pytest.raises(ValueError, match="size: .* objects do not fit into 150 x 200"):

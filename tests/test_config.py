@@ -41,7 +41,14 @@ def test_unet_config_is_the_cpu_config_without_the_branch():
     unet, cpu = (get_cosal_config(f"cosal_vgg16_{n}.yaml") for n in ("unet", "cpu"))
     assert unet.MODEL.RFM.SAMPLER == ""
     cpu.merge_from_list(
-        ["MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "", "OUTPUT_DIR", unet.OUTPUT_DIR]
+        [
+            "MODEL.RFM.SAMPLER",
+            "",
+            "MODEL.RELEASED",
+            unet.MODEL.RELEASED,
+            "OUTPUT_DIR",
+            unet.OUTPUT_DIR,
+        ]
         + ["MODEL.GROUPING.ENABLED", "False"]
     )
     assert unet == cpu

@@ -15,6 +15,7 @@ from composites_data import (
     WIDTH,
     compressed,
     write_source,
+    write_sprites,
 )
 from pycocotools import mask as coco_mask
 from tool_loading import load_tool
@@ -111,14 +112,32 @@ def test_classes_restrict_group_and_distractors(arguments, main, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "used"),
+    [
+        ("disc\nstar\nsprite/a\nsprite/b\n", {"disc", "star", "sprite/a", "sprite/b"}),
+        ("disc\n", {"disc", "sprite/a", "sprite/b", "sprite/c"}),
+        ("sprite/a\nsprite/b\n", {"sprite/a", "sprite/b"}),
+    ],
+)
+def test_classes_may_list_sprites(arguments, main, tmp_path, content, used):
+    listed = tmp_path / "classes.txt"
+    listed.write_text(content)
+    sprites = write_sprites(tmp_path / "sprites", "abc")
+    extra = ["--classes", str(listed), "--sprites", str(sprites), "--distractors", "1", "1"]
+    assert main([*arguments, *extra, "--count", "1"]) == 0
+    data = json.loads((tmp_path / "root" / "cosal" / "a.json").read_text())
+    assert {c["name"] for c in data["categories"]} == used | {"distractor"}
+
+
+@pytest.mark.parametrize(
     ("content", "named"),
-    [("disc\nzebra\nyak\n", "'zebra', 'yak'"), ("\n", "no class"), ("disc\n", "1 usable class")],
+    [("disc\nzebra\nyak\n", "'zebra', 'yak'"), ("\n", "no class"), ("disc\n", "1 usable classes")],
 )
 def test_bad_classes_are_refused(arguments, main, tmp_path, capsys, content, named):
     listed = tmp_path / "classes.txt"
     listed.write_text(content)
     with pytest.raises(SystemExit):
-        main([*arguments, "--classes", str(listed)])
+        main([*arguments, "--classes", str(listed), "--distractors", "1", "2"])
     assert named in capsys.readouterr().err
     assert not (tmp_path / "root").exists()
 
@@ -148,12 +167,11 @@ def _set(part, name, value):
         (lambda content: content.pop("categories"), "`categories`"),
         (_without("images", "height"), "images[1] has no `height`"),
         (_without("annotations", "image_id"), "annotations[1] has no `image_id`"),
-        (_without("annotations", "segmentation"), "annotations[1] (id 101): no `segmentation`"),
         (_without("categories", "name"), "categories[1] has no `name`"),
         (_set("annotations", "category_id", 77), "category_id 77"),
         (_set("annotations", "image_id", 77), "image_id 77"),
-        (_set("annotations", "segmentation", []), "`segmentation` is unreadable"),
-        (_set("annotations", "segmentation", [[1, 2]]), "`segmentation` is unreadable"),
+        (_set("annotations", "segmentation", "text"), "`segmentation` is unreadable"),
+        (_set("images", "id", 0), "images[1] repeats the id 0"),
         (
             _set("annotations", "segmentation", {"size": [HEIGHT, WIDTH], "counts": [5]}),
             "do not add up",

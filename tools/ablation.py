@@ -1,8 +1,8 @@
 """Train the columns of the paper's Table 1 from one config, and write the table.
 
-``ablation.py --config-file FILE --data NAME --budget MINUTES --columns 4,6,7 --seeds 0 1 2 --out
-FOLDER`` trains each column with each seed for an equal number of steps. The same command goes on
-where an earlier one stopped; finished cells are never trained again.
+``ablation.py --config-file FILE --data NAME --budget MINUTES --columns 4,6,7 --seeds 0 1 2`` trains
+each column with each seed for an equal number of steps. The same command goes on where an earlier
+one stopped; finished cells are never trained again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 # Importing torch is part of the budget.
@@ -47,7 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="numbers, names or yaml paths, separated by commas or blanks (default: the paper's)",
     )
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED")
-    add("--out", type=Path, metavar="FOLDER", help="folder of the table")
+    add(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the table (default: output/ablation/CONFIG-DATA)",
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--budget",
@@ -75,6 +81,11 @@ def relative_command(argv: list[str]) -> str:
     return shlex.join(["tools/ablation.py", *parts])
 
 
+def default_folder(config_file: str, train: Sequence[str]) -> Path:
+    """The table's folder where none is given: of its own for each config and training data."""
+    return Path("output", "ablation", "-".join([Path(config_file).stem, *train]))
+
+
 def main(argv: list[str]) -> int:
     """Print the table; 0 when it is complete, 1 when the command ended before that."""
     parser = build_parser()
@@ -84,19 +95,20 @@ def main(argv: list[str]) -> int:
             column = find_column(path)
             print(f"{column.name:>3}  {column.title}  ({column.file})")
         return 0
-    if not args.config_file or not args.out:
-        parser.error("--config-file and --out are needed (or --list)")
+    if not args.config_file:
+        parser.error("--config-file is needed (or --list)")
     try:
         base = get_cosal_config(args.config_file, args.opts)
         base.DATASETS.TRAIN = tuple(args.data or base.DATASETS.TRAIN)
         base.DATASETS.TEST = tuple(args.test or base.DATASETS.TEST)
+        out = args.out or default_folder(args.config_file, base.DATASETS.TRAIN)
         names = [name for entry in args.columns for name in entry.split(",") if name]
         ablation = Ablation(
             config_name=os.path.basename(args.config_file),
             base=base,
             columns=[find_column(name) for name in names],
             seeds=args.seeds,
-            folder=args.out,
+            folder=out,
             steps=args.steps,
             budget_minutes=args.budget,
             keep_weights=args.keep_weights,
@@ -104,12 +116,12 @@ def main(argv: list[str]) -> int:
             started=STARTED,
         )
         for name in ("cosal_d2", "detectron2", "fvcore"):
-            setup_logger(str(args.out / "runs"), name=name)
+            setup_logger(str(out / "runs"), name=name)
         stopped = run_ablation(ablation)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    report = args.out / "ablation.md"
+    report = out / "ablation.md"
     if report.is_file():
         print(f"\n{report.read_text(encoding='utf-8')}")
     if stopped:

@@ -15,6 +15,8 @@ CELL = 8  # pixels of the grid on which free rectangles are sought
 CLEARANCE = 7  # pixels kept free around objects, for their shadows
 MAX_ENLARGE = 2.3  # of a crop
 MAX_INPAINTED = 0.25  # share of a photograph
+MAX_COVERED = 0.9  # share of a photograph: more leaves nothing to fill holes from
+MIN_SIDE = 32  # pixels of a photograph
 INCOMPLETE = 0.2  # share of backgrounds from pictures where objects may lack annotations
 CROP_FIRST = 0.6  # chance that a crop is sought before anything is inpainted
 INPAINT_SIDE = 160  # longest side in pixels at which holes are filled
@@ -45,7 +47,11 @@ def largest_free_box(occupied: np.ndarray, height: int, width: int) -> tuple[int
     sums = np.pad(np.cumsum(np.cumsum(cells.any((1, 3)), 0), 1), ((1, 0), (1, 0)))
 
     def spots(k: int) -> tuple[np.ndarray, int, int]:
-        h, w = (k, round(k * width / height)) if width >= height else (round(k * height / width), k)
+        h, w = k, k
+        if width >= height:
+            w = max(1, round(k * width / height))
+        else:
+            h = max(1, round(k * height / width))
         if h > rows or w > columns:
             return np.zeros((0, 2), int), h, w
         inside = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
@@ -63,28 +69,43 @@ def largest_free_box(occupied: np.ndarray, height: int, width: int) -> tuple[int
 
 
 def _inpaint(image: np.ndarray, occupied: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Fill the occupied pixels from around them, with the grain of the rest."""
+    """Fill the occupied pixels from around them, with the grain of the rest.
+
+    Where next to nothing is free they become one colour, the median of what there is.
+    """
     factor = INPAINT_SIDE / max(image.shape[:2])
-    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
     holes = cv2.dilate(
         (cv2.resize(occupied.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(
             np.uint8
         ),
         np.ones((3, 3), np.uint8),
     )
+    free = occupied == 0
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    small = cv2.inpaint(small, holes, 4, cv2.INPAINT_TELEA)
+    if holes.all():
+        small[:] = np.median(image[free] if free.any() else image.reshape(-1, 3), axis=0)
+    else:
+        small = cv2.inpaint(small, holes, 4, cv2.INPAINT_TELEA)
     whole = (image.shape[1], image.shape[0])
     filled = cv2.resize(small, whole, interpolation=cv2.INTER_CUBIC).astype(np.float32)
     photo = image.astype(np.float32)
     rest = photo - cv2.GaussianBlur(photo, (0, 0), 1.5)
-    free = occupied == 0
     level = np.minimum(np.median(np.abs(rest[free]), axis=0) * 0.8, 4) if free.any() else 1.0
     grain = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
     filled += cv2.GaussianBlur(grain, (0, 0), 0.7)[:, :, None] * 2 * level
     blend = cv2.GaussianBlur(occupied.astype(np.float32), (0, 0), 2)[:, :, None]
     blend = np.clip(blend * 2, 0, 1)
     return np.clip(photo + blend * (filled - photo), 0, 255).astype(np.uint8)
+
+
+def _serves(picture: Picture) -> bool:
+    """Whether a picture is neither tiny nor full of objects."""
+    covered = 0.0
+    if picture.annotations:
+        union = coco_mask.merge([a.rle for a in picture.annotations])
+        covered = float(coco_mask.area(union)) / (picture.height * picture.width)
+    return min(picture.height, picture.width) >= MIN_SIDE and covered <= MAX_COVERED
 
 
 @lru_cache(maxsize=256)
@@ -98,12 +119,13 @@ class Backgrounds:
 
     Args:
         pictures: photographs; those that are not completely annotated serve with probability
-            `INCOMPLETE`, or where there are no others.
+            `INCOMPLETE`, or where there are no others. Those with a side under `MIN_SIDE`, or
+            covered by more than `MAX_COVERED`, serve where there are no others at all.
     """
 
     def __init__(self, pictures: list[Picture]) -> None:
-        self.pictures = pictures
-        self.complete = [k for k, p in enumerate(pictures) if p.complete]
+        self.pictures = [p for p in pictures if _serves(p)] or pictures
+        self.complete = [k for k, p in enumerate(self.pictures) if p.complete]
 
     def draw(
         self, rng: np.random.Generator, height: int, width: int, avoid: set[str]
@@ -153,7 +175,7 @@ class Backgrounds:
         """A random part of the image of the wanted shape, as large as fits, resized."""
         h, w = image.shape[:2]
         scale = min(h / height, w / width)
-        ch, cw = min(h, round(height * scale)), min(w, round(width * scale))
+        ch, cw = (min(s, max(1, round(v * scale))) for s, v in ((h, height), (w, width)))
         y, x = int(rng.integers(h - ch + 1)), int(rng.integers(w - cw + 1))
         crop = image[y : y + ch, x : x + cw]
         if rng.random() < 0.5:

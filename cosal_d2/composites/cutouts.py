@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cosal_d2.composites.source import DISTRACTOR, Annotation, Picture
+from cosal_d2.pixels import upright_bgr
 
 BORDER = 2  # pixels: an object's box nearer to the frame counts as cut by it
 MIN_SIDE, MIN_AREA = 28, 400  # pixels
@@ -20,6 +21,8 @@ MAIN_PART = 0.85  # least share of an object's pixels in its largest connected p
 MAX_HOLES = 0.15  # of an object's filled outline
 MIN_CORE = 0.5  # least share of an object's pixels that its rim leaves
 PAD = 3  # transparent pixels around a cut-out
+# Pixels: the longest side that the largest composite shows, 0.6 of 2048.
+LONGEST = 1229
 SPRITE_FILES = (".png", ".webp")
 
 
@@ -154,20 +157,21 @@ def sprite_cutouts(folder: Path) -> dict[str, list[Cutout]]:
     return dict(sorted(classes.items()))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def read_photo(file: Path) -> np.ndarray:
-    """A photograph as uint8 BGR (H, W, 3), pixels as stored (EXIF rotation is not applied).
+    """A photograph as uint8 BGR (H, W, 3), upright, transparent parts on white.
 
     Raises:
-        ValueError: OpenCV cannot read the file.
+        ValueError: the file is no picture, or is truncated.
     """
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise ValueError(f"images: {file} is not readable as a picture; replace the file")
-    return image
+    try:
+        with Image.open(file) as image:
+            return upright_bgr(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"images: {file} is not readable as a picture: {error}") from error
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def load_cutout(cutout: Cutout) -> np.ndarray:
     """Pixels of a cut-out.
 
@@ -175,7 +179,8 @@ def load_cutout(cutout: Cutout) -> np.ndarray:
     shows, and feathered.
 
     Returns:
-        float32 (h + 2 PAD, w + 2 PAD, 4): BGR premultiplied with alpha, 0 to 255, and alpha 0 to 1.
+        float32 (h + 2 PAD, w + 2 PAD, 4): BGR premultiplied with alpha, 0 to 255, and alpha 0 to 1;
+        shrunk where the longest side is more than `LONGEST`.
     """
     x, y, w, h = cutout.box
     if cutout.rle is None:
@@ -191,7 +196,12 @@ def load_cutout(cutout: Cutout) -> np.ndarray:
     colour = cv2.copyMakeBorder(
         np.ascontiguousarray(colour), PAD, PAD, PAD, PAD, cv2.BORDER_REPLICATE
     )
-    return np.dstack([colour.astype(np.float32) * alpha[:, :, None], alpha])
+    pixels = np.dstack([colour.astype(np.float32) * alpha[:, :, None], alpha])
+    scale = LONGEST / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    size = [max(1, round(v * scale)) for v in pixels.shape[1::-1]]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 def usable_classes(names: dict[str, list[Cutout]]) -> list[str]:

@@ -20,7 +20,8 @@ class CompositeSpec(SeriesSpec):
     Attributes:
         json_file: COCO instance json with masks.
         image_folder: what its `file_name` fields are relative to.
-        classes_file: names of the classes to use, one a line; None takes all.
+        classes_file: names of the classes to use, one a line, sprites as `sprite/NAME`; None takes
+            all, and so it does of the sprites where no sprite is listed.
         sprite_folder: pictures with alpha, the file's name being the class; None takes none.
         options: what a composite shows.
     """
@@ -33,23 +34,28 @@ class CompositeSpec(SeriesSpec):
 
 
 def _restrict(
-    cutouts: dict[str, list[Cutout]], categories: set[str], classes_file: Path
-) -> dict[str, list[Cutout]]:
-    """The cut-outs of the classes that a file lists.
+    photos: dict[str, list[Cutout]],
+    sprites: dict[str, list[Cutout]],
+    categories: set[str],
+    classes_file: Path,
+) -> tuple[dict[str, list[Cutout]], dict[str, list[Cutout]]]:
+    """The cut-outs and sprites of the classes that a file lists; all sprites where it lists none.
 
     Raises:
-        ValueError: a name is no category of the json, or there is none.
+        ValueError: a name is no category of the json and no sprite class, or there is no name.
     """
     lines = Path(classes_file).read_text(encoding="utf-8").splitlines()
     wanted = [line.strip() for line in lines if line.strip()]
-    unknown = [name for name in wanted if name not in categories]
+    unknown = [name for name in wanted if name not in categories and name not in sprites]
     if unknown or not wanted:
         what = f"unknown classes {', '.join(map(repr, unknown))}" if unknown else "no class"
         raise ValueError(
             f"classes: {classes_file} lists {what}; give one class a line, of the json's "
             f"{', '.join(sorted(categories))}"
+            + (f", or of the sprites' {next(iter(sprites))} and so on" if sprites else "")
         )
-    return {name: found for name, found in cutouts.items() if name in wanted}
+    listed = {name: found for name, found in sprites.items() if name in wanted}
+    return {name: found for name, found in photos.items() if name in wanted}, listed or sprites
 
 
 def write_composites(
@@ -81,9 +87,9 @@ def write_composites(
     check_free(Path(spec.root) / "cosal", spec.name, overwrite)
     pictures, categories = read_pictures(spec.json_file, spec.image_folder)
     photos = photo_cutouts(pictures)
-    if spec.classes_file is not None:
-        photos = _restrict(photos, set(categories), spec.classes_file)
     sprites = sprite_cutouts(spec.sprite_folder) if spec.sprite_folder is not None else {}
+    if spec.classes_file is not None:
+        photos, sprites = _restrict(photos, sprites, set(categories), spec.classes_file)
     composer = Composer(photos, sprites, Backgrounds(pictures), spec.seed, spec.options)
     groups = [*composer.names[False], *composer.names[True]]
     content = SeriesContent(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cosal_d2.composites.cutouts import Cutout, load_cutout
+from cosal_d2.composites.cutouts import PAD, Cutout, load_cutout
 
 MAX_UPSCALE = 1.6  # of a cut-out
 MAX_LENGTH = 0.6  # of an object's longest side, in shorter sides of the picture
@@ -77,8 +77,8 @@ def render(cutout: Cutout, look: Look, longest: float) -> Layer:
     if look.flip:
         pixels = pixels[:, ::-1]
     scale = min(look.size / cutout.side, longest / max(cutout.box[2:]), MAX_UPSCALE)
-    h, w = (max(3, round(v * scale)) for v in pixels.shape[:2])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    w, h = (max(3, round((v + 2 * PAD) * scale)) for v in cutout.box[2:])
+    method = cv2.INTER_AREA if h < pixels.shape[0] else cv2.INTER_LINEAR
     pixels = cv2.resize(np.ascontiguousarray(pixels), (w, h), interpolation=method)
     turn = cv2.getRotationMatrix2D(((w - 1) / 2, (h - 1) / 2), look.angle, 1.0)
     cos, sin = abs(turn[0, 0]), abs(turn[0, 1])

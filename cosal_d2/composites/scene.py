@@ -74,8 +74,8 @@ class PastedInstance(Instance):
 
 
 def _key(name: str) -> str:
-    """Equal for names of one thing: `hot dog`, `sprite/food/hot_dog`."""
-    return name.rsplit("/", 1)[-1].lower().replace("_", " ").replace("-", " ")
+    """Equal for names of one thing: `hot dog`, `sprite/hot_dog`."""
+    return name.removeprefix("sprite/").lower().replace("_", " ").replace("-", " ")
 
 
 class Composer:
@@ -106,10 +106,12 @@ class Composer:
         self.backgrounds, self.seed, self.options = backgrounds, seed, options
         usable = len({_key(n) for names in self.names.values() for n in names})
         least = options.distractors[0] + 1 if options.repeat else options.objects[0]
-        if usable < max(2, least):
+        if usable < least:
+            asked = "a group and MIN of --distractors" if options.repeat else "MIN of --objects"
             raise ValueError(
-                f"json: {usable} usable classes, but {max(2, least)} are needed; usable cut-outs "
-                "are whole, away from the frame and not small: give more pictures or classes"
+                f"json: {usable} usable classes, but {asked} need {least}; usable cut-outs are "
+                "whole, away from the frame and not small: give more pictures or classes, or a "
+                "lower MIN"
             )
 
     def __call__(self, index: int) -> Scene:

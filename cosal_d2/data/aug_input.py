@@ -95,10 +95,15 @@ class CoSaliencyAugInput(T.AugInput):
         )
 
     def transform(self, tfm: T.Transform) -> None:
-        """Transform image, masks and truth in place."""
+        """Transform image, masks and truth in place.
+
+        What a transform pads a segmentation with (255 in Detectron2's ``FixedSizeCrop``) is no
+        object.
+        """
         super().transform(tfm)
+        self.sem_seg = (self.sem_seg == 1).view(np.uint8)
         if len(self.instance_masks):
-            moved = [tfm.apply_segmentation(mask) for mask in self.instance_masks]
-            self.instance_masks = np.stack(moved)
+            moved = [tfm.apply_segmentation(mask) == 1 for mask in self.instance_masks]
+            self.instance_masks = np.stack(moved).view(np.uint8)
         else:
             self.instance_masks = np.zeros((0, *self.image.shape[:2]), dtype=np.uint8)

@@ -21,9 +21,10 @@ class RandomObjectCrop(T.Augmentation):
 
     Of each co-salient instance the window holds at least ``min_share``, or nothing. It holds at
     least ``min_objects`` of them, and of every class that it touches as many, or all that the class
-    had. The first of several random windows that meets this is taken; without one the picture is
-    not cut, nor is one with fewer co-salient instances than ``min_objects``. A picture whose truth
-    is empty may be cut anywhere.
+    had. Of a co-salient crowd (truth outside all instances) it holds ``min_share`` or nothing too,
+    but a crowd is no object of any class. The first of several random windows that meets this is
+    taken; without one the picture is not cut, nor is one with fewer co-salient instances than
+    ``min_objects``. A picture whose truth is empty may be cut anywhere.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RandomObjectCrop(T.Augmentation):
             classes: (N,); one class for all when not given.
             sem_seg: (H, W), the truth, which a crowd region makes more than the instances.
         """
+        crowd = _crowd(instance_masks, sem_seg)
         masks = np.asarray(instance_masks)[np.asarray(cosalient, dtype=bool)]
         seen = masks.any(axis=(1, 2))
         masks = masks[seen]
@@ -71,7 +73,9 @@ class RandomObjectCrop(T.Augmentation):
             return T.NoOpTransform()
         height, width = image.shape[:2]
         windows = self._windows(height, width)
-        good = np.ones(TRIES, dtype=bool) if empty else self._good(windows, masks, labels)
+        good = np.ones(TRIES, dtype=bool)
+        if not empty:
+            good = self._good(windows, masks, labels) & self._enough(windows, crowd).all(axis=1)
         if not good.any():
             return T.NoOpTransform()
         x0, y0, x1, y1 = (int(v) for v in windows[np.argmax(good)])
@@ -87,16 +91,22 @@ class RandomObjectCrop(T.Augmentation):
         return np.stack([x0, y0, x0 + w, y0 + h], axis=1).astype(np.int64)
 
     def _good(self, windows: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        inside = np.stack([_window_sums(mask, windows) for mask in masks], axis=1)
-        areas = np.array([np.count_nonzero(mask) for mask in masks])
-        kept = inside > 0
-        good = ((inside >= self.min_share * areas) | ~kept).all(axis=1)
+        kept = np.stack([_window_sums(mask, windows) for mask in masks], axis=1) > 0
+        good = self._enough(windows, masks).all(axis=1)
         good &= kept.sum(axis=1) >= self.min_objects
         for label in np.unique(labels):
             of_class = labels == label
             count = kept[:, of_class].sum(axis=1)
             good &= (count == 0) | (count >= min(self.min_objects, of_class.sum()))
         return good
+
+    def _enough(self, windows: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """(K, N) bool: of (N, H, W) masks each of (K, 4) windows has ``min_share``, or nothing."""
+        enough = np.ones((len(windows), len(masks)), dtype=bool)
+        for i, mask in enumerate(masks):
+            inside = _window_sums(mask, windows)
+            enough[:, i] = (inside >= self.min_share * np.count_nonzero(mask)) | (inside == 0)
+        return enough
 
 
 class OcclusionTransform(T.Transform):
@@ -144,7 +154,8 @@ class RandomOcclusion(T.Augmentation):
     """Rectangles and ellipses over parts of objects, co-salient or not.
 
     What they hide leaves the masks and the truth. All patches together hide at most ``max_share``
-    of any object; a patch that would hide more is drawn again, and left out after several tries.
+    of any object, and of a co-salient crowd (truth outside all instances), which is no target; a
+    patch that would hide more is drawn again, and left out after several tries.
     """
 
     def __init__(
@@ -175,17 +186,20 @@ class RandomOcclusion(T.Augmentation):
         Args:
             image: (H, W, ...).
             instance_masks: (N, H, W) of 0 and 1.
-            sem_seg: (H, W), the truth; no background is taken from it either.
+            sem_seg: (H, W), the truth, of which instances may be a part only; no background is
+                taken from it either.
         """
         objects = np.asarray(instance_masks).astype(bool)
         objects = objects[objects.any(axis=(1, 2))]
         if len(objects) == 0:
             return T.NoOpTransform()
         taken = objects.any(axis=0) if sem_seg is None else objects.any(axis=0) | (sem_seg > 0)
+        count = len(objects)
+        objects = np.concatenate([objects, _crowd(objects, sem_seg)])
         allowed = self.max_share * objects.sum(axis=(1, 2))
         hidden, fill = np.zeros(image.shape[:2], dtype=bool), image.copy()
         for _ in range(np.random.randint(1, self.max_patches + 1)):
-            patch = self._patch(objects, hidden, allowed)
+            patch = self._patch(objects, count, hidden, allowed)
             if patch is not None:
                 window, shape = patch
                 hidden[window] |= shape
@@ -193,12 +207,15 @@ class RandomOcclusion(T.Augmentation):
         return OcclusionTransform(hidden, fill) if hidden.any() else T.NoOpTransform()
 
     def _patch(
-        self, objects: np.ndarray, hidden: np.ndarray, allowed: np.ndarray
+        self, objects: np.ndarray, count: int, hidden: np.ndarray, allowed: np.ndarray
     ) -> tuple[tuple[slice, slice], np.ndarray] | None:
-        """A window and the patch's pixels in it; at most ``allowed`` (N,) become hidden."""
+        """A window and the patch's pixels in it; at most ``allowed`` (N,) become hidden.
+
+        The first ``count`` of the (N, H, W) objects are targets.
+        """
         before = (objects & hidden).sum(axis=(1, 2))
         for _ in range(TRIES):
-            i = np.random.randint(len(objects))
+            i = np.random.randint(count)
             ys, xs = objects[i].nonzero()
             middle = np.random.randint(len(ys))
             scale = np.random.uniform(*self.sides, 2)
@@ -230,6 +247,15 @@ class RandomOcclusion(T.Augmentation):
                 y, x = y0[np.argmax(free)], x0[np.argmax(free)]
                 return image[y : y + h, x : x + w][shape]
         return image.mean(axis=(0, 1)).astype(image.dtype)
+
+
+def _crowd(instance_masks: np.ndarray, sem_seg: np.ndarray | None) -> np.ndarray:
+    """(1, H, W) bool, the truth outside all instances; (0, H, W) where there is none."""
+    masks = np.asarray(instance_masks, dtype=bool)
+    if sem_seg is None:
+        return masks[:0]
+    crowd = (np.asarray(sem_seg) > 0) & ~masks.any(axis=0)
+    return crowd[None] if crowd.any() else crowd[None][:0]
 
 
 def _window_sums(mask: np.ndarray, windows: np.ndarray) -> np.ndarray:

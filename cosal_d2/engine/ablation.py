@@ -20,7 +20,7 @@ from cosal_d2.engine.ablation_cell import train_cell
 from cosal_d2.engine.ablation_config import Column, column_config
 from cosal_d2.engine.ablation_files import table_lock, write_atomically, write_json
 from cosal_d2.engine.ablation_plan import measure_cost, plan_steps
-from cosal_d2.engine.ablation_report import write_report
+from cosal_d2.engine.ablation_report import SINGLE_SCALE, single_scale, write_report
 from cosal_d2.engine.ablation_state import load_table, set_columns
 from cosal_d2.engine.stopping import Stopped, StopRequest
 
@@ -114,6 +114,9 @@ def _prepare(ablation: Ablation, stop: StopRequest) -> dict[str, Any]:
     if table["steps"] is None:
         _plan(ablation, table, stop)
     set_columns(table, folder, ablation.base, ablation.columns)
+    flat = single_scale(table, [column.name for column in ablation.columns])
+    if flat:
+        logger.warning(SINGLE_SCALE.format(", ".join(flat)))
     table["config"] = ablation.config_name
     table["train"] = list(ablation.base.DATASETS.TRAIN)
     table["test"] = list(ablation.base.DATASETS.TEST)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import gc
 import json
+import logging
+import math
 import platform
 import statistics
 import time
@@ -23,6 +25,8 @@ from cosal_d2.engine.gradients import branch_gradients
 from cosal_d2.engine.stopping import StopHook, StopRequest
 from cosal_d2.engine.trainer import Trainer
 
+logger = logging.getLogger(__name__)
+
 
 def train_cell(
     cfg: CfgNode, stop: StopRequest, needed: float = 0.0, weights: Path | None = None
@@ -38,7 +42,9 @@ def train_cell(
     Returns:
         ``steps``; ``seconds`` over all runs of the cell; ``step_seconds``, the median step;
         ``scores`` a test dataset; ``probe``; ``gradients``, see
-        :func:`cosal_d2.engine.gradients.branch_gradients`; ``date``; ``hardware``.
+        :func:`cosal_d2.engine.gradients.branch_gradients`, None where a norm is not finite;
+        ``diverged``: whether losses or maps stopped being finite, which leaves no scores, probe,
+        gradients or weights; ``date``; ``hardware``.
 
     Raises:
         Stopped: an end was asked for; a checkpoint of the last finished step is written.
@@ -59,26 +65,35 @@ def train_cell(
                 hook.max_to_keep = 1
         trainer.register_hooks([StopHook(stop, needed)])
         trainer.resume_or_load(resume=True)
-        with stop.excusing():
-            trainer.train()
-        gradients = branch_gradients(trainer.model, fixed_batch(cfg))
-        if weights is not None:
+        diverged, gradients = False, {}
+        try:
+            with stop.excusing():
+                trainer.train()
+            gradients = branch_gradients(trainer.model, fixed_batch(cfg))
+        except FloatingPointError as error:
+            logger.warning("the training diverged: %s", error)
+            diverged = True
+        if weights is not None and not diverged:
             weights.parent.mkdir(exist_ok=True)
             save_atomically({"model": trainable_state_dict(trainer.model)}, str(weights))
     finally:
         seconds = earlier + time.monotonic() - start
         write_json(clock, seconds)
-    scores = trainer._last_eval_results
-    if len(cfg.DATASETS.TEST) == 1:
-        scores = {cfg.DATASETS.TEST[0]: scores}
+    scores = {name: {"cosal": {}} for name in cfg.DATASETS.TEST}
+    if not diverged:
+        last = trainer._last_eval_results
+        scores = {cfg.DATASETS.TEST[0]: last} if len(scores) == 1 else last
     del trainer
     gc.collect()
+    step_seconds, probe = _from_metrics(folder / "metrics.json")
     return {
         "steps": cfg.SOLVER.MAX_ITER,
         "seconds": round(seconds, 1),
-        **_from_metrics(folder / "metrics.json"),
+        "step_seconds": step_seconds,
+        "probe": {} if diverged else probe,
         "scores": {name: dict(score["cosal"]) for name, score in scores.items()},
-        "gradients": gradients,
+        "gradients": {k: v if math.isfinite(v) else None for k, v in gradients.items()},
+        "diverged": diverged,
         "date": datetime.date.today().isoformat(),
         "hardware": hardware(),
     }
@@ -93,13 +108,13 @@ def fixed_batch(cfg: CfgNode) -> list[dict]:
     return next(iter(build_cosal_train_loader(cfg)[0]))
 
 
-def _from_metrics(path: Path) -> dict[str, Any]:
+def _from_metrics(path: Path) -> tuple[float | None, dict[str, float]]:
     """Median step time and last probe from the training's log, which outlives an interruption."""
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     times = [line["time"] for line in lines if "time" in line]
     probes = [line for line in lines if "probe/satisfied" in line]
     probe = {k: v for k, v in probes[-1].items() if k.startswith("probe/")} if probes else {}
-    return {"step_seconds": statistics.median(times) if times else None, "probe": probe}
+    return statistics.median(times) if times else None, probe
 
 
 def hardware() -> str:

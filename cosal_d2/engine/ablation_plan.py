@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import logging
@@ -23,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 RESERVE = 0.15
 WARM_UP_STEPS = 1
-MIN_STEPS, MAX_STEPS = 3, 30
-EVALUATED_IMAGES = 3
+MIN_STEPS, MAX_STEPS = 2, 30
+EVALUATED_IMAGES = 1
 # Beside its steps a cell measures gradients: a step's forward pass and one backward pass a loss.
 GRADIENT_STEPS = 4
 
@@ -74,7 +75,7 @@ def measure_cost(cfg: CfgNode, seconds: float, stop: StopRequest) -> Cost:
 
     Args:
         cfg: of the column.
-        seconds: for which steps are timed; at least three are, and at most thirty.
+        seconds: for which steps are timed; at least two are, and at most thirty.
         stop: may end it between two steps.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -85,8 +86,9 @@ def measure_cost(cfg: CfgNode, seconds: float, stop: StopRequest) -> Cost:
         seed_all_rng(cfg.SEED)
         trainer = Trainer(cfg)
         build = time.perf_counter() - start
-        step = _time_steps(trainer, seconds, stop)
+        # First the evaluation: it refuses the maps of a training that diverges.
         image, images = _time_evaluation(cfg, trainer.model)
+        step = _time_steps(trainer, seconds, stop)
         del trainer
         gc.collect()
     images += 2 * cfg.TEST.TRIPLET_PROBE_IMAGES
@@ -99,7 +101,9 @@ def _time_steps(trainer: Trainer, seconds: float, stop: StopRequest) -> float:
         for trainer.iter in range(WARM_UP_STEPS + MAX_STEPS):
             stop.check()
             start = time.perf_counter()
-            trainer.run_step()
+            # A diverging step takes its time too; what comes of it is the cell's matter.
+            with contextlib.suppress(FloatingPointError):
+                trainer.run_step()
             if trainer.iter >= WARM_UP_STEPS:
                 times.append(time.perf_counter() - start)
             if len(times) >= MIN_STEPS and sum(times) >= seconds:
@@ -124,4 +128,5 @@ def _time_evaluation(cfg: CfgNode, model: torch.nn.Module) -> tuple[float, int]:
             inputs = next(samples)
             evaluator.process(inputs, model(inputs))
             times.append(time.perf_counter() - start)
+    model.train()
     return statistics.median(times[1:] or times), count

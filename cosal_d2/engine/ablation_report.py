@@ -30,6 +30,10 @@ SCORES = {
 }
 # Table 1 of arXiv 1910.11819.
 PAPER = {"1": 82.4, "2": 83.2, "3": 82.3, "4": 83.6, "5": 88.1, "6": 89.2, "7": 90.4}
+SINGLE_SCALE = (
+    "augmented but trained at a single scale, unlike the paper's multi-scale training: column {}. "
+    "Give the base config several INPUT.MIN_SIZE_TRAIN."
+)
 PAPER_ROW = "Reference: F-measure (%) printed in the paper, on its own 2,019 images, beta² = 1"
 # Keys that the paper's four rows stand for.
 IN_ROWS = (
@@ -62,6 +66,12 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
+def single_scale(table: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Those of the columns that are augmented but see pictures at one scale only."""
+    configs = {name: merged(table, name) for name in names}
+    return [n for n, c in configs.items() if _augmented(c) and len(_scales(c)) == 1]
+
+
 def markdown(table: dict[str, Any], cells: Sequence[dict[str, Any]]) -> str:
     """The whole report.
 
@@ -73,6 +83,9 @@ def markdown(table: dict[str, Any], cells: Sequence[dict[str, Any]]) -> str:
     parts = ["# Ablation", _circumstances(table, cells), _table_1(table, cells, names)]
     legend = (f"{n}: {table['columns'][n]['title']}" for n in names)
     parts.append(f"Columns: {'; '.join(legend)}.")
+    flat = single_scale(table, names)
+    if flat:
+        parts.append(f"**Warning**: {SINGLE_SCALE.format(', '.join(flat))}")
     for dataset in _datasets(cells):
         parts += [f"## {dataset}", _scores(table, cells, names, dataset)]
     gradients = _gradients(table, cells, names)
@@ -136,7 +149,10 @@ def _circumstances(table: dict[str, Any], cells: Sequence[dict[str, Any]]) -> st
 def _table_1(table: dict[str, Any], cells: Sequence[dict[str, Any]], names: list[str]) -> str:
     configs = [merged(table, name) for name in names]
     rows = [
-        ["Data augmentation", *(_tick(_augmented(c)) for c in configs)],
+        [
+            "Data augmentation (scales, colour jitter, clipping, occlusion)",
+            *(_tick(_augmented(c)) for c in configs),
+        ],
         [
             "Feature-Sensitive block",
             *(_tick(c["MODEL.FEATURE_SENSITIVE.ENABLED"]) for c in configs),
@@ -149,9 +165,11 @@ def _table_1(table: dict[str, Any], cells: Sequence[dict[str, Any]], names: list
         if set(settings) != {"-"}:
             rows.append([f"`{key}`", *settings])
     for dataset in _datasets(cells):
-        values = [[100 * v for v in _values(cells, name, dataset, F)] for name in names]
-        rows.append([f"F-measure (%), {dataset}", *(_shown(v, 1) for v in values)])
-    rows.append(["n", *(str(len([c for c in cells if c["column"] == n])) for n in names)])
+        values = {n: [100 * v for v in _values(cells, n, dataset, F)] for n in names}
+        lost = {c["column"] for c in cells if c.get("diverged")}
+        shown = ("diverged" if n in lost and not v else _shown(v, 1) for n, v in values.items())
+        rows.append([f"F-measure (%), {dataset}", *shown])
+    rows.append(["n", *(_count(cells, name) for name in names)])
     rows.append([PAPER_ROW, *(f"{PAPER[n]:.1f}" if n in PAPER else "-" for n in names)])
     return _grid(["The proposed method", *names], rows)
 
@@ -177,9 +195,8 @@ def _scores(
         first = times.get(names[0])
         ratio = f"{times[name] / first:.2f}" if first and name in times else "-"
         probe = [c["probe"]["probe/satisfied"] for c in cells if c["column"] == name and c["probe"]]
-        count = len([c for c in cells if c["column"] == name])
         title = f"{name} {table['columns'][name]['title']}"
-        rows.append([title, *shown, _shown(probe, 3), ratio, str(count)])
+        rows.append([title, *shown, _shown(probe, 3), ratio, _count(cells, name)])
     head = [SCORES[s] for s in scores]
     return _grid(["Column", *head, "triplets satisfied", f"step time over {names[0]}", "n"], rows)
 
@@ -194,7 +211,7 @@ def _gradients(
     rows = []
     for name in names:
         own = [c["gradients"] for c in cells if c["column"] == name and c["gradients"]]
-        values = [_shown([g[loss] for g in own if loss in g], 4) for loss in losses]
+        values = [_shown([g[loss] for g in own if g.get(loss) is not None], 4) for loss in losses]
         if own:
             rows.append([f"{name} {table['columns'][name]['title']}", *values])
     yield _grid(["Column", *losses], rows)
@@ -207,12 +224,22 @@ def _numbers(cell: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
         if cell[key] is not None:
             yield "", key, cell[key]
     yield from (("", key, value) for key, value in cell["probe"].items())
-    yield from (("", f"gradient/{loss}", value) for loss, value in cell["gradients"].items())
+    norms = cell["gradients"].items()
+    yield from (("", f"gradient/{loss}", value) for loss, value in norms if value is not None)
+    if cell.get("diverged"):
+        yield "", "diverged", 1
 
 
 def _values(cells: Sequence[dict[str, Any]], name: str, dataset: str, score: str) -> list[float]:
     own = [c["scores"].get(dataset, {}) for c in cells if c["column"] == name]
     return [scores[score] for scores in own if score in scores]
+
+
+def _count(cells: Sequence[dict[str, Any]], name: str) -> str:
+    """How many seeds of a column are scored, and how many diverged."""
+    diverged = [bool(c.get("diverged")) for c in cells if c["column"] == name]
+    scored = str(diverged.count(False))
+    return f"{scored} ({sum(diverged)} diverged)" if any(diverged) else scored
 
 
 def _columns(cells: Sequence[dict[str, Any]]) -> list[str]:
@@ -225,8 +252,11 @@ def _datasets(cells: Sequence[dict[str, Any]]) -> list[str]:
 
 def _augmented(config: dict[str, Any]) -> bool:
     on = ("COLOR_JITTER.STRENGTH", "COLOR_JITTER.GRAY_PROB", "OBJECT_CROP.PROB", "OCCLUSION.PROB")
-    several = len(set(config["INPUT.MIN_SIZE_TRAIN"])) > 1
-    return several or any(config.get(f"INPUT.{key}", 0) > 0 for key in on)
+    return len(_scales(config)) > 1 or any(config.get(f"INPUT.{key}", 0) > 0 for key in on)
+
+
+def _scales(config: dict[str, Any]) -> set[int]:
+    return set(config["INPUT.MIN_SIZE_TRAIN"])
 
 
 def _setting(value: Any) -> str:

@@ -88,8 +88,8 @@ class CoSaliencyEvaluator(DatasetEvaluator):
                 Values that rounding pushed out of the range by at most 1e-6 are clipped.
 
         Raises:
-            ValueError: unknown image; or a map that is missing, of another size, not finite, or
-                outside [0, 1].
+            ValueError: unknown image; or a map that is missing, of another size, not finite
+                (:class:`cosal_d2.evaluation.scorer.NotFiniteError`), or outside [0, 1].
         """
         for input_, output in zip(inputs, outputs, strict=True):
             record = self._record(input_)

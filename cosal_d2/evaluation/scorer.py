@@ -19,6 +19,10 @@ PAPER, FAST, ALL = "paper", "fast", "all"
 CHOICES = (PAPER, FAST, ALL)
 
 
+class NotFiniteError(ValueError, FloatingPointError):
+    """A co-saliency map has nan or inf: the training has diverged."""
+
+
 class Scorer:
     """Scores maps and keeps their results.
 
@@ -100,7 +104,9 @@ def checked_map(cosal_map: Any, name: str, size: tuple[int, int]) -> np.ndarray:
     low, high = float(pred.min()), float(pred.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         n_bad = int(np.count_nonzero(~np.isfinite(pred)))
-        raise ValueError(f"{name}: 'cosal_map' has {n_bad} values that are not finite (nan or inf)")
+        raise NotFiniteError(
+            f"{name}: 'cosal_map' has {n_bad} values that are not finite (nan or inf)"
+        )
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise ValueError(
             f"{name}: 'cosal_map' goes from {low:.6g} to {high:.6g}; it must lie in [0, 1] "
