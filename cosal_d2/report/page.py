@@ -75,6 +75,7 @@ def build_page(
         drawn = decode_truth(known[name])
         maps = {m: method["maps"][name] for m, method in methods.items() if name in method["maps"]}
         entry = image_entry(name, methods, sorted({*drawn.object_classes} - {""}))
+        entry["size"] = drawn.mask.shape[::-1]
         entry["pictures"] = draw_panels(name, drawn, maps, root, longest)
         entries.append(entry)
     content = {
