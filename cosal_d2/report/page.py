@@ -62,6 +62,8 @@ def build_page(
         ValueError: the evaluations are of different images, or two have a method of one name.
     """
     merged = merge([load_evaluation(folder) for folder in folders], list(map(str, folders)))
+    if not (dataset or merged["dataset"]):
+        raise ValueError(f"{folders[0]} does not say what its dataset was; give it by --dataset")
     truth = load_truth(dataset or merged["dataset"])
     known = {str(record["file_name"]): record for record in truth.records}
     absent = [name for name in merged["images"] if name not in known]
