@@ -7,7 +7,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet -c constraints.txt
 STAMP := $(VENV)/.setup-done
 LINTED = $(wildcard cosal_d2 tools tests datasets setup.py)
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint clean browser
 
 setup: $(STAMP)
 
@@ -22,7 +22,14 @@ $(STAMP): setup.py pyproject.toml constraints.txt cosal_d2/install_detectron2.py
 demo: setup
 	$(PY) tools/quickstart.py
 
-test: setup
+# The tests of the HTML report run in Chromium; where there is none, root on Debian gets it.
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	|| echo "no Chromium: install chromium or google-chrome for tests/test_report.py"
+
+test: setup browser
 	OMP_NUM_THREADS=$(THREADS) $(PY) -m pytest -q tests
 
 lint: setup

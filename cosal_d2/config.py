@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIMIZERS = ("SGD", "ADAMW")
+MEASURES = ("paper", "fast", "all")
 
 
 def add_cosal_config(cfg: CfgNode) -> None:
@@ -242,6 +243,10 @@ def check_config(cfg: CfgNode) -> None:
     if cfg.SOLVER.OPTIMIZER not in OPTIMIZERS:
         raise ValueError(
             f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; use one of {', '.join(OPTIMIZERS)}"
+        )
+    if cfg.TEST.MEASURES not in MEASURES:
+        raise ValueError(
+            f"TEST.MEASURES is {cfg.TEST.MEASURES!r}; use one of {', '.join(MEASURES)}"
         )
     if cfg.MODEL.RFM.SAMPLER and not cfg.MODEL.FEATURE_SENSITIVE.ENABLED:
         raise ValueError(

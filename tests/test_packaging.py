@@ -53,6 +53,7 @@ def test_wheel_holds_released_weights_and_every_module(wheel_names):
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "cosal_d2").rglob("*.py")}
     assert modules <= wheel_names
     assert {"cosal_d2/released/probe.pth", "cosal_d2/released/released.json"} <= wheel_names
+    assert {f"cosal_d2/report/{n}" for n in ("page.html", "style.css", "script.js")} <= wheel_names
 
 
 def test_wheel_adds_one_top_level_package(wheel_names):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from cosal_d2._requirements import require_detectron2
+from cosal_d2.config import MEASURES
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     add("--allow-missing", action="store_true", help="score the rest where maps are missing")
-    add("--measures", default="all", choices=("paper", "fast", "all"), help="default: all")
+    add("--measures", default="all", choices=MEASURES, help="default: all")
     add("--workers", type=int, metavar="N", help="processes for S, E and weighted F; 0: none")
     add("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap; 0: none")
     add("--seed", type=int, default=0, help="of the bootstrap")

@@ -21,7 +21,7 @@ from detectron2.utils.logger import setup_logger  # noqa: E402
 
 from cosal_d2.config import get_cosal_config  # noqa: E402
 from cosal_d2.engine import retrieval as R  # noqa: E402
-from cosal_d2.engine.ablation_files import write_json  # noqa: E402
+from cosal_d2.evaluation.files import write_json  # noqa: E402
 from cosal_d2.evaluation.retrieval import UNKNOWN, draw_embeddings  # noqa: E402
 
 

@@ -18,11 +18,12 @@ from detectron2.config import CfgNode
 
 from cosal_d2.engine.ablation_cell import train_cell
 from cosal_d2.engine.ablation_config import Column, column_config
-from cosal_d2.engine.ablation_files import table_lock, write_atomically, write_json
+from cosal_d2.engine.ablation_files import table_lock
 from cosal_d2.engine.ablation_plan import measure_cost, plan_steps
 from cosal_d2.engine.ablation_report import SINGLE_SCALE, single_scale, write_report
 from cosal_d2.engine.ablation_state import load_table, set_columns
 from cosal_d2.engine.stopping import Stopped, StopRequest
+from cosal_d2.evaluation.files import write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def _prepare(ablation: Ablation, stop: StopRequest) -> dict[str, Any]:
     if ablation.command and ablation.command not in table["commands"]:
         table["commands"].append(ablation.command)
     write_json(folder / "ablation.json", table)
-    write_atomically(folder / ".gitignore", IGNORED)
+    write_text(folder / ".gitignore", IGNORED)
     return table
 
 

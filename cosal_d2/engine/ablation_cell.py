@@ -19,11 +19,12 @@ from detectron2.engine.hooks import PeriodicCheckpointer
 from detectron2.utils.env import seed_all_rng
 
 from cosal_d2.data import build_cosal_train_loader
-from cosal_d2.engine.ablation_files import read_json, write_json
+from cosal_d2.engine.ablation_files import read_json
 from cosal_d2.engine.checkpoint import save_atomically, trainable_state_dict
 from cosal_d2.engine.gradients import branch_gradients
 from cosal_d2.engine.stopping import StopHook, StopRequest
 from cosal_d2.engine.trainer import Trainer
+from cosal_d2.evaluation.files import write_json
 
 logger = logging.getLogger(__name__)
 

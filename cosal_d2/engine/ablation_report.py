@@ -13,8 +13,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cosal_d2.engine.ablation_config import column_order
-from cosal_d2.engine.ablation_files import read_json, write_atomically
+from cosal_d2.engine.ablation_files import read_json
 from cosal_d2.engine.ablation_state import merged
+from cosal_d2.evaluation.files import write_text
 
 F = "F0.3"
 SCORES = {
@@ -54,8 +55,8 @@ def write_report(folder: Path) -> None:
     if not cells:
         return
     cells.sort(key=lambda cell: (column_order(cell["column"]), cell["seed"]))
-    write_atomically(folder / "ablation.md", markdown(table, cells))
-    write_atomically(folder / "ablation.csv", csv_text(cells))
+    write_text(folder / "ablation.md", markdown(table, cells))
+    write_text(folder / "ablation.csv", csv_text(cells))
     temporary = folder / ".ablation.tmp.png"
     draw(cells).savefig(temporary, dpi=120)
     os.replace(temporary, folder / "ablation.png")

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cosal_d2.config import MEASURES
+
 from .field import FieldScore
 from .histogram import threshold_score, to_levels
 from .metrics import as_float64, score_image
@@ -15,8 +17,7 @@ from .results import ImageResult
 from .truth import Truth
 
 RANGE_TOLERANCE = 1e-6
-PAPER, FAST, ALL = "paper", "fast", "all"
-CHOICES = (PAPER, FAST, ALL)
+PAPER, FAST, ALL = MEASURES
 
 
 class NotFiniteError(ValueError, FloatingPointError):
@@ -37,8 +38,8 @@ class Scorer:
     """
 
     def __init__(self, measures: str = PAPER, workers: int | None = None) -> None:
-        if measures not in CHOICES:
-            raise ValueError(f"measures: {measures!r} is none of {', '.join(CHOICES)}")
+        if measures not in MEASURES:
+            raise ValueError(f"measures: {measures!r} is none of {', '.join(MEASURES)}")
         self._measures = measures
         self._pool = HeavyPool(default_workers() if workers is None else workers)
         self._results: dict[Hashable, ImageResult] = {}

@@ -51,6 +51,8 @@ def load_truth(dataset: str | os.PathLike[str]) -> TruthSet:
     """
     path = Path(dataset)
     name = os.fspath(dataset)
+    if not name:
+        raise FileNotFoundError("--dataset is empty; give a name, a json or a folder of masks")
     register_all_cosal()
     if name in DatasetCatalog:
         truth = _from_catalog(name)

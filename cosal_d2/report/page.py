@@ -62,6 +62,8 @@ def build_page(
         ValueError: the evaluations are of different images, or two have a method of one name.
     """
     merged = merge([load_evaluation(folder) for folder in folders], list(map(str, folders)))
+    if not (dataset or merged["dataset"]):
+        raise ValueError(f"{folders[0]} does not say what its dataset was; give it by --dataset")
     truth = load_truth(dataset or merged["dataset"])
     known = {str(record["file_name"]): record for record in truth.records}
     absent = [name for name in merged["images"] if name not in known]
@@ -75,6 +77,7 @@ def build_page(
         drawn = decode_truth(known[name])
         maps = {m: method["maps"][name] for m, method in methods.items() if name in method["maps"]}
         entry = image_entry(name, methods, sorted({*drawn.object_classes} - {""}))
+        entry["size"] = drawn.mask.shape[::-1]
         entry["pictures"] = draw_panels(name, drawn, maps, root, longest)
         entries.append(entry)
     content = {

@@ -88,7 +88,9 @@ function figureOf(image, panel, caption, place) {
   const source = image.pictures[panel];
   const button = make("button", { type: "button" });
   if (source) {
-    button.append(make("img", { src: source, alt: `${image.name}: ${panel}`, loading: "lazy" }));
+    const [width, height] = image.size;
+    const alt = `${image.name}: ${panel}`;
+    button.append(make("img", { width, height, alt, loading: "lazy", src: source }));
   } else {
     button.append(make("span", { className: "note", textContent: "no picture" }));
     button.disabled = true;
