@@ -1,16 +1,12 @@
-"""Time the whole network over its encoder, alternately, in one run: ``benchmark.py ratio``."""
+"""Timings of two things side by side: ``benchmark.py ratio`` and ``benchmark.py data``."""
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
-
-import torch
-from detectron2.modeling import build_model
-
-import cosal_d2.modeling as _  # noqa: F401  (registers the network)
-from cosal_d2.config import get_cosal_config
+from pathlib import Path
 
 
 def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
@@ -21,6 +17,12 @@ def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
         height, width: of the input, in pixels.
         rounds: how many pairs are timed.
     """
+    import torch
+    from detectron2.modeling import build_model
+
+    import cosal_d2.modeling as _  # noqa: F401  (registers the network)
+    from cosal_d2.config import get_cosal_config
+
     cfg = get_cosal_config(
         config_file,
         ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.VGG.ALLOW_RANDOM", True],
@@ -42,19 +44,52 @@ def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
     return statistics.median(ratios)
 
 
-def main() -> None:
-    """Print the ratio of each config."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["ratio"], help="ratio: whole network over encoder")
-    parser.add_argument("--config-file", nargs="+", default=["cosal_vgg16_cpu.yaml"])
-    parser.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"))
-    parser.add_argument("--rounds", type=int, default=9)
-    args = parser.parse_args()
+def _ratio(args: argparse.Namespace) -> None:
     for config_file in args.config_file:
         ratio = cost_ratio(config_file, *args.size, args.rounds)
         print(
             f"{config_file}: whole network / encoder = {ratio:.2f} at {args.size[0]}x{args.size[1]}"
         )
+
+
+def _data(args: argparse.Namespace) -> None:
+    from cosal_d2 import _light
+
+    _light.load_lazily()  # as in tools/prepare_dataset.py
+    from cosal_d2.data.converters.speed import measure
+
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        speed = measure(Path(folder), args.images, args.rounds, args.workers)
+    print(
+        f"{args.images} images: conversion / decoding and copying = {speed.ratio:.2f} "
+        f"({speed.conversion:.1f} s / {speed.plain:.1f} s), memory {speed.memory:.0f} MiB at most"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    ratio = commands.add_parser("ratio", help="whole network over its encoder, in one run")
+    ratio.add_argument("--config-file", nargs="+", default=["cosal_vgg16_cpu.yaml"])
+    ratio.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"))
+    ratio.add_argument("--rounds", type=int, default=9)
+    ratio.set_defaults(run=_ratio)
+    data = commands.add_parser(
+        "data", help="converting COCO-like data over only decoding and copying its pictures"
+    )
+    data.add_argument("--images", type=int, default=5000, metavar="N", help="(%(default)s)")
+    data.add_argument("--rounds", type=int, default=3, help="timed pairs (%(default)s)")
+    data.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    data.add_argument("--folder", metavar="FOLDER", help="takes temporary files (the system's)")
+    data.set_defaults(run=_data)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the timings."""
+    args = build_parser().parse_args(argv)
+    args.run(args)
 
 
 if __name__ == "__main__":
