@@ -226,7 +226,7 @@ def test_warnings_alone_end_with_status_0(main, clean, tmp_path):
 
 
 def test_an_empty_truth_is_legal(main, tmp_path):
-    options = SceneOptions(size=(72, 96), repeat=False)
+    options = SceneOptions(size=(72, 96), repeat=False, distractors=(2, 3))
     made = write_dataset(DatasetSpec(tmp_path, "none", 2, seed=1, options=options), workers=1)
     assert check(main, made, tmp_path / "out") == 0
     assert report(tmp_path / "out", "none")["findings"] == []
