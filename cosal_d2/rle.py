@@ -22,7 +22,8 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
             polygons = [p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0]
             if not polygons:
                 raise TypeError("a polygon needs three points or more, x and y in turn")
-            rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+            parts = coco_mask.frPyObjects(polygons, height, width)
+            rle = parts[0] if len(parts) == 1 else coco_mask.merge(parts)
         elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
             if min(segmentation["counts"], default=0) < 0:
                 raise ValueError("a count is negative")
@@ -51,10 +52,17 @@ def mask_rle(mask: np.ndarray) -> dict:
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
-def rle_fields(rle: dict) -> dict:
-    """The annotation fields `bbox` (x, y, width, height, tight), `area` and `segmentation`."""
-    return {
-        "bbox": [float(v) for v in coco_mask.toBbox(rle)],
-        "area": int(coco_mask.area(rle)),
-        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
-    }
+def rle_fields(rles: list[dict]) -> list[dict]:
+    """The annotation fields `bbox` (x, y, width, height, tight), `area` and `segmentation` of masks
+    of COCO's compressed RLE."""
+    if not rles:
+        return []
+    boxes, areas = coco_mask.toBbox(rles).tolist(), coco_mask.area(rles).tolist()
+    return [
+        {
+            "bbox": box,
+            "area": int(area),
+            "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+        }
+        for rle, box, area in zip(rles, boxes, areas, strict=True)
+    ]

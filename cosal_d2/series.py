@@ -118,7 +118,7 @@ class _SceneWriter:
             "category_id": self.ids[instance.category],
             "class_name": instance.class_name,
             **{name: getattr(instance, name) for name in self.content.extra},
-            **rle_fields(mask_rle(instance.mask)),
+            **rle_fields([mask_rle(instance.mask)])[0],
             "iscrowd": 0,
         }
 

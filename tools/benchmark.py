@@ -1,133 +1,75 @@
-"""Time things over each other, alternately, in one run: ``benchmark.py ratio`` and ``eval``."""
+"""Timings of two things side by side: ``benchmark.py ratio``, ``eval`` and ``data``."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-
-import numpy as np
-import torch
-from detectron2.modeling import build_model
-
-import cosal_d2.modeling as _  # noqa: F401  (registers the network)
-from cosal_d2.config import get_cosal_config
-from cosal_d2.evaluation import Scorer, Truth
-from cosal_d2.heavy_measures import heavy_score
+import tempfile
+from pathlib import Path
 
 
-def build_network(config_file: str) -> torch.nn.Module:
-    """The network of a config in float32 on the CPU; its weights are random."""
-    cfg = get_cosal_config(
-        config_file,
-        ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.VGG.ALLOW_RANDOM", True],
-    )
-    return build_model(cfg).eval()
+def _ratio(args: argparse.Namespace) -> None:
+    from cosal_d2.engine.speed import cost_ratio
 
-
-def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
-    """Median over rounds of time(network) / time(encoder), float32, batch 1, on the CPU.
-
-    Args:
-        config_file: the network; its weights do not matter and are random.
-        height, width: of the input, in pixels.
-        rounds: how many pairs are timed.
-    """
-    model = build_network(config_file)
-    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    inputs = [{"image": picture, "height": height, "width": width}]
-    pixels = model.preprocess([picture]).tensor
-    ratios = []
-    with torch.no_grad():
-        for i in range(rounds + 1):
-            start = time.perf_counter()
-            model.backbone(pixels)
-            middle = time.perf_counter()
-            model(inputs)
-            end = time.perf_counter()
-            if i:
-                ratios.append((end - middle) / (middle - start))
-    return statistics.median(ratios)
-
-
-def ellipses(height: int, width: int, count: int) -> np.ndarray:
-    """``(count, H, W)`` boolean masks of objects side by side."""
-    y, x = np.mgrid[:height, :width]
-    centres = (np.arange(count) + 0.5) * width / count
-    radius = 0.4 * width / count
-    return np.stack([((x - c) ** 2 + (y - height / 2) ** 2) <= radius**2 for c in centres])
-
-
-def evaluation_ratios(
-    config_file: str, height: int, width: int, rounds: int
-) -> dict[str, tuple[float, float]]:
-    """Time of an evaluation over that of the network's forward pass, image by image, on the CPU.
-
-    A picture with six objects. "all" is timed in the calling process, so worker processes can only
-    make it cheaper.
-
-    Args:
-        config_file: the network; its weights are random.
-        height, width: of the input, in pixels.
-        rounds: how many images are timed.
-
-    Returns:
-        by choice of measures ("fast", "all"): medians over rounds of the ratio, and of the
-        evaluation's seconds.
-    """
-    model = build_network(config_file)
-    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    inputs = [{"image": picture, "height": height, "width": width}]
-    masks = ellipses(height, width, 6)
-    mask = masks[:4].any(axis=0)
-    truth = Truth(mask, masks.any(axis=0), masks[:4], masks[4:])
-    soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape))
-    heavy_score((soft.numpy() * 255).astype(np.uint8), mask)  # imports the library
-    times: dict[str, list[tuple[float, float]]] = {"fast": [], "all": []}
-    with torch.no_grad():
-        for i in range(rounds + 1):
-            start = time.perf_counter()
-            model(inputs)
-            forward = time.perf_counter() - start
-            for measures, seen in times.items():
-                scorer = Scorer(measures, 0)
-                start = time.perf_counter()
-                scorer.add(0, soft.float(), truth, name="picture", image_id=0)
-                scorer.collect()
-                seconds = time.perf_counter() - start
-                if i:
-                    seen.append((seconds / forward, seconds))
-    return {
-        measures: tuple(statistics.median(values) for values in zip(*seen, strict=True))
-        for measures, seen in times.items()
-    }
-
-
-def main() -> None:
-    """Print the ratios of each config."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "what",
-        choices=["ratio", "eval"],
-        help="ratio: whole network over encoder; eval: evaluation over whole network",
-    )
-    parser.add_argument("--config-file", nargs="+", default=["cosal_vgg16_cpu.yaml"])
-    parser.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"))
-    parser.add_argument("--rounds", type=int, default=9)
-    args = parser.parse_args()
-    size = f"{args.size[0]}x{args.size[1]}"
     for config_file in args.config_file:
-        if args.what == "ratio":
-            ratio = cost_ratio(config_file, *args.size, args.rounds)
-            print(f"{config_file}: whole network / encoder = {ratio:.2f} at {size}")
-            continue
-        for name, (ratio, seconds) in evaluation_ratios(
-            config_file, *args.size, args.rounds
-        ).items():
+        ratio = cost_ratio(config_file, *args.size, args.rounds)
+        size = f"{args.size[0]}x{args.size[1]}"
+        print(f"{config_file}: whole network / encoder = {ratio:.2f} at {size}")
+
+
+def _eval(args: argparse.Namespace) -> None:
+    from cosal_d2.engine.speed import evaluation_ratios
+
+    for config_file in args.config_file:
+        ratios = evaluation_ratios(config_file, *args.size, args.rounds)
+        for name, (ratio, seconds) in ratios.items():
             print(
                 f"{config_file}: evaluation, {name} measures / whole network = {ratio:.3f} at "
-                f"{size} ({1000 * seconds:.1f} ms an image)"
+                f"{args.size[0]}x{args.size[1]} ({1000 * seconds:.1f} ms an image)"
             )
+
+
+def _data(args: argparse.Namespace) -> None:
+    from cosal_d2 import _light
+
+    _light.load_lazily()  # as in tools/prepare_dataset.py
+    from cosal_d2.data.converters.speed import measure
+
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        speed = measure(Path(folder), args.images, args.rounds, args.workers)
+    print(
+        f"{args.images} images: conversion / decoding and copying = {speed.ratio:.2f} "
+        f"({speed.conversion:.1f} s / {speed.plain:.1f} s), memory {speed.memory:.0f} MiB at most"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name, run, text in (
+        ("ratio", _ratio, "whole network over its encoder, in one run"),
+        ("eval", _eval, "evaluation over the whole network, in one run"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config-file", nargs="+", default=["cosal_vgg16_cpu.yaml"])
+        command.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"))
+        command.add_argument("--rounds", type=int, default=9)
+        command.set_defaults(run=run)
+    data = commands.add_parser(
+        "data", help="converting COCO-like data over only decoding and copying its pictures"
+    )
+    data.add_argument("--images", type=int, default=5000, metavar="N", help="(%(default)s)")
+    data.add_argument("--rounds", type=int, default=3, help="timed pairs (%(default)s)")
+    data.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    data.add_argument("--folder", metavar="FOLDER", help="takes temporary files (the system's)")
+    data.set_defaults(run=_data)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the timings."""
+    args = build_parser().parse_args(argv)
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,7 @@ def _mask(
         return None, _of(task, "malformed mask", message, fix, annotation)
     try:
         rle = to_rle(segmentation, height, width)
+        coco_mask.decode(rle)  # refuses counts that leave the picture
     except ValueError as error:
         fix = "draw the mask again, or remove the annotation"
         return None, _of(task, "malformed mask", str(error).split(";")[0], fix, annotation)

@@ -52,7 +52,7 @@ class _Repair:
         except (KeyError, TypeError, ValueError):
             self.drop_annotation(finding)
             return
-        fields = rle_fields(rle)
+        fields = rle_fields([rle])[0]
         if finding.kind == "self-intersecting mask":
             entry.update(fields)
             self.note(finding, "the mask is given as RLE of the pixels that its polygons cover")
@@ -93,7 +93,7 @@ class _Repair:
             self.annotations.add(position)
             self.note(finding, f"annotation {entry.get('id')} fits neither size and is left out")
             return
-        entry.update(rle_fields(rle))
+        entry.update(rle_fields([rle])[0])
 
     def _resize_mask(self, finding: Finding, entry: dict) -> None:
         size = self._size(finding)
@@ -105,7 +105,8 @@ class _Repair:
             self.drop_annotation(finding)
             return
         try:
-            entry.update(rle_fields(scaled_rle(to_rle(entry["segmentation"], *former), size)))
+            rle = scaled_rle(to_rle(entry["segmentation"], *former), size)
+            entry.update(rle_fields([rle])[0])
         except ValueError:
             self.drop_annotation(finding)
             return
@@ -134,7 +135,7 @@ class _Repair:
                 )
                 try:
                     rle = to_rle(entry["segmentation"], owner["height"], owner["width"])
-                    entry["bbox"] = rle_fields(rle)["bbox"]
+                    entry["bbox"] = rle_fields([rle])[0]["bbox"]
                     self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
                     return
                 except (KeyError, ValueError):

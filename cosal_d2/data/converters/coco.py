@@ -15,6 +15,7 @@ from cosal_d2.data.converters.selection import SourceObject
 from cosal_d2.rle import to_rle
 
 HELP = "any COCO instance json with masks"
+BATCH = 1000  # entries that are stored at once
 IMAGE_FIELDS = ("id", "file_name", "height", "width", "cosalient_category")
 ANNOTATION_FIELDS = (
     *("id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd"),
@@ -95,6 +96,7 @@ class CocoSource:
             "CREATE TABLE annotations (image TEXT, entry TEXT);"
         )
         counts = {"images": 0, "annotations": 0}
+        rows: dict[str, list[tuple]] = {part: [] for part in counts}
         for part, value, text in stream_json(self.json_file, tuple(counts)):
             if part == "categories":
                 self._add_categories(value)
@@ -102,8 +104,11 @@ class CocoSource:
                 self.fields[part] = value
             elif part in counts:
                 self._check(part, counts[part], value)
-                self._insert(database, part, counts[part], value, text)
+                rows[part].append(self._row(part, value, text))
                 counts[part] += 1
+                if len(rows[part]) == BATCH:
+                    self._insert(database, rows)
+        self._insert(database, rows)
         if not self.names:
             raise ValueError(
                 f"{self.json_file}: the list `categories` is missing; COCO instance format has "
@@ -114,22 +119,27 @@ class CocoSource:
         self._find_orphans(database)
         return counts["images"], self._rows(database)
 
-    def _insert(
-        self, database: sqlite3.Connection, part: str, index: int, value: dict, text: str
-    ) -> None:
+    def _row(self, part: str, value: dict, text: str) -> tuple:
         if part == "annotations":
-            row = (json.dumps(value["image_id"]), text)
-            database.execute("INSERT INTO annotations VALUES (?, ?)", row)
-            return
+            return json.dumps(value["image_id"]), text
         self.keep_ids &= isinstance(value["id"], int)
+        return json.dumps(value["id"]), str(value["file_name"]), text
+
+    def _insert(self, database: sqlite3.Connection, rows: dict[str, list[tuple]]) -> None:
+        database.executemany("INSERT INTO annotations VALUES (?, ?)", rows["annotations"])
+        newest = "SELECT COALESCE(MAX(rowid), 0) FROM images"
+        before = database.execute(newest).fetchone()[0]
         try:
-            row = (json.dumps(value["id"]), str(value["file_name"]), text)
-            database.execute("INSERT INTO images VALUES (?, ?, ?)", row)
-        except sqlite3.IntegrityError:
+            database.executemany("INSERT INTO images VALUES (?, ?, ?)", rows["images"])
+        except sqlite3.IntegrityError as error:
+            number, file, _ = rows["images"][database.execute(newest).fetchone()[0] - before]
+            field = "file_name" if "images.file" in str(error) else "id"
             raise ValueError(
-                f"{self.json_file}: images[{index}] ({value['file_name']}, id {value['id']}) "
-                "repeats the id or the file of another; `check --fix` writes a repaired copy"
+                f"{self.json_file}: the image entry of {file} (id {number}) repeats the `{field}` "
+                "of another; `check --fix` writes a repaired copy"
             ) from None
+        for part in rows.values():
+            part.clear()
 
     def _find_orphans(self, database: sqlite3.Connection) -> None:
         query = "SELECT entry FROM annotations WHERE image NOT IN (SELECT id FROM images) LIMIT 1"

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pycocotools import mask as coco_mask
-
 from cosal_d2.data.converters.entries import DISTRACTOR, Entry, Skipped
 from cosal_d2.data.converters.pictures import (
     Picture,
@@ -148,14 +146,14 @@ class ConversionJob:
             size = scale = scaled(size, self.options.max_side)
             if not (picture.is_jpeg or PurePosixPath(name).suffix.lower() == suffix):
                 name += suffix
-        annotations = []
-        for item in chosen.objects + chosen.distractors:
-            rle = upright_rle(item.rle, turn)
-            if scale is not None:
-                rle = scaled_rle(rle, scale)
-            if not coco_mask.area(rle):
-                continue
-            annotations.append(self._annotation(item, rle, chosen.group, scene))
+        pairs = [(o, upright_rle(o.rle, turn)) for o in chosen.objects + chosen.distractors]
+        if scale is not None:
+            pairs = [(item, scaled_rle(rle, scale)) for item, rle in pairs]
+        annotations = [
+            {**self._annotation(item, chosen.group, scene), **fields, "iscrowd": int(item.crowd)}
+            for (item, _), fields in zip(pairs, rle_fields([r for _, r in pairs]), strict=True)
+            if fields["area"]
+        ]
         image = {
             **scene.fields,
             "height": size[0],
@@ -164,16 +162,17 @@ class ConversionJob:
         }
         return Entry(scene.file, name, image, annotations, content)
 
-    def _annotation(self, item: SourceObject, rle: dict, group: str | None, scene: Scene) -> dict:
+    def _annotation(self, item: SourceObject, group: str | None, scene: Scene) -> dict:
+        """Category and further fields of an object."""
         extra = dict(item.fields)
         if item.class_name == group:
             least = self.options.selection.min_area * scene.height * scene.width
-            if coco_mask.area(item.rle) < least and not item.crowd:
+            if item.area < least and not item.crowd:
                 extra["small"] = True
-        elif item.class_name != DISTRACTOR:
+            return {"category": group, **extra}
+        if item.class_name != DISTRACTOR:
             extra.setdefault("class_name", item.class_name)
-        category = group if item.class_name == group else DISTRACTOR
-        return {"category": category, **extra, **rle_fields(rle), "iscrowd": int(item.crowd)}
+        return {"category": DISTRACTOR, **extra}
 
 
 def _turn(scene: Scene, picture: Picture) -> int:

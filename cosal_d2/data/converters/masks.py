@@ -19,6 +19,7 @@ DEFAULTS = {"min_area": 0.001, "min_union": 0.0, "max_union": 1.0}
 KINDS = ("auto", "binary", "index")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".webp", ".ppm", ".pgm")
 SAMPLE = 50  # masks that `auto` looks at
+MAX_COLOURS = 100  # more are no instance colours
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -166,12 +167,15 @@ class MaskSource:
 
 
 def _guess(masks: list[Path]) -> str:
-    """`index` where a mask counts 0 to N, N at least 2, and none is black and white."""
+    """`index` where a mask counts 0 to N, 2 <= N < 128, or has a few colours, and none is black and
+    white."""
     counts = False
     for file in masks:
         values = np.unique(read_values(file))
         high = int(values[-1])
-        if len(values) == 2 and high > 1:
+        if len(values) == 2 and 1 < high <= 65535:
             return "binary"
-        counts |= len(values) > 2 and len(values) >= high
+        counted = len(values) >= high and high < 128
+        coloured = high > 65535 and len(values) <= MAX_COLOURS
+        counts |= len(values) > 2 and (counted or coloured)
     return "index" if counts else "binary"

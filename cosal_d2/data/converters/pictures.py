@@ -28,7 +28,7 @@ MASK_STEPS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was decoded completely.
+    """A picture whose data are whole.
 
     Attributes:
         file: its file.
@@ -73,7 +73,7 @@ def picture_size(file: Path) -> tuple[int, int]:
 
 
 def load_picture(file: Path) -> Picture:
-    """Read and decode a picture completely.
+    """Read a picture and decode all of its data; a JPEG's are not made into all pixels.
 
     Raises:
         FileNotFoundError: no such file.
@@ -85,10 +85,10 @@ def load_picture(file: Path) -> Picture:
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
     try:
         with Image.open(io.BytesIO(data)) as image:
+            size, is_jpeg = image.size[::-1], image.format in ("JPEG", "MPO")
+            image.draft("L", (1, 1))
             image.load()
-            return Picture(
-                file, data, image.size[::-1], _orientation(image), image.format in ("JPEG", "MPO")
-            )
+            return Picture(file, data, size, _orientation(image), is_jpeg)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{file}: not readable as a picture ({error}); replace the file"

@@ -20,12 +20,17 @@ class SourceObject:
         rle: COCO's compressed run-length mask, of the whole picture.
         crowd: a region of an unknown number of objects.
         fields: further fields for its annotation entry.
+        area: pixels of the mask.
     """
 
     class_name: str
     rle: dict
     crowd: bool = False
     fields: dict = field(default_factory=dict)
+    area: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "area", int(coco_mask.area(self.rle)))
 
 
 @dataclass(frozen=True)
@@ -75,21 +80,26 @@ class Selected:
     distractors: list[SourceObject]
 
 
-def _area(item: SourceObject) -> int:
-    return int(coco_mask.area(item.rle))
+class _Overlaps:
+    """IoU of the single objects of a picture, each with each."""
 
+    def __init__(self, items: list[SourceObject]) -> None:
+        rles = [i.rle for i in items]
+        self.place = {id(item): number for number, item in enumerate(items)}
+        self.iou = np.array(coco_mask.iou(rles, rles, [0] * len(rles))) if rles else None
 
-def without_duplicates(items: list[SourceObject], limit: float) -> list[SourceObject]:
-    """The objects in their order, less each that overlaps a larger one by an IoU over `limit`."""
-    if len(items) < 2:
-        return items
-    rles = [i.rle for i in items]
-    overlaps = np.array(coco_mask.iou(rles, rles, [0] * len(rles)))
-    kept: list[int] = []
-    for index in sorted(range(len(items)), key=lambda i: (-_area(items[i]), i)):
-        if all(overlaps[index, k] <= limit for k in kept):
-            kept.append(index)
-    return [items[i] for i in sorted(kept)]
+    def clear_of(self, item: SourceObject, others: list[SourceObject], limit: float) -> bool:
+        """Whether the object overlaps none of the others by more than `limit`."""
+        row = self.iou[self.place[id(item)]]
+        return all(row[self.place[id(o)]] <= limit for o in others)
+
+    def without_duplicates(self, items: list[SourceObject], limit: float) -> list[SourceObject]:
+        """The objects in their order, less each that overlaps a larger one by more than `limit`."""
+        kept: list[SourceObject] = []
+        for item in sorted(items, key=lambda o: -o.area):
+            if self.clear_of(item, kept, limit):
+                kept.append(item)
+        return [o for o in items if any(o is k for k in kept)]
 
 
 def _candidates(
@@ -98,7 +108,7 @@ def _candidates(
     """Classes that can be co-salient, with the share of the picture that each covers."""
     found = {}
     for name, items in classes.items():
-        large = [i for i in items if not i.crowd and _area(i) >= options.min_area * pixels]
+        large = [i for i in items if not i.crowd and i.area >= options.min_area * pixels]
         if name == DISTRACTOR or (options.classes and name not in options.classes):
             continue
         if len(large) < options.min_instances:
@@ -110,20 +120,22 @@ def _candidates(
 
 
 def _distractors(
-    others: list[SourceObject], group: list[SourceObject], pixels: int, options: Selection
+    others: list[SourceObject],
+    group: list[SourceObject],
+    overlaps: _Overlaps,
+    least: float,
+    limit: float,
 ) -> list[SourceObject]:
     """Salient objects outside the group: no crowds, nothing small, nothing that is of the group."""
+    members = [o for o in group if not o.crowd]
     salient = [
         o
         for o in others
-        if not o.crowd and (o.class_name == DISTRACTOR or _area(o) >= options.min_area * pixels)
+        if not o.crowd
+        and (o.class_name == DISTRACTOR or o.area >= least)
+        and overlaps.clear_of(o, members, limit)
     ]
-    members = [o.rle for o in group if not o.crowd]
-    if salient and members:
-        overlaps = np.array(coco_mask.iou([o.rle for o in salient], members, [0] * len(members)))
-        best = overlaps.reshape(len(salient), -1).max(axis=1)
-        salient = [o for o, v in zip(salient, best, strict=True) if v <= options.duplicate_iou]
-    return without_duplicates(salient, options.duplicate_iou)
+    return overlaps.without_duplicates(salient, limit)
 
 
 def select(
@@ -147,14 +159,16 @@ def select(
     pixels = height * width
     classes: dict[str, list[SourceObject]] = defaultdict(list)
     for item in objects:
-        if _area(item):
+        if item.area:
             classes[item.class_name].append(item)
     if not options.keep_empty and not any(
         sum(not i.crowd for i in items) >= options.min_instances for items in classes.values()
     ):
         return "without a group"
+    overlaps = _Overlaps([i for items in classes.values() for i in items if not i.crowd])
+    limit = options.duplicate_iou
     for name, items in classes.items():
-        singles = without_duplicates([i for i in items if not i.crowd], options.duplicate_iou)
+        singles = overlaps.without_duplicates([i for i in items if not i.crowd], limit)
         classes[name] = singles + [i for i in items if i.crowd]
     found = _candidates(classes, pixels, options)
     if not found and not options.keep_empty:
@@ -162,4 +176,5 @@ def select(
     group = max(sorted(found), key=lambda n: found[n]) if found else None
     members = classes[group] if group is not None else []
     others = [o for name, items in classes.items() if name != group for o in items]
-    return Selected(group, members, _distractors(others, members, pixels, options))
+    least = options.min_area * pixels
+    return Selected(group, members, _distractors(others, members, overlaps, least, limit))

@@ -10,14 +10,21 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
-from cosal_d2.data.converters.entries import Job, Skipped
+from cosal_d2.data.converters.entries import DISTRACTOR, Job, Skipped
+from cosal_d2.data.converters.journal import (
+    Line,
+    compact,
+    entry_line,
+    joined,
+    read_journal,
+    skipped_line,
+)
 from cosal_d2.parallel import ordered_map, worker_count
 from cosal_d2.series import check_free, check_name, install_dataset
 
@@ -77,26 +84,28 @@ class Written:
 
 
 class _Placer:
-    """Calls the job and puts the picture into place; returns a line of the journal."""
+    """Calls the job and puts the picture into place; returns the journal's line on it."""
 
     def __init__(self, job: Job, link: bool, folder: Path) -> None:
         self.job, self.link, self.folder = job, link, folder
+        self.made: set[Path] = {folder}
 
     def __call__(self, task: object) -> str:
         entry = self.job(task)
         if isinstance(entry, Skipped):
-            return json.dumps({"skipped": entry.reason, "bad": entry.bad})
+            return skipped_line(entry)
         target = self.folder / entry.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
+        if target.parent not in self.made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.made.add(target.parent)
         if entry.content is not None:
             target.write_bytes(entry.content)
         elif self.link:
+            target.unlink(missing_ok=True)
             target.symlink_to(entry.file.resolve())
         else:
             shutil.copyfile(entry.file, target)
-        image = {**entry.image, "file_name": entry.name}
-        return json.dumps({"image": image, "annotations": entry.annotations}, allow_nan=False)
+        return entry_line(entry)
 
 
 def _resume(work: Path, fingerprint: str) -> int:
@@ -120,31 +129,25 @@ def _resume(work: Path, fingerprint: str) -> int:
     return done
 
 
-def _read_journal(work: Path) -> Iterator[dict]:
-    with (work / "journal.jsonl").open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
-
-
 def _survey(work: Path, job: Job, written: Written) -> dict[str, int]:
     """Fill `written` from the journal; category names with their ids."""
     names: set[str] = set()
     files: set[str] = set()
-    for line in _read_journal(work):
-        if "skipped" in line:
-            if line["bad"]:
-                written.faults.append(line["skipped"])
-            written.skipped["faulty" if line["bad"] else line["skipped"]] += 1
+    for line in read_journal(work / "journal.jsonl"):
+        if isinstance(line, Skipped):
+            if line.bad:
+                written.faults.append(line.reason)
+            written.skipped["faulty" if line.bad else line.reason] += 1
             continue
-        name = line["image"]["file_name"]
-        if name in files:
+        if line.name in files:
             raise ValueError(
-                f"{name}: two pictures would get this file name; give each a name of its own"
+                f"{line.name}: two pictures would get this file name; give each a name of its own"
             )
-        files.add(name)
+        files.add(line.name)
         written.images += 1
-        for annotation in line["annotations"]:
-            names.add(annotation["category"])
-            kind = "distractors" if annotation["category"] == "distractor" else "instances"
+        for category, _ in line.annotations:
+            names.add(category)
+            kind = "distractors" if category == DISTRACTOR else "instances"
             setattr(written, kind, getattr(written, kind) + 1)
     if job.categories is None:
         return {name: i for i, name in enumerate(sorted(names), 1)}
@@ -158,27 +161,28 @@ def _write_json(work: Path, job: Job, ids: dict[str, int]) -> Path:
     """Write the json from the journal, holding one picture at a time."""
     target = work / "dataset.json"
     partial = work / "dataset.partial"
-
-    def dump(value: object) -> str:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
+    journal = work / "journal.jsonl"
+    head = {"info": {"description": job.description}, **job.fields}
+    head["categories"] = [
+        {"id": i, "name": n} for n, i in sorted(ids.items(), key=lambda pair: pair[1])
+    ]
     with partial.open("w", encoding="utf-8") as out:
-        head = {"info": {"description": job.description}, **job.fields}
-        categories = [{"id": i, "name": n} for n, i in sorted(ids.items(), key=lambda x: x[1])]
-        out.write(dump(head)[:-1] + ',"categories":' + dump(categories) + ',"images":[')
-        pictures = (x for x in _read_journal(work) if "image" in x)
-        for number, line in enumerate(pictures, 1):
-            out.write(("," if number > 1 else "") + dump({"id": number, **line["image"]}))
+        out.write(compact(head)[:-1] + ',"images":[')
+        lines = (x for x in read_journal(journal) if isinstance(x, Line))
+        for number, line in enumerate(lines, 1):
+            own = compact({"id": number if line.id is None else line.id})
+            out.write(("," if number > 1 else "") + joined(own, line.image))
         out.write('],"annotations":[')
         count = 0
-        pictures = (x for x in _read_journal(work) if "image" in x)
-        for number, line in enumerate(pictures, 1):
-            image_id = line["image"].get("id", number)
-            for annotation in line["annotations"]:
+        lines = (x for x in read_journal(journal) if isinstance(x, Line))
+        for number, line in enumerate(lines, 1):
+            image_id = number if line.id is None else line.id
+            for category, text in line.annotations:
                 count += 1
-                category = ids[annotation.pop("category")]
-                own = {"id": count, "image_id": image_id, "category_id": category}
-                out.write(("," if count > 1 else "") + dump({**own, **annotation}))
+                own = {"image_id": image_id, "category_id": ids[category]}
+                if not text.startswith('{"id":'):
+                    own = {"id": count, **own}
+                out.write(("," if count > 1 else "") + joined(compact(own), text))
         out.write("]}\n")
     os.replace(partial, target)
     return target
