@@ -98,6 +98,7 @@ def test_find_config_knows_paths_and_names(tmp_path):
     ("opts", "message"),
     [
         (["MODEL.DTYPE", "float64"], "MODEL.DTYPE is 'float64'; use one of float32, bfloat16"),
+        (["TEST.MEASURES", "most"], "TEST.MEASURES is 'most'; use one of paper, fast, all"),
         (["SOLVER.OPTIMIZER", "LION"], "SOLVER.OPTIMIZER is 'LION'; use one of SGD, ADAMW"),
         (["MODEL.FEATURE_SENSITIVE.ENABLED", "False"], "needs the feature-sensitive block"),
         (
