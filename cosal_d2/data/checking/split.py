@@ -64,7 +64,7 @@ def assign(groups: list[int], shares: list[float], seed: int) -> list[int]:
     wanted = np.array(shares) / sum(shares) * len(groups)
     sides = [-1] * len(groups)
     for group in order:
-        side = int(np.argmax(wanted))
+        side = int(np.argmax(np.round(wanted, 6)))
         wanted[side] -= len(members[group])
         for position in members[group]:
             sides[position] = side

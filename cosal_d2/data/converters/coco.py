@@ -166,7 +166,7 @@ class CocoSource:
             file = self.images / safe_name(str(image["file_name"]))
         height, width = int(image["height"]), int(image["width"])
         objects = []
-        for entry in map(json.loads, task[1]):
+        for entry in json.loads(f"[{','.join(task[1])}]"):
             where = f"{file}: {self.json_file.name}, annotation of id {entry['id']}"
             if entry["category_id"] not in self.names:
                 raise ValueError(

@@ -160,7 +160,7 @@ class ConversionJob:
             "width": size[1],
             "cosalient_category": chosen.group,
         }
-        return Entry(scene.file, name, image, annotations, content)
+        return Entry(scene.file, name, image, annotations, content, picture.data)
 
     def _annotation(self, item: SourceObject, group: str | None, scene: Scene) -> dict:
         """Category and further fields of an object."""

@@ -23,6 +23,7 @@ class Entry:
         annotations: annotation entries, with `category` (a name) in place of `category_id`, and
             without `id` and `image_id`.
         content: what the picture's file shall hold; None takes the source as it is.
+        original: the source's content, where it has been read.
     """
 
     file: Path
@@ -30,6 +31,7 @@ class Entry:
     image: dict
     annotations: list[dict] = field(default_factory=list)
     content: bytes | None = None
+    original: bytes | None = None
 
 
 @dataclass(frozen=True)

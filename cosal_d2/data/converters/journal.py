@@ -33,9 +33,12 @@ class Line:
     annotations: list[tuple[str, str]]
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
 def compact(value: object) -> str:
     """Json text without spaces."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 def joined(first: str, second: str) -> str:

@@ -103,6 +103,8 @@ class _Placer:
         elif self.link:
             target.unlink(missing_ok=True)
             target.symlink_to(entry.file.resolve())
+        elif entry.original is not None:
+            target.write_bytes(entry.original)
         else:
             shutil.copyfile(entry.file, target)
         return entry_line(entry)
