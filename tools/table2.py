@@ -43,10 +43,18 @@ def by_method(option: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     return values
 
 
-def shown(argument: str) -> str:
-    """An argument as the page shows it: of an absolute path, the last part."""
-    method, sign, value = argument.rpartition("=")
-    return f"{method}{sign}{Path(value).name if Path(value).is_absolute() else value}"
+def shown(args: argparse.Namespace) -> list[str]:
+    """The command as the page shows it: what the numbers depend on, files without their folder."""
+    command = ["tools/table2.py"]
+    for option in ("dataset", "gallery"):
+        value = getattr(args, option)
+        name = Path(value).name if Path(value).is_absolute() else value
+        command += [f"--{option}", name]
+    for option in ("maps", "weights", "config"):
+        pairs = [f"{method}={Path(value).name}" for method, value in getattr(args, option)]
+        command += [f"--{option}", *pairs] if pairs else []
+    command += ["--pictures", str(args.pictures)]
+    return command + (["--opts", *args.opts] if args.opts else [])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,7 +96,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write table and figures; 0, or 1 with a message when something is unusable."""
-    argv = list(sys.argv[1:] if argv is None else argv)
     args = build_parser().parse_args(argv)
     # Here, since worker processes import this file and need neither torch nor Detectron2.
     from cosal_d2.engine.table2 import Sources, Table2Options, write_table2
@@ -109,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             out=args.out,
             work=args.work,
             workers=args.workers,
-            command=["tools/table2.py", *map(shown, argv)],
+            command=shown(args),
         )
         print(write_table2(options, sources, progress=True))
     except (ImportError, OSError, ValueError, BrokenProcessPool) as error:

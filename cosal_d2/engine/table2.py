@@ -149,7 +149,7 @@ def _network_row(
     except ValueError as error:
         raise ValueError(f"{method}: {error}") from error
     file = Path(sources.configs.get(method, NETWORKS[method][0])).name
-    return RowMaps(out, f"`{file}`, weights of sha256 {weights_digest(cfg)[:12]}...")
+    return RowMaps(out, f"`{file}`, weights of sha256 {weights_digest(cfg)[:12]}")
 
 
 def _gallery(options: Table2Options) -> tuple[str, str]:

@@ -64,6 +64,8 @@ def markdown(
         "[baselines.md](baselines.md) how FT and CWS are built.",
         _measured(metrics, rows),
         _origins(rows),
+        "This compares maps, not trainings: networks may differ in steps and data. "
+        "[ablation.md](ablation.md) is about equal ones.",
         "## What the paper printed",
         "Its own 2,019 pictures (F with β² = 1) and SDCS (F with β² = 0.3): other pictures, other "
         "training data, so no number here compares with one above.",
