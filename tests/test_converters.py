@@ -182,10 +182,16 @@ def test_yolo_polygons_agree(convert, tmp_path):
         assert_same(found[file], objects, 0.98)
 
 
-def test_photographs_give_their_own_selection(main, tmp_path):
-    source = json.loads((SHARED / "train.json").read_text())
-    line = ["coco", "--json", SHARED / "train.json", "--images", SHARED / "train", "--link"]
-    assert main([*map(str, line), "--out", str(tmp_path), "--name", "again"]) == 0
+def test_a_selected_set_gives_its_own_selection(main, tmp_path):
+    json_file, images, options = SHARED / "train.json", SHARED / "train", []
+    if not json_file.exists():  # the photographs are not at hand: scenes that were selected once
+        json_file, images, options = *write_coco(tmp_path / "in"), ["--min-area", "0.001"]
+        line = ["coco", "--json", str(json_file), "--images", str(images), *options]
+        assert main([*line, "--out", str(tmp_path), "--name", "first"]) == 0
+        json_file, images = tmp_path / "cosal" / "first.json", tmp_path / "cosal" / "first"
+    source = json.loads(json_file.read_text())
+    line = ["coco", "--json", str(json_file), "--images", str(images), "--link", *options]
+    assert main([*line, "--out", str(tmp_path), "--name", "again"]) == 0
     made = json.loads((tmp_path / "cosal" / "again.json").read_text())
 
     def content(data):
@@ -198,8 +204,7 @@ def test_photographs_give_their_own_selection(main, tmp_path):
         )
         return images, objects
 
-    assert content(made) == content(source)
-    assert len(made["images"]) == 673
+    assert content(made) == content(source) and made["images"]
 
 
 class Interrupted(RuntimeError):
