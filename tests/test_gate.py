@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from cosal_d2.modeling.gate import gated_logits, paint_gate
+from cosal_d2.modeling.gate import PRIOR, gated_logits, paint_gate, saturated
 
 
 def seeded(seed=0):
@@ -19,7 +19,7 @@ def test_a_gate_equals_a_slow_loop():
     assert gate.shape == (6, 11)
     heard = 0
     for y, x in itertools.product(range(6), range(11)):
-        yes = total = 0.01
+        yes = total = PRIOR
         for (x1, y1, x2, y2), m, w in zip(
             boxes.tolist(), member.tolist(), weight.tolist(), strict=True
         ):
@@ -77,3 +77,11 @@ def test_a_coarse_gate_is_resized_to_the_map():
     assert torch.allclose(found[:, :2], torch.tensor(0.1), atol=1e-4)
     assert torch.allclose(found[:, -2:], torch.tensor(0.9), atol=1e-4)
     assert (found.diff(dim=1) >= -1e-6).all()
+
+
+def test_saturated_maps_reach_their_ends_and_keep_their_order():
+    maps = torch.tensor([0.0, 0.0019, 0.002, 0.3, 0.5, 0.998, 0.9981, 1.0])
+    found = saturated(maps)
+    assert found.tolist()[:2] == [0, 0] and found.tolist()[-2:] == [1, 1]
+    assert (found[1:-1].diff() > 0).all() and found[4].item() == pytest.approx(0.5)
+    assert (found - maps).abs().max() < 0.5 / 255

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 
 # Spread of the centre weight, in squared half sides of the box (ours).
 SPREAD = 0.6
-# Weight of "nothing speaks against it" at every pixel (ours).
-PRIOR = 0.01
+# Weight of "nothing speaks against it" at every pixel (ours): small, because what is best about an
+# object's rim may be a quiet, distant box.
+PRIOR = 1e-4
 # A gate never closes further than this, and never opens fully, so that its logits stay finite.
 CLOSED = 1e-4
 
@@ -69,3 +70,17 @@ def gated_logits(logits: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:
     )
     log_p = F.logsigmoid(logits) + gates.clamp(CLOSED, 1 - CLOSED).log()
     return log_p - torch.log(-torch.expm1(log_p))
+
+
+def saturated(maps: torch.Tensor) -> torch.Tensor:
+    """Maps that reach their ends as 8-bit files do: what is within half a grey level of 0 or 1
+    becomes exactly that.
+
+    A sigmoid never reaches 1, but the adaptive threshold does, wherever a map's mean is above a
+    half.
+
+    Args:
+        maps: probabilities, of any shape.
+    """
+    half = 0.5 / 255
+    return ((maps - half) / (1 - 2 * half)).clamp(0, 1)

@@ -20,7 +20,7 @@ from torch import nn
 from cosal_d2.config import check_config
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
-from cosal_d2.modeling.gate import gated_logits
+from cosal_d2.modeling.gate import gated_logits, saturated
 from cosal_d2.modeling.grouping import GATE_STRIDE, RegionGrouping, Verdicts
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.region_labels import label_regions
@@ -189,7 +189,10 @@ class CoSaliencyNet(nn.Module):
             size = (x.get("height", h), x.get("width", w))
             if size != (h, w):
                 logit = F.interpolate(logit, size=size, mode="bilinear", align_corners=False)
-            outputs.append({"cosal_map": logit[0, 0].sigmoid()})
+            cosal_map = logit[0, 0].sigmoid()
+            if self.grouping is not None:
+                cosal_map = saturated(cosal_map)
+            outputs.append({"cosal_map": cosal_map})
         return outputs
 
     def _losses(self, images: ImageList, inputs: list[dict]) -> dict[str, torch.Tensor]:
