@@ -158,15 +158,20 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.NUM_REGIONS = 48
     # IoU above which the less object-like of two such regions is dropped (ours).
     cfg.MODEL.GROUPING.NMS_THRESH = 0.6
-    # Two regions are one object when their intersection is more than this share of the smaller one
+    # Two regions are one object when they share more than this of the smaller one
     # (ours).
     cfg.MODEL.GROUPING.APART_SHARE = 0.5
+    # Masks of regions: channels that each level is reduced to, and width of the head (ours).
+    cfg.MODEL.GROUPING.MASK_LATERAL = 64
+    cfg.MODEL.GROUPING.MASK_WIDTH = 128
     # Width of the network that judges a region's evidence (ours).
     cfg.MODEL.GROUPING.HIDDEN = 32
     # Ground-truth boxes join the training, jittered: largest offset as a share of the side, and
     # range of the scale factor of each side (ours).
     cfg.MODEL.GROUPING.JITTER_OFFSET = 0.1
     cfg.MODEL.GROUPING.JITTER_SCALE = (0.85, 1.2)
+    # Train the grouping alone and leave everything else as it was loaded (ours).
+    cfg.MODEL.GROUPING.TRAIN_ALONE = False
     # Weight of loss_group and loss_pair (ours).
     cfg.MODEL.GROUPING.LOSS_WEIGHT = 1.0
     # At test time a map has to decide: a verdict's logit minus THRESHOLD times SHARPNESS, and the

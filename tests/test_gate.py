@@ -1,5 +1,4 @@
 import itertools
-import math
 
 import pytest
 import torch
@@ -12,45 +11,32 @@ def seeded(seed=0):
 
 
 def test_a_gate_equals_a_slow_loop():
-    corners = torch.rand((7, 2, 2), generator=seeded()) * 40
-    boxes = torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
+    masks = torch.rand((7, 6, 11), generator=seeded()) ** 3
     member, weight = torch.rand((2, 7), generator=seeded(1))
-    gate = paint_gate(boxes, member, weight, (6, 11), 4)
+    gate = paint_gate(masks, member, weight)
     assert gate.shape == (6, 11)
-    heard = 0
     for y, x in itertools.product(range(6), range(11)):
         yes = total = PRIOR
-        for (x1, y1, x2, y2), m, w in zip(
-            boxes.tolist(), member.tolist(), weight.tolist(), strict=True
-        ):
-            cx, cy = 4 * x + 2, 4 * y + 2
-            if x1 < cx < x2 and y1 < cy < y2:
-                u, v = (2 * cx - x1 - x2) / (x2 - x1), (2 * cy - y1 - y2) / (y2 - y1)
-                loudness = w * math.exp(-(u * u + v * v) / 0.6)
-                yes, total, heard = yes + loudness * m, total + loudness, heard + 1
+        for mask, m, w in zip(masks, member.tolist(), weight.tolist(), strict=True):
+            yes, total = yes + w * mask[y, x].item() * m, total + w * mask[y, x].item()
         assert gate[y, x].item() == pytest.approx(yes / total, abs=1e-5)
-    assert heard > 20
 
 
-def test_a_gate_is_open_where_no_region_is():
-    empty = torch.zeros(0)
-    assert torch.equal(paint_gate(empty.reshape(0, 4), empty, empty, (3, 2), 4), torch.ones(3, 2))
-    box = torch.tensor([[0.0, 0, 8, 8]])
-    gate = paint_gate(box, torch.zeros(1), torch.ones(1), (4, 4), 4)
-    assert torch.equal(gate[2:], torch.ones(2, 4)) and gate[:2, :2].max() < 0.05
-    # A region without area speaks for nothing.
-    flat = paint_gate(box * 0, torch.zeros(1), torch.ones(1), (4, 4), 4)
-    assert torch.equal(flat, torch.ones(4, 4))
+def test_a_gate_is_open_where_no_mask_is():
+    assert torch.equal(paint_gate(torch.zeros(0, 3, 2), *torch.zeros(2, 0)), torch.ones(3, 2))
+    mask = torch.zeros(1, 4, 4)
+    mask[0, :2, :2] = 1
+    gate = paint_gate(mask, torch.zeros(1), torch.ones(1))
+    assert torch.equal(gate[2:], torch.ones(2, 4)) and gate[:2, :2].max() < 0.001
 
 
-def test_the_louder_and_the_nearer_region_wins_where_two_overlap():
-    boxes = torch.tensor([(0.0, 0, 40, 40), (16, 0, 56, 40)])
+def test_the_louder_region_and_the_surer_mask_win_where_two_overlap():
+    masks = torch.tensor([[[1.0, 0.6, 0.3, 0.0]], [[0.0, 0.3, 0.6, 1.0]]])
     member = torch.tensor([1.0, 0.0])
-    gate = paint_gate(boxes, member, torch.ones(2), (10, 14), 4)
-    middle = gate[5, 4:10]
-    assert (middle.diff() < 0).all() and middle[0] > 0.6 and middle[-1] < 0.4
-    louder = paint_gate(boxes, member, torch.tensor([1.0, 0.2]), (10, 14), 4)
-    assert (louder[5, 4:10] > middle).all()
+    gate = paint_gate(masks, member, torch.ones(2))[0]
+    assert (gate.diff() < 0).all() and gate[1] > 0.6 and gate[2] < 0.4
+    louder = paint_gate(masks, member, torch.tensor([1.0, 0.2]))[0]
+    assert (louder[1:3] > gate[1:3]).all()
 
 
 def test_gated_logits_are_the_product_of_the_probabilities():

@@ -9,8 +9,9 @@ from network_data import instances
 from torch import nn
 from torchvision.ops import roi_align
 
-from cosal_d2.modeling.grouping import RegionGrouping, RegionJudge, Verdicts, apart, select_regions
+from cosal_d2.modeling.grouping import QUIET, RegionGrouping, Verdicts
 from cosal_d2.modeling.level_embedding import LevelEmbedding
+from cosal_d2.modeling.region_judge import RegionJudge
 from cosal_d2.modeling.region_labels import (
     BACKGROUND,
     OTHER,
@@ -20,6 +21,8 @@ from cosal_d2.modeling.region_labels import (
     balanced_bce,
     label_regions,
 )
+from cosal_d2.modeling.region_masks import RegionSet, windows
+from cosal_d2.modeling.region_selection import apart
 
 SHAPES = {"a": ShapeSpec(channels=6, stride=4), "b": ShapeSpec(channels=8, stride=8)}
 
@@ -57,40 +60,13 @@ def scramble(module, seed=0):
 def grouping(**options):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        return RegionGrouping(embedding=nn.Identity(), **options)
+        return RegionGrouping(masks=nn.Identity(), embedding=nn.Identity(), **options)
 
 
 def described(count, dim=5, seed=0):
     """Random embeddings of unit length, boxes, and objectness logits."""
     embeddings = F.normalize(torch.randn((count, dim), generator=seeded(seed)), dim=1)
     return embeddings, random_boxes(count, seed), torch.randn(count, generator=seeded(seed + 1))
-
-
-@pytest.mark.parametrize("count", [1, 3, 60])
-def test_selection_is_greedy_and_best_first(count):
-    boxes = random_boxes(60)
-    logits = (torch.randn(60, generator=seeded(1)) * 4).round()  # with ties
-    kept = []
-    for i in sorted(range(60), key=lambda i: -logits[i].item()):
-        ious = [overlap(boxes[i], boxes[j]) for j in kept]
-        ious = [o / (area(boxes[i]) + area(boxes[j]) - o) for o, j in zip(ious, kept, strict=True)]
-        if all(x <= 0.4142 for x in ious):
-            kept.append(i)
-    assert 8 < len(kept) < 60
-    found, scores = select_regions(boxes, logits, count, 0.4142)
-    assert torch.equal(found, boxes[kept[:count]]) and torch.equal(scores, logits[kept[:count]])
-
-
-def test_regions_are_apart_unless_one_covers_enough_of_the_other():
-    boxes = torch.tensor([(0, 0, 8, 8), (2, 2, 4, 4), (4, 0, 12, 8), (3, 0, 11, 8)]).float()
-    # The second lies in the first; the third shares exactly half with it, the fourth more.
-    found = apart(boxes, 0.5)
-    assert found[0].tolist() == found[:, 0].tolist() == [False, False, True, False]
-    assert not apart(boxes, 1.0).diagonal().any()
-    boxes = random_boxes(30, side=12)
-    result = apart(boxes, 0.31).tolist()
-    for (i, a), (j, b) in itertools.product(enumerate(boxes.tolist()), repeat=2):
-        assert result[i][j] == (i != j and overlap(a, b) <= 0.31 * min(area(a), area(b)))
 
 
 def test_labels_of_objects_distractors_background_and_undecided():
@@ -142,18 +118,32 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
     }
     boxes = [random_boxes(4), random_boxes(0), random_boxes(2, 1)]
     foreground = torch.rand((3, 1, 48, 48), generator=seeded(4))
-    embeddings = metric(features, foreground, boxes)
+    regions = [
+        RegionSet(
+            b + torch.tensor([-1.0, -2, 2, 1]),
+            b,
+            torch.zeros(len(b)),
+            torch.rand((len(b), 28, 28), generator=seeded(5 + n)),
+        )
+        for n, b in enumerate(boxes)
+    ]
+    embeddings = metric(features, foreground, regions)
     assert [len(e) for e in embeddings] == [4, 0, 2]
-    for n, own in enumerate(boxes):
-        for box, embedding in zip(own, embeddings[n], strict=True):
-            parts = []
+    for n, own in enumerate(regions):
+        for k, embedding in enumerate(embeddings[n]):
+            box, mask = own.boxes[k], own.masks[k][None, None]
+            x0, y0, x1, y1 = windows(own.proposals)[k].tolist()
+            scale = torch.tensor([28 / (x1 - x0), 28 / (y1 - y0)] * 2)
+            inner = (box - torch.tensor([x0, y0, x0, y0])) * scale
+            share = roi_align(mask, [inner[None]], 7, 1.0, 2, aligned=True).flatten()
             coarse = F.avg_pool2d(foreground[n : n + 1], 4)
-            share = roi_align(coarse, [box[None]], 7, 1 / 4, 2, aligned=True).flatten()
+            share = share * roi_align(coarse, [box[None]], 7, 1 / 4, 2, aligned=True).flatten()
             weights = [
-                (o + 0.05) * math.exp(-((i // 7 - 3) ** 2 + (i % 7 - 3) ** 2) * (2 / 7) ** 2 / 0.6)
+                (o + 0.02) * math.exp(-((i // 7 - 3) ** 2 + (i % 7 - 3) ** 2) * (2 / 7) ** 2 / 0.6)
                 for i, o in enumerate(share.tolist())
             ]
             weights = torch.tensor(weights) / sum(weights)
+            parts = []
             for level, name in enumerate(("b", "a")):
                 feature, scale = features[name][n : n + 1], 1 / SHAPES[name].stride
                 pooled = roi_align(feature, [box[None]], 7, scale, 2, aligned=True)[0].flatten(1)
@@ -163,8 +153,6 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
                 parts.append(mean * norm.weight + norm.bias)
             vector = metric.project.weight @ torch.cat(parts)
             torch.testing.assert_close(embedding, vector / vector.norm(), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match=r"LEVELS names 'c'; the encoder has \['a', 'b'\]"):
-        LevelEmbedding(SHAPES, ("a", "c"), 5)
 
 
 def test_evidence_and_features_equal_a_slow_count():
@@ -235,19 +223,36 @@ def test_no_region_and_a_single_one(storage, count):
     labels = label_regions(boxes, instances((40, 40), boxes.tolist()))
     losses = network.losses([(verdicts, labels)])
     assert (losses["loss_group"].item() > 0) == bool(count) and losses["loss_pair"].item() == 0
-    (sum(losses.values()) + network.gate(verdicts, (3, 3)).sum()).backward()
+    (sum(losses.values()) + network.gate(verdicts, filled(boxes, objectness), (3, 3)).sum()).backward()
     gradients = [embeddings.grad, *(p.grad for p in network.parameters())]
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
 
 
+def filled(boxes, objectness):
+    """Regions whose masks fill their windows."""
+    return RegionSet(boxes, boxes, objectness, torch.ones(len(boxes), 28, 28))
+
+
 def test_a_map_decides_at_test_time_only():
     network = grouping(sharpness=3.0, threshold=0.25, foreground_sharpness=1.0)
-    box = torch.tensor([[0.0, 0, 16, 16]])
-    logit = {"group": torch.tensor([0.5]), "voice": torch.tensor([9.0])}
-    verdicts = Verdicts(boxes=box, objectness=logit["voice"], pairs=torch.zeros(1, 1), **logit)
+    loud = torch.tensor([9.0])
+    verdicts = Verdicts(group=torch.tensor([0.5]), voice=loud, pairs=torch.zeros(1, 1))
+    regions = filled(torch.tensor([[0.0, 0, 16, 16]]), loud)
     for training, expected in ((True, sigmoid(0.5)), (False, sigmoid(3 * 0.25))):
-        gate = network.train(training).gate(verdicts, (4, 4))
+        gate = network.train(training).gate(verdicts, regions, (4, 4))
         assert gate[1:3, 1:3].tolist() == [[pytest.approx(expected, abs=0.02)] * 2] * 2
+
+
+def test_a_region_that_repeats_an_object_is_hardly_heard():
+    boxes = torch.tensor([(0.0, 0, 16, 16), (0.0, 0, 16, 16), (40.0, 0, 56, 16)])
+    voice = torch.tensor([0.3, 0.3, -1.0])
+    verdicts = Verdicts(group=torch.tensor([2.0, -3.0, -3.0]), voice=voice, pairs=torch.zeros(3, 3))
+    objectness = torch.tensor([1.0, 0.9, 0.5])
+    gate = grouping().train().gate(verdicts, filled(boxes, objectness), (4, 14))
+    first, second = (sigmoid(o) for o in (1.0, 0.9))
+    yes = first * sigmoid(2.0) + QUIET * second * sigmoid(-3.0)
+    assert gate[1, 1].item() == pytest.approx(yes / (first + QUIET * second), abs=1e-3)
+    assert gate[1, 11].item() == pytest.approx(sigmoid(-3.0), abs=2e-3)
 
 
 def test_jittered_truth_stays_near_its_boxes_and_inside():

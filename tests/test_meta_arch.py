@@ -10,7 +10,7 @@ from cosal_d2.config import get_cosal_config
 
 ALL = ["loss_cosal", "loss_rpn_cls", "loss_rpn_loc", "loss_triplet"]
 NEW = {"loss_group", "loss_pair"}
-EXTENSION = {*NEW, "loss_foreground"}
+EXTENSION = {*NEW, "loss_foreground", "loss_mask"}
 LOSSES = [
     (("MODEL.RFM.SAMPLER", "OnlineSampler"), ALL),
     (("MODEL.RFM.SAMPLER", "OfflineSampler"), ["loss_cosal", "loss_triplet"]),
@@ -189,11 +189,16 @@ def test_losses_weigh_and_train_the_grouping_alone(storage, grouped, monkeypatch
     losses = grouped([sample()])
     (losses["loss_group"] + losses["loss_pair"]).backward()
     for name, parameter in grouped.named_parameters():
-        judged = name.startswith("grouping.") and ".voice." not in name
+        judged = name.startswith("grouping.") and not re.search(r"\.voice\.|\.masks\.", name)
         assert (parameter.grad is not None) == judged, name
     own = dict(grouped.grouping.named_parameters())
     voice = {"judge.voice.weight", "judge.voice.bias"}
-    assert all(bool(p.grad.any()) for n, p in own.items() if n not in voice)
+    judged = {n: p for n, p in own.items() if not n.startswith("masks.") and n not in voice}
+    assert all(bool(p.grad.any()) for p in judged.values())
+    grouped.zero_grad()
+    grouped([sample()])["loss_mask"].backward()
+    for name, parameter in grouped.named_parameters():
+        assert (parameter.grad is not None) == name.startswith("grouping.masks."), name
     grouped.zero_grad()
     grouped([sample()])["loss_cosal"].backward()
     # The map's loss judges the verdicts and their voices; the foreground has a loss of its own.
@@ -256,28 +261,47 @@ def test_distractors_are_foreground_and_no_truth(storage, grouped, monkeypatch):
     assert (foreground[0, 60:] == 255).all() and (foreground[0, :, 52:] == 255).all()
 
 
-def test_the_gates_of_a_mixed_batch_are_each_pictures_own(grouped):
+def test_the_gates_of_a_mixed_batch_are_each_pictures_own(grouped, monkeypatch):
     grouped.eval()
     images = grouped.preprocess([sample((37, 50))["image"], sample((64, 33))["image"]])
     boxes = torch.tensor([(4, 4, 20, 20), (4, 4, 20, 21), (24, 0, 40, 12)]).float()
     found = Instances((37, 50), proposal_boxes=Boxes(boxes))
     found.objectness_logits = torch.tensor([2.0, 1.0, 3.0])
+    # Masks that fill the windows.
+    head = grouped.grouping.masks
+    monkeypatch.setattr(
+        head, "forward", lambda f, s, boxes: [torch.full((len(b), 28, 28), 20.0) for b in boxes]
+    )
     with torch.no_grad():
         features, r = grouped.features(images)
         foreground = grouped.decoder(r, features)
-        logits, verdicts = grouped.group(features, foreground, [found, found[:0]])
+        logits, verdicts, sets = grouped.grouping.group(features, foreground, [found, found[:0]])
     # Without regions nothing is gated.
     torch.testing.assert_close(
         logits[1].sigmoid(), (3 * foreground[1]).sigmoid(), rtol=1e-3, atol=1e-4
     )
     assert verdicts[1].group.shape == (0,) and verdicts[1].pairs.shape == (0, 0)
     # The second region is a worse copy of the first, so it is not compared.
-    assert torch.equal(verdicts[0].boxes, boxes[[2, 0]])
+    assert torch.equal(sets[0].proposals, boxes[[2, 0]])
     share = (logits.sigmoid() / (3 * foreground).sigmoid())[0, 0]
     for place, (y, x) in enumerate([(6, 32), (12, 12)]):
         own = (4 * (verdicts[0].group[place] - 0.5)).sigmoid().item()
         assert share[y, x].item() == pytest.approx(own, abs=0.05)
     assert share[50:, 20:].min() > 0.999
+
+
+def test_the_grouping_learns_alone(storage):
+    model = tiny_model(*GROUPED, "MODEL.GROUPING.TRAIN_ALONE", "True")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
+    model.train()
+    assert model.grouping.training and not model.decoder.training and not model.rfm.training
+    losses = model([sample()])
+    assert sorted(losses) == ["loss_cosal", "loss_group", "loss_mask", "loss_pair"]
+    sum(losses.values()).backward()
+    optimizer.step()
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {k for k, _ in model.named_parameters() if k.startswith("grouping.")}
 
 
 @pytest.mark.parametrize("found", [True, False])

@@ -23,6 +23,7 @@ from cosal_d2.evaluation.retrieval import (
     queries_across,
     queries_within,
 )
+from cosal_d2.modeling.region_masks import RegionSet
 
 # Directions in degrees, and the class of each: 0 is nearest to 10, 10 to 0, 35 to 10, 90 to 35.
 ANGLES = torch.deg2rad(torch.tensor([0.0, 10, 35, 90]))
@@ -192,7 +193,9 @@ def test_regions_are_the_objects_at_the_tests_size(tmp_path, weights):
         box = torch.tensor([[3.0, 5, 19, 22]]) * torch.tensor([64 / 48, 85 / 64] * 2)
         rfm = embedder.model.rfm.embed(r, [box])[0]
         foreground = embedder.model.decoder(r, features).sigmoid()
-        own = embedder.model.grouping.embedding(features, foreground, [box])[0]
+        masks = embedder.model.grouping.masks(features, foreground, [box])[0].sigmoid()
+        known = RegionSet(box, box, torch.zeros(1), masks)
+        own = embedder.model.grouping.embedding(features, foreground, [known])[0]
     rfm = torch.nn.functional.normalize(rfm, dim=1)
     assert torch.allclose(regions.embeddings["rfm"][2], rfm[0], atol=1e-4)
     assert torch.allclose(regions.embeddings["grouping"][2], own[0], atol=1e-4)

@@ -28,6 +28,7 @@ from cosal_d2.evaluation.retrieval import (
     queries_across,
     queries_within,
 )
+from cosal_d2.modeling.grouping import SURE
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,11 @@ class RegionEmbedder:
             found["rfm"] = self.model.rfm.embed(r, [boxes])[0]
         if self.model.grouping is not None:
             foreground = self.model.decoder(r, features).sigmoid()
-            found["grouping"] = self.model.grouping.embedding(features, foreground, [boxes])[0]
+            grouping = self.model.grouping
+            sure = boxes.new_full((len(boxes),), SURE)
+            (regions,) = grouping.segment(features, foreground, [boxes], [sure])
+            regions.boxes = boxes
+            found["grouping"] = grouping.embedding(features, foreground, [regions])[0]
         return {kind: nn.functional.normalize(e, dim=1).cpu() for kind, e in found.items()}
 
 

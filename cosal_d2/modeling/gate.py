@@ -5,55 +5,28 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-# Spread of the centre weight, in squared half sides of the box (ours).
-SPREAD = 0.6
-# Weight of "nothing speaks against it" at every pixel (ours): small, because what is best about an
-# object's rim may be a quiet, distant box.
+# Weight of "nothing speaks against it" at every pixel (ours): small, because the best region of an
+# object may be a quiet one.
 PRIOR = 1e-4
 # A gate never closes further than this, and never opens fully, so that its logits stay finite.
 CLOSED = 1e-4
 
 
-def centre_weight(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """How likely a place of a box belongs to its object: a Gaussian around the box's centre.
-
-    Args:
-        u, v: offsets from the centre in half widths and half heights, of any shape.
-    """
-    return torch.exp(-(u**2 + v**2) / SPREAD)
-
-
-def paint_gate(
-    boxes: torch.Tensor,
-    member: torch.Tensor,
-    weight: torch.Tensor,
-    size: tuple[int, int],
-    stride: int,
-) -> torch.Tensor:
+def paint_gate(masks: torch.Tensor, member: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """How far each pixel may be co-salient: the weighted mean of the verdicts on it.
 
-    A pixel hears the boxes that its centre lies in, each as loud as its weight and as near as its
-    centre, and a small voice that says yes; where no box is, the gate is open.
+    A pixel hears the regions, each as loud as its weight and as its mask there, and a small voice
+    that says yes; where no mask is, the gate is open.
 
     Args:
-        boxes: (K, 4) XYXY in input pixels.
+        masks: (K, h, w) probabilities on the gate's grid.
         member: (K,) probability of belonging to the repeated group.
         weight: (K,) >= 0.
-        size: (h, w) of the gate.
-        stride: input pixels per pixel of the gate.
 
     Returns:
         (h, w) in [0, 1].
     """
-    h, w = size
-    x = (torch.arange(w, device=boxes.device) + 0.5) * stride
-    y = (torch.arange(h, device=boxes.device) + 0.5) * stride
-    centres, halves = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    halves = halves.clamp(min=1e-6)
-    u = ((x[None] - centres[:, :1]) / halves[:, :1])[:, None]
-    v = ((y[None] - centres[:, 1:]) / halves[:, 1:])[:, :, None]
-    inside = (u.abs() < 1) & (v.abs() < 1)
-    loudness = weight[:, None, None] * centre_weight(u, v) * inside
+    loudness = weight[:, None, None] * masks
     yes = (loudness * member[:, None, None]).sum(dim=0)
     return (yes + PRIOR) / (loudness.sum(dim=0) + PRIOR)
 

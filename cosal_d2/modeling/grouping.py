@@ -1,9 +1,9 @@
 """Grouping of regions at test time: an extension of the paper, off in its own configs.
 
 The paper uses what the bottom-up branch learned only through R. Here the branch itself speaks at
-test time: the decoder finds the foreground, RPN's proposals are embedded, compared with each other,
-and each gets a probability of belonging to the repeated group. The verdicts are painted into a gate
-that the foreground passes.
+test time: the decoder finds the foreground, RPN's proposals get masks, are embedded and compared
+with each other, and each gets a probability of belonging to the repeated group. The verdicts are
+painted into a gate that the foreground passes.
 """
 
 from __future__ import annotations
@@ -13,24 +13,32 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec, nms
-from detectron2.structures import Boxes, Instances
-from detectron2.structures.boxes import pairwise_intersection
+from detectron2.layers import ShapeSpec
+from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
-from cosal_d2.modeling.gate import paint_gate
+from cosal_d2.modeling.gate import gated_logits, paint_gate
 from cosal_d2.modeling.level_embedding import LevelEmbedding
-from cosal_d2.modeling.region_labels import OTHER, YES, RegionLabels, balanced_bce
+from cosal_d2.modeling.region_judge import NUM_FEATURES, RegionJudge, describe
+from cosal_d2.modeling.region_labels import (
+    OTHER,
+    YES,
+    RegionLabels,
+    balanced_bce,
+    label_regions,
+)
+from cosal_d2.modeling.region_masks import RegionMasks, RegionSet, paste_masks, tight_boxes
+from cosal_d2.modeling.region_selection import apart, distinct, select_regions
 from cosal_d2.modeling.regions import jitter_boxes
 
 # Input pixels per pixel of a gate.
 GATE_STRIDE = 4
 FAR = -20.0
-# Only this many boxes for each that is wanted, the most object-like ones, reach the suppression.
-CANDIDATES = 32
-# Numbers about each region that the judge sees.
-NUM_FEATURES = 6
+# Objectness logit of a region that is known to be an object.
+SURE = 4.0
+# Where another region stands for the same object, a region's verdict counts this much (ours).
+QUIET = 0.05
 
 
 @dataclass
@@ -38,91 +46,14 @@ class Verdicts:
     """What the grouping says about the K regions of one image.
 
     Attributes:
-        boxes: (K, 4) XYXY absolute pixels.
-        objectness: (K,) logits.
         group: (K,) logits of belonging to the repeated group.
         voice: (K,) logits: how much a region's verdict counts where regions overlap.
         pairs: (K, K) logits of being two instances of one class.
     """
 
-    boxes: torch.Tensor
-    objectness: torch.Tensor
     group: torch.Tensor
     voice: torch.Tensor
     pairs: torch.Tensor
-
-
-def select_regions(
-    boxes: torch.Tensor, logits: torch.Tensor, count: int, nms_thresh: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``count`` most object-like boxes after non-maximum suppression of the best ``CANDIDATES
-    * count``.
-
-    Args:
-        boxes: (N, 4) XYXY absolute pixels.
-        logits: (N,) objectness logits.
-
-    Returns:
-        boxes (K, 4) and logits (K,), best first.
-    """
-    logits, order = logits.sort(descending=True, stable=True)
-    logits, order = logits[: CANDIDATES * count], order[: CANDIDATES * count]
-    boxes = boxes[order]
-    keep = nms(boxes.float(), logits, nms_thresh)[:count]
-    return boxes[keep], logits[keep]
-
-
-def apart(boxes: torch.Tensor, share: float) -> torch.Tensor:
-    """Whether two regions can be different objects.
-
-    Args:
-        boxes: (K, 4).
-        share: regions of which one covers more than this share of the other are one object.
-
-    Returns:
-        (K, K) bool, False on the diagonal.
-    """
-    regions = Boxes(boxes)
-    area = regions.area().clamp(min=1e-6)
-    smaller = torch.minimum(area[:, None], area[None])
-    result = pairwise_intersection(regions, regions) <= share * smaller
-    return result.fill_diagonal_(False)
-
-
-class RegionJudge(nn.Module):
-    """A small network over the graph of resemblances; it sees no appearance, so no classes.
-
-    A region starts from a few numbers about its own evidence and hears twice from the regions that
-    it resembles, so that what counts is resemblance to the group, not to any one region.
-    """
-
-    def __init__(self, num_features: int, hidden: int, rounds: int = 2) -> None:
-        """
-        Args:
-            num_features: numbers about each region.
-            hidden: width.
-            rounds: how often regions hear from each other.
-        """
-        super().__init__()
-        self.start = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU())
-        self.rounds = nn.ModuleList(
-            nn.Sequential(nn.Linear(3 * hidden + 1, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
-            for _ in range(rounds)
-        )
-        self.verdict = nn.Linear(hidden, 1)
-        self.voice = nn.Linear(hidden, 1)
-
-    def forward(
-        self, features: torch.Tensor, evidence: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (K, F) and evidence (K, K), the logits of resembling another object, to logits
-        (K,) of the verdict and of its voice."""
-        x = self.start(features)
-        nearest, resembling = evidence.softmax(dim=1), evidence.sigmoid()
-        count = resembling.sum(dim=1, keepdim=True)
-        for step in self.rounds:
-            x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))
-        return self.verdict(x)[:, 0], self.voice(x)[:, 0]
 
 
 class RegionGrouping(nn.Module):
@@ -132,6 +63,7 @@ class RegionGrouping(nn.Module):
     def __init__(
         self,
         *,
+        masks: RegionMasks,
         embedding: LevelEmbedding,
         num_regions: int = 48,
         nms_thresh: float = 0.6,
@@ -145,7 +77,8 @@ class RegionGrouping(nn.Module):
     ) -> None:
         """
         Args:
-            embedding: the encoder's features and regions to embeddings.
+            masks: the encoder's features and regions to masks.
+            embedding: the encoder's features, regions and masks to embeddings.
             num_regions: proposals that are compared, the most object-like ones.
             nms_thresh: IoU above which the less object-like of two proposals is dropped.
             apart_share: see :func:`apart`.
@@ -157,6 +90,7 @@ class RegionGrouping(nn.Module):
             foreground_sharpness: factor of the foreground's logits at test time.
         """
         super().__init__()
+        self.masks = masks
         self.embedding = embedding
         self.num_regions = num_regions
         self.nms_thresh = nms_thresh
@@ -175,6 +109,7 @@ class RegionGrouping(nn.Module):
     def from_config(cls, cfg: CfgNode, shapes: dict[str, ShapeSpec]) -> dict:
         keys = cfg.MODEL.GROUPING
         return {
+            "masks": RegionMasks(shapes, keys.LEVELS, keys.MASK_LATERAL, keys.MASK_WIDTH),
             "embedding": LevelEmbedding(shapes, keys.LEVELS, keys.EMBEDDING_DIM),
             "num_regions": keys.NUM_REGIONS,
             "nms_thresh": keys.NMS_THRESH,
@@ -197,6 +132,59 @@ class RegionGrouping(nn.Module):
         ]
         return [boxes for boxes, _ in chosen], [logits for _, logits in chosen]
 
+    @torch.no_grad()
+    def segment(
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        boxes: list[torch.Tensor],
+        objectness: list[torch.Tensor],
+    ) -> list[RegionSet]:
+        """Give regions masks and the boxes around these.
+
+        Args:
+            features: the encoder's features by name.
+            foreground: (N, 1, H, W) probability of any object, at the input's resolution.
+            boxes: (K_i, 4), a tensor an image.
+            objectness: (K_i,) logits, a tensor an image.
+        """
+        size = tuple(foreground.shape[-2:])
+        masks = [x.sigmoid() for x in self.masks(features, foreground, boxes)]
+        return [
+            RegionSet(b, tight_boxes(m, b, size), o, m)
+            for b, o, m in zip(boxes, objectness, masks, strict=True)
+        ]
+
+    def group(
+        self, features: dict[str, torch.Tensor], foreground: torch.Tensor, regions: list[Instances]
+    ) -> tuple[torch.Tensor, list[Verdicts], list[RegionSet]]:
+        """Compare RPN's regions and let the foreground pass where they belong together.
+
+        Args:
+            features: the encoder's features by name.
+            foreground: (N, 1, H, W) logits; no gradient reaches them.
+            regions: RPN's, an image each.
+
+        Returns:
+            logits (N, 1, H, W), and the verdicts and the compared regions of each image.
+        """
+        foreground = foreground.detach()
+        probability = foreground.sigmoid()
+        sets = self.segment(features, probability, *self.select(regions))
+        verdicts = self._judge(features, probability, sets)
+        h, w = foreground.shape[-2:]
+        size = (h // GATE_STRIDE, w // GATE_STRIDE)
+        gates = [self.gate(v, s, size) for v, s in zip(verdicts, sets, strict=True)]
+        if not self.training:
+            foreground = self.foreground_sharpness * foreground
+        return gated_logits(foreground, torch.stack(gates)), verdicts, sets
+
+    def _judge(
+        self, features: dict[str, torch.Tensor], foreground: torch.Tensor, sets: list[RegionSet]
+    ) -> list[Verdicts]:
+        embeddings = self.embedding(features, foreground, sets)
+        return [self(e, s.boxes, s.objectness) for e, s in zip(embeddings, sets, strict=True)]
+
     def forward(
         self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
     ) -> Verdicts:
@@ -204,36 +192,66 @@ class RegionGrouping(nn.Module):
 
         Args:
             embeddings: (K, D) of unit length.
-            boxes: (K, 4).
+            boxes: (K, 4), around the masks.
             objectness: (K,) logits.
         """
         pairs = self.scale * (embeddings @ embeddings.T) + self.shift
         if len(boxes) == 0:
             group, voice = self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs)
-            return Verdicts(boxes, objectness, group, voice, pairs)
-        is_object = objectness.sigmoid()
+            return Verdicts(group, voice, pairs)
         # A resemblance counts as much as the other region is an object, and elsewhere.
         evidence = pairs + F.logsigmoid(objectness)[None]
         evidence = torch.where(apart(boxes, self.apart_share), evidence, FAR).clamp(min=FAR)
-        best, second = _top_two(evidence)
-        # The group so far: where the best evidence is; then, who resembles that group?
-        leader = best + F.logsigmoid(objectness)
-        members = leader.softmax(dim=0)
-        resemblance = (evidence.sigmoid() * members[None]).sum(dim=1)
-        features = [
-            *(best / 4, second / 4, (best - best.max()) / 4, resemblance * 4),
-            *(evidence.sigmoid().sum(dim=1), is_object),
-        ]
-        group, voice = self.judge(torch.stack(features, dim=1), evidence)
-        return Verdicts(boxes, objectness, group, voice, pairs)
+        group, voice = self.judge(describe(evidence, objectness), evidence)
+        return Verdicts(group, voice, pairs)
 
-    def gate(self, verdicts: Verdicts, size: tuple[int, int]) -> torch.Tensor:
+    def gate(self, verdicts: Verdicts, regions: RegionSet, size: tuple[int, int]) -> torch.Tensor:
         """The gate of one image, float32 of ``size``, at ``GATE_STRIDE`` input pixels a pixel."""
-        weight = verdicts.objectness.float().sigmoid() * verdicts.voice.float().sigmoid()
+        masks = paste_masks(regions.masks.float(), regions.proposals, size, GATE_STRIDE)
+        weight = regions.objectness.float().sigmoid() * verdicts.voice.float().sigmoid()
+        chosen = distinct(masks, regions.objectness, self.apart_share)
+        weight = torch.where(chosen, weight, QUIET * weight)
         group = verdicts.group.float()
         if not self.training:
             group = self.sharpness * (group - self.threshold)
-        return paint_gate(verdicts.boxes, group.sigmoid(), weight, size, GATE_STRIDE)
+        return paint_gate(masks, group.sigmoid(), weight)
+
+    def training_losses(
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        verdicts: list[Verdicts],
+        sets: list[RegionSet],
+        targets: list[Instances],
+        generators: list[torch.Generator],
+    ) -> dict[str, torch.Tensor]:
+        """Losses over RPN's regions and over the jittered truth, which no RPN has to find first.
+
+        Args:
+            features: the encoder's features by name.
+            foreground: (N, 1, H, W) probability of any object.
+            verdicts, sets: of RPN's regions, from :meth:`group`.
+            targets: with ``gt_boxes``, ``gt_masks``, ``gt_classes`` and ``gt_cosalient``.
+            generators: one an image.
+
+        Returns:
+            ``loss_mask``, ``loss_group`` and ``loss_pair``.
+        """
+        truth = [self.jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)]
+        sure = [boxes.new_full((len(boxes),), SURE) for boxes in truth]
+        known = self.segment(features, foreground, truth, sure)
+        labelled = [
+            (v, label_regions(s.boxes, t))
+            for v, s, t in zip(
+                [*verdicts, *self._judge(features, foreground, known)],
+                [*sets, *known],
+                [*targets, *targets],
+                strict=True,
+            )
+        ]
+        boxes = [torch.cat([s.proposals, b]) for s, b in zip(sets, truth, strict=True)]
+        losses = self.masks.losses(features, foreground, boxes, targets, generators)
+        return losses | self.losses(labelled)
 
     def losses(self, parts: list[tuple[Verdicts, RegionLabels]]) -> dict[str, torch.Tensor]:
         """``loss_group`` and ``loss_pair``: balanced binary cross-entropies.
@@ -264,10 +282,3 @@ class RegionGrouping(nn.Module):
         """The ground truth's boxes, slightly moved and scaled: regions that no RPN has to find."""
         boxes = targets.gt_boxes.tensor
         return jitter_boxes(boxes, targets.image_size, *self.jitter, generator)
-
-
-def _top_two(evidence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    if len(evidence) == 1:
-        return evidence[:, 0], evidence[:, 0]
-    top = evidence.topk(2, dim=1).values
-    return top[:, 0], top[:, 1]

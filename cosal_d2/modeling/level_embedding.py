@@ -6,27 +6,29 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from detectron2.layers import ShapeSpec
+from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import nn
 
-from cosal_d2.modeling.gate import centre_weight
+from cosal_d2.modeling.region_masks import SIDE, RegionSet, windows
 
 POOLED = 7
+# Spread of the centre weight, in squared half sides of the box (ours).
+SPREAD = 0.6
 # Input pixels per pixel of the foreground map that is pooled.
 FOREGROUND_STRIDE = 4
-# A place without foreground still counts this much, so that a region never has no place at all.
-FLOOR = 0.05
+# What a place outside mask or foreground still counts, so that no region is without a place.
+FLOOR = 0.02
 
 
 class LevelEmbedding(nn.Module):
     """A linear metric on what the frozen encoder already knows, for regions at test time.
 
     Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by how
-    near to the centre it lies and how much foreground is there, normalised, and projected by one
-    linear layer that starts orthogonal: at first the encoder's own similarity, which holds for
-    classes that the training lacks.
+    near to the centre it lies and how much of the region's mask and of the foreground is there,
+    normalised, and projected by one linear layer that starts orthogonal: at first the encoder's own
+    similarity, which holds for classes that the training lacks.
     """
 
     def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str], dim: int) -> None:
@@ -35,23 +37,16 @@ class LevelEmbedding(nn.Module):
             shapes: channels and stride of the encoder's features, by name.
             levels: names of the levels that are compared.
             dim: length of an embedding.
-
-        Raises:
-            ValueError: the encoder lacks a level.
         """
         super().__init__()
-        for name in levels:
-            if name not in shapes:
-                raise ValueError(
-                    f"MODEL.GROUPING.LEVELS names {name!r}; the encoder has {sorted(shapes)}"
-                )
         self.levels = tuple(levels)
         self.poolers = nn.ModuleList(
             ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels
         )
         self.foreground_pooler = ROIPooler(POOLED, [1.0 / FOREGROUND_STRIDE], 2, "ROIAlignV2")
+        self.mask_pooler = ROIAlign((POOLED, POOLED), 1.0, 2, aligned=True)
         offsets = (torch.arange(POOLED) + 0.5) * 2 / POOLED - 1
-        centre = centre_weight(offsets[None], offsets[:, None]).flatten()
+        centre = torch.exp(-(offsets[None] ** 2 + offsets[:, None] ** 2) / SPREAD).flatten()
         self.register_buffer("centre", centre, persistent=False)
         self.norms = nn.ModuleList(nn.LayerNorm(shapes[n].channels) for n in levels)
         self.project = nn.Linear(sum(shapes[n].channels for n in levels), dim, bias=False)
@@ -61,29 +56,39 @@ class LevelEmbedding(nn.Module):
         self,
         features: dict[str, torch.Tensor],
         foreground: torch.Tensor,
-        boxes: list[torch.Tensor],
+        regions: list[RegionSet],
     ) -> list[torch.Tensor]:
         """Embed regions.
 
         Args:
             features: the encoder's features by name.
             foreground: (N, 1, H, W) probability of any object, at the input's resolution.
-            boxes: (K_i, 4), a tensor an image.
+            regions: K_i of each image; they are pooled in their ``boxes``.
 
         Returns:
             (K_i, D) float32 of unit length, a tensor an image.
         """
-        regions = [Boxes(b) for b in boxes]
+        boxes = [Boxes(r.boxes) for r in regions]
         with torch.no_grad():
             coarse = F.avg_pool2d(foreground.float(), FOREGROUND_STRIDE)
-            weight = self.foreground_pooler([coarse], regions).flatten(1) + FLOOR
-            weight = weight * self.centre
+            weight = self.foreground_pooler([coarse], boxes).flatten(1)
+            weight = weight * torch.cat([self._pooled_masks(r) for r in regions])
+            weight = (weight + FLOOR) * self.centre
             weight = weight / weight.sum(dim=1, keepdim=True)
         parts = []
         for name, pooler, norm in zip(self.levels, self.poolers, self.norms, strict=True):
             with torch.no_grad():
-                pooled = pooler([features[name].float()], regions).flatten(2)
+                pooled = pooler([features[name].float()], boxes).flatten(2)
                 mean = (pooled * weight[:, None]).sum(dim=2)
             parts.append(norm(mean))
         embeddings = F.normalize(self.project(torch.cat(parts, dim=1)).float(), dim=1)
-        return list(embeddings.split([len(b) for b in boxes]))
+        return list(embeddings.split([len(r.boxes) for r in regions]))
+
+    def _pooled_masks(self, regions: RegionSet) -> torch.Tensor:
+        """Masks (K, 49) in the grids of the regions' boxes."""
+        window = windows(regions.proposals)
+        sides = (window[:, 2:] - window[:, :2]).clamp(min=1e-6)
+        low, high = regions.boxes[:, :2] - window[:, :2], regions.boxes[:, 2:] - window[:, :2]
+        index = torch.arange(len(window), device=window.device)[:, None]
+        rois = torch.cat([index, SIDE * low / sides, SIDE * high / sides], dim=1)
+        return self.mask_pooler(regions.masks[:, None].float(), rois).flatten(1)

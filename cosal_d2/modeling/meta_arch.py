@@ -20,14 +20,10 @@ from torch import nn
 from cosal_d2.config import check_config
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
-from cosal_d2.modeling.gate import gated_logits, saturated
-from cosal_d2.modeling.grouping import GATE_STRIDE, RegionGrouping, Verdicts
+from cosal_d2.modeling.gate import saturated
+from cosal_d2.modeling.grouping import RegionGrouping
 from cosal_d2.modeling.precision import resolve_dtype
-from cosal_d2.modeling.region_labels import label_regions
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
-
-# Objectness logit of a region that is known to be an object.
-SURE = 4.0
 
 
 @META_ARCH_REGISTRY.register()
@@ -53,6 +49,7 @@ class CoSaliencyNet(nn.Module):
         dtype: torch.dtype = torch.float32,
         distractors_as_objects: bool = False,
         grouping: RegionGrouping | None = None,
+        train_alone: bool = False,
     ) -> None:
         """
         Args:
@@ -65,6 +62,7 @@ class CoSaliencyNet(nn.Module):
             dtype: compute precision, by autocast where it is not float32.
             distractors_as_objects: whether distractors are objects or background for the RPN.
             grouping: compares regions and gates the decoder's map, None for the paper's network.
+            train_alone: only the grouping learns.
         """
         super().__init__()
         self.backbone = backbone
@@ -77,6 +75,10 @@ class CoSaliencyNet(nn.Module):
         self.dtype = dtype
         self.distractors_as_objects = distractors_as_objects
         self.grouping = grouping
+        self.train_alone = train_alone and grouping is not None
+        if self.train_alone:
+            for part in self._others():
+                part.requires_grad_(False)
         for part in (feature_sensitive, decoder, proposal_generator):
             if part is not None:
                 part.to(memory_format=torch.channels_last)
@@ -106,7 +108,20 @@ class CoSaliencyNet(nn.Module):
             "dtype": resolve_dtype(cfg.MODEL.DTYPE, cfg.MODEL.DEVICE),
             "distractors_as_objects": cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS,
             "grouping": RegionGrouping(cfg, shapes) if cfg.MODEL.GROUPING.ENABLED else None,
+            "train_alone": cfg.MODEL.GROUPING.TRAIN_ALONE,
         }
+
+    def _others(self) -> list[nn.Module]:
+        """Everything but the grouping."""
+        return [child for name, child in self.named_children() if name != "grouping"]
+
+    def train(self, mode: bool = True) -> CoSaliencyNet:
+        """As PyTorch's; with ``MODEL.GROUPING.TRAIN_ALONE`` the rest stays as at test time."""
+        super().train(mode)
+        if self.train_alone:
+            for part in self._others():
+                part.eval()
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -123,8 +138,9 @@ class CoSaliencyNet(nn.Module):
 
         Returns:
             in training the losses ``loss_cosal``, ``loss_rpn_cls``, ``loss_rpn_loc``,
-            ``loss_triplet``, ``loss_foreground``, ``loss_group``, ``loss_pair`` (those whose part
-            is built); at test time a list of ``{"cosal_map": (height, width) float32 in [0, 1]}``.
+            ``loss_triplet``, ``loss_foreground``, ``loss_mask``, ``loss_group``, ``loss_pair``
+            (those whose part is built and learns); at test time a list of
+            ``{"cosal_map": (height, width) float32 in [0, 1]}``.
         """
         images = self.preprocess([x["image"] for x in batched_inputs])
         with self._autocast():
@@ -144,7 +160,7 @@ class CoSaliencyNet(nn.Module):
         logits = self.decoder(r, features)
         if self.grouping is not None:
             regions, _ = self.proposal_generator(images, {"r": r})
-            logits, _ = self.group(features, logits, regions)
+            logits, *_ = self.grouping.group(features, logits, regions)
         return logits, r
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -154,30 +170,6 @@ class CoSaliencyNet(nn.Module):
         if self.feature_sensitive is not None:
             r = self.feature_sensitive(r)
         return features, r
-
-    def group(
-        self, features: dict[str, torch.Tensor], foreground: torch.Tensor, regions: list[Instances]
-    ) -> tuple[torch.Tensor, list[Verdicts]]:
-        """Compare RPN's regions and let the foreground pass where they belong together.
-
-        Args:
-            features: the encoder's features by name.
-            foreground: (N, 1, H, W) logits; no gradient reaches them.
-            regions: RPN's, an image each.
-
-        Returns:
-            logits (N, 1, H, W), and the verdicts of each image.
-        """
-        foreground = foreground.detach()
-        boxes, objectness = self.grouping.select(regions)
-        embeddings = self.grouping.embedding(features, foreground.sigmoid(), boxes)
-        h, w = foreground.shape[-2:]
-        verdicts = [self.grouping(*x) for x in zip(embeddings, boxes, objectness, strict=True)]
-        size = (h // GATE_STRIDE, w // GATE_STRIDE)
-        gates = torch.stack([self.grouping.gate(v, size) for v in verdicts])
-        if not self.training:
-            foreground = self.grouping.foreground_sharpness * foreground
-        return gated_logits(foreground, gates), verdicts
 
     def postprocess(
         self, logits: torch.Tensor, sizes: list[tuple[int, int]], inputs: list[dict]
@@ -203,48 +195,34 @@ class CoSaliencyNet(nn.Module):
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seeds[0])
-            features, r = self.features(images)
-            losses: dict[str, torch.Tensor] = {}
-            regions: list = [None] * len(inputs)
-            if self.proposal_generator is not None:
-                regions, losses = self.proposal_generator(
-                    images, {"r": r}, [self._rpn_targets(t) for t in targets]
-                )
             generators = [torch.Generator().manual_seed(s) for s in seeds]
-            if self.rfm is not None:
-                losses.update(self.rfm(r, targets, regions, generators))
-            logits = self.decoder(r, features)
             truth = [x["sem_seg"].to(self.device) for x in inputs]
+            losses: dict[str, torch.Tensor] = {}
+            with torch.set_grad_enabled(not self.train_alone):
+                features, r = self.features(images)
+                regions: list = [None] * len(inputs)
+                if self.proposal_generator is not None:
+                    regions, found = self.proposal_generator(
+                        images, {"r": r}, [self._rpn_targets(t) for t in targets]
+                    )
+                    losses.update({} if self.train_alone else found)
+                if self.rfm is not None and not self.train_alone:
+                    losses.update(self.rfm(r, targets, regions, generators))
+                logits = self.decoder(r, features)
             if self.grouping is not None:
-                objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
-                loss = self.decoder.losses(logits, self._pad(objects, logits))
-                losses["loss_foreground"] = loss["loss_cosal"]
-                foreground = logits
-                logits, verdicts = self.group(features, foreground, regions)
+                if not self.train_alone:
+                    objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
+                    loss = self.decoder.losses(logits, self._pad(objects, logits))
+                    losses["loss_foreground"] = loss["loss_cosal"]
+                foreground = logits.detach()
+                logits, verdicts, sets = self.grouping.group(features, foreground, regions)
                 losses.update(
-                    self._grouping_losses(features, foreground, verdicts, targets, generators)
+                    self.grouping.training_losses(
+                        features, foreground.sigmoid(), verdicts, sets, targets, generators
+                    )
                 )
             losses.update(self.decoder.losses(logits, self._pad(truth, logits)))
         return losses
-
-    def _grouping_losses(
-        self,
-        features: dict[str, torch.Tensor],
-        foreground: torch.Tensor,
-        verdicts: list[Verdicts],
-        targets: list[Instances],
-        generators: list[torch.Generator],
-    ) -> dict[str, torch.Tensor]:
-        """Losses over RPN's regions and over the jittered truth, which no RPN has to find first."""
-        labelled = [(v, label_regions(v.boxes, t)) for v, t in zip(verdicts, targets, strict=True)]
-        truth = [
-            self.grouping.jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)
-        ]
-        embeddings = self.grouping.embedding(features, foreground.detach().sigmoid(), truth)
-        for e, boxes, t in zip(embeddings, truth, targets, strict=True):
-            sure = boxes.new_full((len(boxes),), SURE)
-            labelled.append((self.grouping(e, boxes, sure), label_regions(boxes, t)))
-        return self.grouping.losses(labelled)
 
     def _pad(self, maps: list[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
         h, w = logits.shape[-2:]

@@ -1,0 +1,73 @@
+"""A verdict on each region from its resemblance to the others."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# Numbers about each region that the judge sees.
+NUM_FEATURES = 6
+
+
+def describe(evidence: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
+    """What the judge starts from: each region's own evidence of being one of several.
+
+    Args:
+        evidence: (K, K) logits of resembling another object, K >= 1.
+        objectness: (K,) logits.
+
+    Returns:
+        (K, 6): the best and second best evidence, the best one's distance to the image's best, the
+        resemblance to the group so far, the number of resembling objects, and the objectness.
+    """
+    best = second = evidence[:, 0]
+    if len(evidence) > 1:
+        best, second = evidence.topk(2, dim=1).values.unbind(dim=1)
+    resembling = evidence.sigmoid()
+    # The group so far: where the best evidence is; then, who resembles that group?
+    members = (best + F.logsigmoid(objectness)).softmax(dim=0)
+    resemblance = (resembling * members[None]).sum(dim=1)
+    return torch.stack(
+        [
+            *(best / 4, second / 4, (best - best.max()) / 4, resemblance * 4),
+            *(resembling.sum(dim=1), objectness.sigmoid()),
+        ],
+        dim=1,
+    )
+
+
+class RegionJudge(nn.Module):
+    """A small network over the graph of resemblances; it sees no appearance, so no classes.
+
+    A region starts from a few numbers about its own evidence and hears twice from the regions that
+    it resembles, so that what counts is resemblance to the group, not to any one region.
+    """
+
+    def __init__(self, num_features: int, hidden: int, rounds: int = 2) -> None:
+        """
+        Args:
+            num_features: numbers about each region.
+            hidden: width.
+            rounds: how often regions hear from each other.
+        """
+        super().__init__()
+        self.start = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU())
+        self.rounds = nn.ModuleList(
+            nn.Sequential(nn.Linear(3 * hidden + 1, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+            for _ in range(rounds)
+        )
+        self.verdict = nn.Linear(hidden, 1)
+        self.voice = nn.Linear(hidden, 1)
+
+    def forward(
+        self, features: torch.Tensor, evidence: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (K, F) and evidence (K, K), the logits of resembling another object, to logits
+        (K,) of the verdict and of its voice."""
+        x = self.start(features)
+        nearest, resembling = evidence.softmax(dim=1), evidence.sigmoid()
+        count = resembling.sum(dim=1, keepdim=True)
+        for step in self.rounds:
+            x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))
+        return self.verdict(x)[:, 0], self.voice(x)[:, 0]

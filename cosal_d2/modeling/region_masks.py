@@ -1,0 +1,213 @@
+"""Masks of regions, as Mask R-CNN has them (He et al., 2017) but of any class: an extension.
+
+A region says where an object is only roughly. Its mask says which of the region's pixels are the
+object: those are compared with other regions, and those get the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead
+from detectron2.structures import Boxes, Instances, pairwise_iou
+from torch import nn
+
+POOLED = 14
+SIDE = 2 * POOLED
+# Input pixels per pixel of the foreground map that is pooled.
+FOREGROUND_STRIDE = 4
+# A region's window is its box, this much larger: its object may reach beyond it (ours).
+WINDOW = 1.3
+# A region learns the mask of the object that it overlaps by more than this IoU (ours).
+MATCH_IOU = 0.35
+# At most this many of an image's regions learn (ours).
+MAX_REGIONS = 16
+# A mask of fewer pixels than this leaves its region's box as it is (ours).
+MIN_PIXELS = 4
+NUM_GROUPS = 8
+
+
+@dataclass
+class RegionSet:
+    """The K regions of one image, with masks.
+
+    Attributes:
+        proposals: (K, 4) XYXY in input pixels, where the regions were looked for.
+        boxes: (K, 4) XYXY in input pixels, around the masks.
+        objectness: (K,) logits.
+        masks: (K, 28, 28) probabilities in the proposals' windows
+            (:func:`windows`).
+    """
+
+    proposals: torch.Tensor
+    boxes: torch.Tensor
+    objectness: torch.Tensor
+    masks: torch.Tensor
+
+
+class RegionMasks(nn.Module):
+    """A mask for each region, from several encoder levels and the foreground."""
+
+    def __init__(
+        self, shapes: dict[str, ShapeSpec], levels: Sequence[str], lateral: int, width: int
+    ) -> None:
+        """
+        Args:
+            shapes: channels and stride of the encoder's features, by name.
+            levels: names of the levels that are used.
+            lateral: channels that each level is reduced to; a multiple of 8.
+            width: channels of the head's convolutions.
+
+        Raises:
+            ValueError: the encoder lacks a level.
+        """
+        super().__init__()
+        for name in levels:
+            if name not in shapes:
+                raise ValueError(
+                    f"MODEL.GROUPING.LEVELS names {name!r}; the encoder has {sorted(shapes)}"
+                )
+        self.levels = tuple(levels)
+        self.laterals = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(shapes[n].channels, lateral, 1), nn.GroupNorm(NUM_GROUPS, lateral)
+            )
+            for n in levels
+        )
+        self.poolers = nn.ModuleList(
+            ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels
+        )
+        self.foreground_pooler = ROIPooler(POOLED, [1.0 / FOREGROUND_STRIDE], 2, "ROIAlignV2")
+        pooled = ShapeSpec(channels=len(self.levels) * lateral + 1, height=POOLED, width=POOLED)
+        self.head = MaskRCNNConvUpsampleHead(pooled, num_classes=1, conv_dims=[width] * 4)
+
+    def forward(
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        boxes: list[torch.Tensor],
+    ) -> list[torch.Tensor]:
+        """Masks of regions.
+
+        Args:
+            features: the encoder's features by name; no gradient reaches them.
+            foreground: (N, 1, H, W) probability of any object, at the input's resolution.
+            boxes: (K_i, 4) XYXY in input pixels, a tensor an image.
+
+        Returns:
+            logits (K_i, 28, 28) of each region's window (:func:`windows`), a tensor an image.
+        """
+        regions = [Boxes(windows(b)) for b in boxes]
+        parts = [
+            pooler([lateral(features[name].detach())], regions)
+            for name, lateral, pooler in zip(self.levels, self.laterals, self.poolers, strict=True)
+        ]
+        coarse = F.avg_pool2d(foreground.detach().float(), FOREGROUND_STRIDE)
+        parts.append(2 * self.foreground_pooler([coarse], regions) - 1)
+        logits = self.head.layers(torch.cat(parts, dim=1))[:, 0].float()
+        return list(logits.split([len(b) for b in boxes]))
+
+    def losses(
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        boxes: list[torch.Tensor],
+        targets: list[Instances],
+        generators: list[torch.Generator],
+    ) -> dict[str, torch.Tensor]:
+        """``loss_mask``: binary cross-entropy over the windows of regions that are on objects.
+
+        Args:
+            features, foreground, boxes: as for a forward pass.
+            targets: with ``gt_boxes`` and ``gt_masks`` (bit masks).
+            generators: one an image; they draw which regions learn where there are many.
+        """
+        chosen, truth = [], []
+        for b, t, generator in zip(boxes, targets, generators, strict=True):
+            index, matched = _matched(b, t, generator)
+            chosen.append(b[index])
+            masks = t.gt_masks[matched].crop_and_resize(windows(b[index]), SIDE)
+            truth.append(masks.to(foreground.device))
+        logits, labels = torch.cat(self(features, foreground, chosen)), torch.cat(truth)
+        if len(labels) == 0:
+            return {"loss_mask": logits.sum() * 0 + sum(p.sum() * 0 for p in self.parameters())}
+        loss = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return {"loss_mask": loss}
+
+
+def _matched(
+    boxes: torch.Tensor, targets: Instances, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which regions learn, and the object of each."""
+    if len(targets) == 0 or len(boxes) == 0:
+        empty = torch.zeros(0, dtype=torch.int64, device=boxes.device)
+        return empty, empty
+    iou, object_ = pairwise_iou(Boxes(boxes), targets.gt_boxes).max(dim=1)
+    index = (iou > MATCH_IOU).nonzero()[:, 0]
+    order = torch.randperm(len(index), generator=generator)[:MAX_REGIONS]
+    index = index[order.to(index.device)]
+    return index, object_[index]
+
+
+def windows(boxes: torch.Tensor) -> torch.Tensor:
+    """The windows (K, 4) in which the masks of regions (K, 4) lie: ``WINDOW`` times larger."""
+    centres, halves = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    return torch.cat([centres - WINDOW * halves, centres + WINDOW * halves], dim=1)
+
+
+def paste_masks(
+    masks: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], stride: int
+) -> torch.Tensor:
+    """Masks on the image's grid.
+
+    Args:
+        masks: (K, 28, 28) probabilities in the regions' windows.
+        boxes: (K, 4) XYXY in input pixels.
+        size: (h, w) of the grid.
+        stride: input pixels per pixel of the grid.
+
+    Returns:
+        (K, h, w), 0 outside the windows.
+    """
+    h, w = size
+    x = (torch.arange(w, device=boxes.device) + 0.5) * stride
+    y = (torch.arange(h, device=boxes.device) + 0.5) * stride
+    window = windows(boxes)
+    sides = (window[:, 2:] - window[:, :2]).clamp(min=1e-6)
+    u = (x[None] - window[:, :1]) / sides[:, :1] * 2 - 1
+    v = (y[None] - window[:, 1:2]) / sides[:, 1:] * 2 - 1
+    grid = torch.stack([u[:, None].expand(-1, h, w), v[:, :, None].expand(-1, h, w)], dim=3)
+    return F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0]
+
+
+def tight_boxes(
+    masks: torch.Tensor, boxes: torch.Tensor, image_size: tuple[int, int]
+) -> torch.Tensor:
+    """The boxes (K, 4) around the pixels of probability over a half, clipped to the image.
+
+    Args:
+        masks: (K, 28, 28) probabilities in the regions' windows.
+        boxes: (K, 4); a region with too small a mask keeps its own.
+        image_size: (H, W) of the image.
+    """
+    inside = masks > 0.5
+    window = windows(boxes)
+    sides = (window[:, 2:] - window[:, :2]) / SIDE
+    columns, rows = inside.any(dim=1), inside.any(dim=2)
+    low = torch.stack([_first(columns), _first(rows)], dim=1)
+    high = SIDE - torch.stack([_first(columns.flip(1)), _first(rows.flip(1))], dim=1)
+    fitted = torch.cat([window[:, :2] + low * sides, window[:, :2] + high * sides], dim=1)
+    keep = inside.flatten(1).sum(dim=1) < MIN_PIXELS
+    result = Boxes(torch.where(keep[:, None], boxes, fitted))
+    result.clip(image_size)
+    return result.tensor
+
+
+def _first(flags: torch.Tensor) -> torch.Tensor:
+    """Index (K,) of the first True of each row of (K, n)."""
+    return flags.to(torch.uint8).argmax(dim=1)

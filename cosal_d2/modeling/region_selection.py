@@ -1,0 +1,72 @@
+"""Which of RPN's regions are compared, and which of them are different objects."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.layers import nms
+from detectron2.structures import Boxes
+from detectron2.structures.boxes import pairwise_intersection
+
+# Only this many boxes for each that is wanted, the most object-like ones, reach the suppression.
+CANDIDATES = 32
+
+
+def select_regions(
+    boxes: torch.Tensor, logits: torch.Tensor, count: int, nms_thresh: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``count`` most object-like boxes after non-maximum suppression of the best ``CANDIDATES
+    * count``.
+
+    Args:
+        boxes: (N, 4) XYXY absolute pixels.
+        logits: (N,) objectness logits.
+
+    Returns:
+        boxes (K, 4) and logits (K,), best first.
+    """
+    logits, order = logits.sort(descending=True, stable=True)
+    logits, order = logits[: CANDIDATES * count], order[: CANDIDATES * count]
+    boxes = boxes[order]
+    keep = nms(boxes.float(), logits, nms_thresh)[:count]
+    return boxes[keep], logits[keep]
+
+
+def apart(boxes: torch.Tensor, share: float) -> torch.Tensor:
+    """Whether two regions can be different objects.
+
+    Args:
+        boxes: (K, 4).
+        share: regions of which one covers more than this share of the other are one object.
+
+    Returns:
+        (K, K) bool, False on the diagonal.
+    """
+    regions = Boxes(boxes)
+    area = regions.area().clamp(min=1e-6)
+    smaller = torch.minimum(area[:, None], area[None])
+    result = pairwise_intersection(regions, regions) <= share * smaller
+    return result.fill_diagonal_(False)
+
+
+def distinct(masks: torch.Tensor, objectness: torch.Tensor, share: float) -> torch.Tensor:
+    """One region for each object: greedily, the most object-like first, those whose mask shares no
+    more than ``share`` of the smaller one's pixels with any that was taken before.
+
+    Args:
+        masks: (K, h, w) probabilities on the image's grid; pixels over a half count.
+        objectness: (K,) logits.
+
+    Returns:
+        (K,) bool; a region without pixels is never taken.
+    """
+    inside = (masks > 0.5).flatten(1).float()
+    area = inside.sum(dim=1)
+    smaller = torch.minimum(area[:, None], area[None])
+    clash = (inside @ inside.T > share * smaller).tolist()
+    taken: list[int] = []
+    for i in objectness.argsort(descending=True, stable=True).tolist():
+        if area[i] > 0 and not any(clash[i][j] for j in taken):
+            taken.append(i)
+    result = torch.zeros(len(masks), dtype=torch.bool, device=masks.device)
+    result[taken] = True
+    return result
