@@ -49,7 +49,11 @@ def write_evaluation(
 
     Returns:
         what a terminal should show: the table, then the differences.
+
+    Raises:
+        ValueError: ``resamples`` or ``seed`` is negative; nothing is written then.
     """
+    differences = paired_differences(evaluation, resamples, seed) if resamples else []
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     metrics, methods = evaluation.metrics, evaluation.methods
@@ -82,7 +86,6 @@ def write_evaluation(
         figure = draw_curves(curves)
         for kind in ("png", "svg", "pdf"):
             write_bytes(folder / f"curves.{kind}", render(figure, kind))
-    differences = paired_differences(evaluation, resamples, seed) if resamples else []
     rows = [asdict(difference) for difference in differences]
     write_text(folder / "differences.csv", csv_text(rows, [f.name for f in fields(Difference)]))
     write_json(folder / "differences.json", rows)
