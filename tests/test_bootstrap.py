@@ -53,6 +53,15 @@ def test_the_seed_decides(evaluation):
     assert paired_differences(evaluation, 50, 1) != paired_differences(evaluation, 50, 2)
 
 
+def test_curves_of_an_earlier_evaluation_do_not_stay(evaluation, tmp_path):
+    write_evaluation(evaluation, tmp_path, resamples=0)
+    assert {path.suffix for path in tmp_path.glob("curves.*")} == {".csv", ".png", ".svg", ".pdf"}
+    folders = {name: method.folder for name, method in evaluation.methods.items()}
+    plain = evaluate_methods(evaluation.truth, folders, measures="paper")
+    write_evaluation(plain, tmp_path, resamples=0)
+    assert not list(tmp_path.glob("curves.*"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"resamples": -2}, "-2 resamples"), ({"seed": -1}, "the seed is -1; give 0 or more")],
