@@ -81,7 +81,7 @@ def write_map(path: Path, cosal_map: np.ndarray) -> None:
 
 
 def _check(path: Path, settings: Mapping[str, Any]) -> None:
-    advice = "give another folder, or --overwrite to make the maps anew"
+    advice = "give another folder, remove this one, or (baselines.py) --overwrite to make maps anew"
     if path.exists():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

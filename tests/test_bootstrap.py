@@ -4,6 +4,7 @@ from maps_data import scenes, write_json, write_maps
 
 from cosal_d2.evaluation.bootstrap import paired_differences
 from cosal_d2.evaluation.maps import evaluate_methods
+from cosal_d2.evaluation.output import write_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -50,5 +51,22 @@ def test_interval_of_a_mean_is_that_of_resampled_means(evaluation):
 def test_the_seed_decides(evaluation):
     assert paired_differences(evaluation, 50, 1) == paired_differences(evaluation, 50, 1)
     assert paired_differences(evaluation, 50, 1) != paired_differences(evaluation, 50, 2)
-    with pytest.raises(ValueError, match="-2 resamples"):
-        paired_differences(evaluation, -2)
+
+
+def test_curves_of_an_earlier_evaluation_do_not_stay(evaluation, tmp_path):
+    write_evaluation(evaluation, tmp_path, resamples=0)
+    assert {path.suffix for path in tmp_path.glob("curves.*")} == {".csv", ".png", ".svg", ".pdf"}
+    folders = {name: method.folder for name, method in evaluation.methods.items()}
+    plain = evaluate_methods(evaluation.truth, folders, measures="paper")
+    write_evaluation(plain, tmp_path, resamples=0)
+    assert not list(tmp_path.glob("curves.*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"resamples": -2}, "-2 resamples"), ({"seed": -1}, "the seed is -1; give 0 or more")],
+)
+def test_bad_options_are_named_before_anything_is_written(evaluation, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        write_evaluation(evaluation, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

@@ -152,6 +152,7 @@ def test_an_image_without_annotations_is_kept(json_file):
         ("annotations", "id", "first", "annotations.1. repeats the id"),
         ("annotations", "image_id", 999, "annotations.1. has the image_id 999"),
         ("annotations", "bbox", [1, 2], "annotations.1. has the bbox"),
+        ("annotations", "bbox", 7, "annotations.1. has the bbox 7"),
         ("images", "id", "first", "images.1. repeats the id"),
         ("categories", "name", None, "categories.1. has no `name`"),
     ],

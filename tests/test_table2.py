@@ -1,6 +1,8 @@
 import json
 import re
+import shlex
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from network_data import TINY, registered, tiny_model, write_dataset
 from tool_loading import load_tool
 
 from cosal_d2.baselines import METHODS
+from cosal_d2.config import get_cosal_config
 from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.engine.network_maps import network_digest, write_network_maps
 from cosal_d2.engine.table2 import network_config
@@ -17,6 +20,7 @@ from cosal_d2.engine.table2_rows import NETWORKS, ROWS, Sources
 from cosal_d2.evaluation import decode_truth, f_beta
 from cosal_d2.evaluation.maps import evaluate_methods
 
+ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -96,6 +100,10 @@ def test_the_page_names_sources_and_no_path_of_the_machine(page):
     assert re.search(r"U-Net.*`cosal_vgg16_unet.yaml`, weights of sha256 [0-9a-f]{12}", text)
     assert "not available: `--weights ours-offline=FILE`" in text
     assert "not available: `--maps RFCN=FOLDER`" in text
+    offline = next(line for line in text.splitlines() if line.startswith("- Ours (offline)"))
+    command = re.search(r"`tools/train_net.py --config-file (\S+) ([^`]+)` trains", offline)
+    cfg = get_cosal_config(ROOT / command[1], shlex.split(command[2]))
+    assert (cfg.MODEL.RFM.SAMPLER, cfg.MODEL.GROUPING.ENABLED) == ("OfflineSampler", False)
     for name in re.findall(r"\]\((table2[^)]+)\)", text):
         assert (page / "docs" / name).stat().st_size > 1000
 

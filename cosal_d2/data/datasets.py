@@ -149,9 +149,10 @@ def _check_annotations(json_file: str, content: dict) -> None:
                     f"{json_file}: annotations[{i}] has the {field} {annotation[field]}, which is "
                     f"none of the file's {part}; add it to `{part}` or correct it"
                 )
-        if len(annotation["bbox"]) != 4:
+        box = annotation["bbox"]
+        if not isinstance(box, (list, tuple)) or len(box) != 4:
             raise ValueError(
-                f"{json_file}: annotations[{i}] has the bbox {annotation['bbox']}; it needs x, y, "
+                f"{json_file}: annotations[{i}] has the bbox {box}; it needs x, y, "
                 "width and height in pixels"
             )
 

@@ -29,8 +29,9 @@ def read_image(path: str) -> np.ndarray:
 def read_grey(path: str) -> np.ndarray:
     """Read a map or a mask upright, as uint8 (H, W).
 
-    Colours become their luminance and transparency is ignored, as OpenCV's grey reader does; 16-bit
-    and float values are scaled to 8 bits, and a palette gives its colours.
+    Colours become their luminance and transparency is ignored, as OpenCV's grey reader does (whose
+    luminance may be one level lower); 16-bit and float values are scaled to 8 bits, and a palette
+    gives its colours.
 
     Raises:
         FileNotFoundError: no such file.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,13 @@ def _network_row(
 ) -> RowMaps:
     cfg = network_config(method, sources)
     if not (cfg.MODEL.WEIGHTS or cfg.MODEL.RELEASED):
-        return RowMaps(None, f"`--weights {method}=FILE` takes its weights")
+        train = ["tools/train_net.py", "--config-file", f"configs/{NETWORKS[method][0]}"]
+        train += NETWORKS[method][1]
+        words = (
+            f"`--weights {method}=FILE` takes its weights; `{shlex.join(train)}` trains them, with "
+            "the data and the start of [MODEL_ZOO.md](../MODEL_ZOO.md)"
+        )
+        return RowMaps(None, words)
     out = work / f"{method}-{network_digest(cfg)[:8]}"
     try:
         write_network_maps(cfg, dataset, out, progress=progress)

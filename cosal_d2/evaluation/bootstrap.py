@@ -56,10 +56,12 @@ def paired_differences(
         seed: of their drawing; the same seed gives the same intervals.
 
     Raises:
-        ValueError: ``resamples`` is not positive.
+        ValueError: ``resamples`` is not positive, or ``seed`` is negative.
     """
     if resamples < 1:
         raise ValueError(f"bootstrap: {resamples} resamples asked for; give 1 or more")
+    if seed < 0:
+        raise ValueError(f"bootstrap: the seed is {seed}; give 0 or more")
     rows = []
     for a, b in combinations(evaluation.methods.values(), 2):
         places = sorted(set(a.results) & set(b.results))

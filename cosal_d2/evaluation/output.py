@@ -38,7 +38,8 @@ def write_evaluation(
     ``metrics.json``, ``table.md``, ``table.tex``, ``table.csv``, ``per_image.csv``,
     ``objects.csv``, ``groups.csv``, ``differences.csv`` and ``.json`` (with two or more methods),
     ``files.csv``, ``curves.csv``, ``.png``, ``.svg`` and ``.pdf`` (with the field's measures), and
-    ``evaluation.json`` for :mod:`.report`. ``docs/metrics.md`` explains each.
+    ``evaluation.json`` for :mod:`.report`. ``docs/metrics.md`` explains each. What an earlier
+    evaluation left in the folder is replaced; its curves go where there are none now.
 
     Args:
         evaluation: what :func:`.maps.evaluate_methods` gave.
@@ -49,7 +50,11 @@ def write_evaluation(
 
     Returns:
         what a terminal should show: the table, then the differences.
+
+    Raises:
+        ValueError: ``resamples`` or ``seed`` is negative; nothing is written then.
     """
+    differences = paired_differences(evaluation, resamples, seed) if resamples else []
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     metrics, methods = evaluation.metrics, evaluation.methods
@@ -72,7 +77,10 @@ def write_evaluation(
     files = [asdict(file) for method in methods.values() for file in method.files]
     write_text(folder / "files.csv", csv_text(files, [f.name for f in fields(MapFile)]))
     curves = {m: curve for m, method in methods.items() if (curve := _curves(method))}
-    if curves:
+    if not curves:
+        for kind in ("csv", "png", "svg", "pdf"):  # of an earlier evaluation
+            (folder / f"curves.{kind}").unlink(missing_ok=True)
+    else:
         rows = [
             {"method": m, "threshold": int(t)} | {name: float(c[i]) for name, c in curve.items()}
             for m, curve in curves.items()
@@ -82,7 +90,6 @@ def write_evaluation(
         figure = draw_curves(curves)
         for kind in ("png", "svg", "pdf"):
             write_bytes(folder / f"curves.{kind}", render(figure, kind))
-    differences = paired_differences(evaluation, resamples, seed) if resamples else []
     rows = [asdict(difference) for difference in differences]
     write_text(folder / "differences.csv", csv_text(rows, [f.name for f in fields(Difference)]))
     write_json(folder / "differences.json", rows)
