@@ -223,7 +223,8 @@ def test_no_region_and_a_single_one(storage, count):
     labels = label_regions(boxes, instances((40, 40), boxes.tolist()))
     losses = network.losses([(verdicts, labels)])
     assert (losses["loss_group"].item() > 0) == bool(count) and losses["loss_pair"].item() == 0
-    (sum(losses.values()) + network.gate(verdicts, filled(boxes, objectness), (3, 3)).sum()).backward()
+    gate = network.gate(verdicts, filled(boxes, objectness), (3, 3))
+    (sum(losses.values()) + gate.sum()).backward()
     gradients = [embeddings.grad, *(p.grad for p in network.parameters())]
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
 
