@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIMIZERS = ("SGD", "ADAMW")
 MEASURES = ("paper", "fast", "all")
+MASK_GROUPS = 8  # of the normalisation in MODEL.GROUPING's masks
 
 
 def add_cosal_config(cfg: CfgNode) -> None:
@@ -158,10 +159,10 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.NUM_REGIONS = 48
     # IoU above which the less object-like of two such regions is dropped (ours).
     cfg.MODEL.GROUPING.NMS_THRESH = 0.6
-    # Two regions are one object when they share more than this of the smaller one
-    # (ours).
+    # Two regions are one object when they share more than this of the smaller one (ours).
     cfg.MODEL.GROUPING.APART_SHARE = 0.5
-    # Masks of regions: channels that each level is reduced to, and width of the head (ours).
+    # Masks of regions: channels that each level is reduced to, a multiple of 8, and width of the
+    # head (ours).
     cfg.MODEL.GROUPING.MASK_LATERAL = 64
     cfg.MODEL.GROUPING.MASK_WIDTH = 128
     # Width of the network that judges a region's evidence (ours).
@@ -170,7 +171,7 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # range of the scale factor of each side (ours).
     cfg.MODEL.GROUPING.JITTER_OFFSET = 0.1
     cfg.MODEL.GROUPING.JITTER_SCALE = (0.85, 1.2)
-    # Train the grouping alone and leave everything else as it was loaded (ours).
+    # Train the grouping alone and leave everything else as MODEL.WEIGHTS has it (ours).
     cfg.MODEL.GROUPING.TRAIN_ALONE = False
     # Weight of loss_group and loss_pair (ours).
     cfg.MODEL.GROUPING.LOSS_WEIGHT = 1.0
@@ -258,11 +259,7 @@ def check_config(cfg: CfgNode) -> None:
             "MODEL.RFM.SAMPLER needs the feature-sensitive block, which it trains: set "
             'MODEL.FEATURE_SENSITIVE.ENABLED True, or MODEL.RFM.SAMPLER ""'
         )
-    if cfg.MODEL.GROUPING.ENABLED and cfg.MODEL.RFM.SAMPLER != "OnlineSampler":
-        raise ValueError(
-            "MODEL.GROUPING compares RPN's regions by their embeddings: set MODEL.RFM.SAMPLER "
-            '"OnlineSampler", or MODEL.GROUPING.ENABLED False'
-        )
+    _check_grouping(cfg)
     if cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE != "smooth_l1":
         raise ValueError(
             f"MODEL.RPN.BBOX_REG_LOSS_TYPE is {cfg.MODEL.RPN.BBOX_REG_LOSS_TYPE!r}; regions are "
@@ -277,3 +274,25 @@ def check_config(cfg: CfgNode) -> None:
     if len(set(lengths.values())) != 1:
         raise ValueError(f"MODEL.DECODER's lists need one entry a level each, but have {lengths}")
     check_augmentation_keys(cfg)
+
+
+def _check_grouping(cfg: CfgNode) -> None:
+    keys = cfg.MODEL.GROUPING
+    if not keys.ENABLED:
+        if keys.TRAIN_ALONE:
+            raise ValueError(
+                "MODEL.GROUPING.TRAIN_ALONE trains nothing but the grouping, which is off: set "
+                "MODEL.GROUPING.ENABLED True, or MODEL.GROUPING.TRAIN_ALONE False"
+            )
+        return
+    if cfg.MODEL.RFM.SAMPLER != "OnlineSampler":
+        raise ValueError(
+            "MODEL.GROUPING compares RPN's regions by their embeddings: set MODEL.RFM.SAMPLER "
+            '"OnlineSampler", or MODEL.GROUPING.ENABLED False'
+        )
+    if not keys.LEVELS:
+        raise ValueError("MODEL.GROUPING.LEVELS is empty: name at least one encoder level")
+    if keys.MASK_LATERAL < 1 or keys.MASK_LATERAL % MASK_GROUPS:
+        raise ValueError(
+            f"MODEL.GROUPING.MASK_LATERAL is {keys.MASK_LATERAL}; use a multiple of {MASK_GROUPS}"
+        )

@@ -196,6 +196,18 @@ def test_foreign_weights_are_refused_even_as_a_start(model, tmp_path):
         checkpointer.load(path)
 
 
+def test_what_stays_frozen_beside_the_grouping_has_to_be_in_the_weights(online, model, tmp_path):
+    alone = tiny_model(*GROUPED, "MODEL.GROUPING.TRAIN_ALONE", "True")
+    checkpointer = CoSaliencyCheckpointer(alone)
+    checkpointer.partial = True
+    for name, network in (("online", online), ("plain", model)):
+        CoSaliencyCheckpointer(network, str(tmp_path)).save(name)
+    checkpointer.load(str(tmp_path / "online.pth"))
+    assert torch.equal(alone.decoder.predictor.weight, online.decoder.predictor.weight)
+    with pytest.raises(ValueError, match="do not fit the config: proposal_generator"):
+        checkpointer.load(str(tmp_path / "plain.pth"))
+
+
 def test_only_the_grouping_needs_the_branch_at_test_time(grouped, online, tmp_path):
     path = str(tmp_path / "lacking.pth")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.config import get_cfg
-from network_data import tiny_config
+from network_data import GROUPED, tiny_config
 
 from cosal_d2.config import config_folder, find_config, get_cosal_config
 
@@ -109,6 +109,16 @@ def test_find_config_knows_paths_and_names(tmp_path):
             ["MODEL.GROUPING.ENABLED", "True", "MODEL.RFM.SAMPLER", ""],
             "MODEL.GROUPING.ENABLED False",
         ),
+        (
+            ["MODEL.GROUPING.TRAIN_ALONE", "True"],
+            "TRAIN_ALONE trains nothing but the grouping, which is off: set MODEL.GROUPING.ENABLED",
+        ),
+        ([*GROUPED, "MODEL.GROUPING.LEVELS", "()"], "MODEL.GROUPING.LEVELS is empty"),
+        (
+            [*GROUPED, "MODEL.GROUPING.MASK_LATERAL", "12"],
+            "MASK_LATERAL is 12; use a multiple of 8",
+        ),
+        ([*GROUPED, "MODEL.GROUPING.MASK_LATERAL", "0"], "MASK_LATERAL is 0; use a multiple of 8"),
         (["MODEL.DECODER.NUM_CONVS", "(1, 1)"], "one entry a level.*'NUM_CONVS': 2"),
     ],
 )

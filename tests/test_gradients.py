@@ -1,7 +1,7 @@
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
-from network_data import sample, tiny_model
+from network_data import GROUPED, sample, tiny_model
 
 from cosal_d2.engine.gradients import branch_gradients
 
@@ -47,6 +47,11 @@ def test_loss_weights_count_and_the_model_stays_as_it_was():
 def test_without_the_block_there_is_nothing_to_measure():
     off = ["MODEL.RFM.SAMPLER", "", "MODEL.FEATURE_SENSITIVE.ENABLED", "False"]
     assert branch_gradients(tiny_model(*off), [sample()]) == {}
+
+
+def test_a_block_that_does_not_learn_has_no_gradients():
+    model = tiny_model(*GROUPED, "MODEL.GROUPING.TRAIN_ALONE", "True")
+    assert branch_gradients(model, [sample()]) == {}
 
 
 class Quadratic(torch.nn.Module):

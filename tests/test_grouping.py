@@ -180,6 +180,15 @@ def test_evidence_and_features_equal_a_slow_count():
         assert seen[1][i].tolist() == pytest.approx(row, rel=1e-3, abs=1e-4)
 
 
+def test_regions_are_compared_in_float32_under_autocast():
+    network = scramble(grouping())
+    parts = described(9)
+    plain = network(*parts)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(*parts)
+    assert all(torch.equal(getattr(found, k), v) for k, v in vars(plain).items())
+
+
 def test_the_order_of_regions_does_not_matter():
     network = scramble(grouping())
     parts = described(10)

@@ -80,6 +80,15 @@ def test_boxes_are_tight_around_the_pixels_over_a_half():
     assert found[2].tolist() == pytest.approx([54 - 14 * 1.3, 0, 64, 14 * 2.3], abs=1e-4)
 
 
+def test_a_mask_outside_the_picture_leaves_the_box_as_it_is():
+    box = torch.tensor([(30.0, 0, 50, 20)])
+    masks = torch.zeros(1, 28, 28)
+    masks[0, 10:20, 25:] = 0.9  # from x = 50.2 on
+    x0, y0, x1, y1 = tight_boxes(masks, box, (64, 64))[0].tolist()
+    assert 50 < x0 < x1 == pytest.approx(53)
+    assert torch.equal(tight_boxes(masks, box, (64, 50)), box)
+
+
 def test_each_picture_has_its_own_masks_and_no_gradient_leaves():
     model = network()
     features, foreground = inputs(2)

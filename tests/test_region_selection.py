@@ -66,3 +66,14 @@ def test_one_region_is_chosen_for_each_object_the_most_object_like_first():
     assert distinct(masks, logits, 0.5).tolist() == [False, False, True, True, True, False]
     assert distinct(masks, logits, 0.49).tolist() == [False, False, True, True, True, False]
     assert distinct(masks[:0], logits[:0], 0.5).shape == (0,)
+
+
+@pytest.mark.parametrize("count", [389, 391])  # bfloat16 has neither
+def test_pixels_are_counted_exactly_under_autocast(count):
+    masks = torch.zeros(2, 1, 3 * count)
+    masks[0, :, : 2 * count] = 1
+    masks[1, :, count:] = 1
+    logits = torch.tensor([1.0, 0.0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for share, taken in ((0.5, True), (0.5 - 0.25 / count, False)):
+            assert distinct(masks, logits, share).tolist() == [True, taken]

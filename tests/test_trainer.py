@@ -140,6 +140,33 @@ def test_a_fresh_training_starts_from_weights_without_grouping_a_resumed_one_doe
         other.resume_or_load(resume=True)
 
 
+def test_a_grouping_that_learns_alone_goes_on_where_it_was(dataset, tmp_path, fixed_start):
+    CoSaliencyCheckpointer(tiny_model(seed=1), str(tmp_path)).save("start")
+    alone = [*GROUPED, "MODEL.GROUPING.TRAIN_ALONE", "True", "SOLVER.MAX_ITER", "4"]
+    alone += ["DATASETS.TEST", f"('{dataset}',)", "TEST.TRIPLET_PROBE_IMAGES", "1"]
+    with pytest.raises(ValueError, match="TRAIN_ALONE .* MODEL.WEIGHTS is empty"):
+        Trainer(config(dataset, tmp_path / "x", *alone)).resume_or_load(resume=False)
+    alone += ["MODEL.WEIGHTS", str(tmp_path / "start.pth")]
+    # An evaluation and a probe after every step change nothing.
+    straight = Trainer(config(dataset, tmp_path / "a", *alone, "TEST.EVAL_PERIOD", "1"))
+    wanted = run(straight)
+    assert straight.model.training and not straight.model.decoder.training
+    first = Trainer(config(dataset, tmp_path / "b", *alone))
+    first.max_iter = 2
+    run(first)
+    second = Trainer(config(dataset, tmp_path / "b", *alone))
+    found = run(second)
+    assert second.start_iter == 2 and all(torch.equal(found[k], v) for k, v in wanted.items())
+    start = torch.load(tmp_path / "start.pth", weights_only=True)["model"]
+    saved = torch.load(tmp_path / "b" / "model_final.pth", weights_only=True)["model"]
+    new = {k for k in wanted if k.startswith("grouping.")}
+    assert saved.keys() == start.keys() | new
+    assert all(torch.equal(saved[k], v) for k, v in start.items())
+    learned = {k for k, _ in second.model.named_parameters() if k in new}
+    groups = second.optimizer.param_groups
+    assert sum(len(g["params"]) for g in groups) == len(learned) == len(new)
+
+
 def test_one_process_keeps_the_model_as_it_is():
     model = torch.nn.Linear(2, 2)
     assert distribute(model) is model

@@ -14,7 +14,7 @@ from iopath.common.file_io import PathHandler
 
 ENCODER_PREFIX = "backbone."
 TEST_TIME_PARTS = ("feature_sensitive.", "decoder.")
-GROUPING_PARTS = ("proposal_generator.", "grouping.")
+RPN_PART, GROUPING_PART = "proposal_generator.", "grouping."
 RELEASED_PREFIX = "cosal://"
 RELEASED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "released")
 
@@ -26,8 +26,8 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
     The encoder is loaded when the model is built, from ``MODEL.VGG.WEIGHTS``.
 
     Attributes:
-        partial: whether weights may lack parts that work at test time, as those that a training
-            starts from may.
+        partial: whether weights may lack parts that learn, as those that a training starts from
+            may.
     """
 
     partial = False
@@ -93,16 +93,22 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
                 "the weights hold nothing of this network: set MODEL.WEIGHTS to a checkpoint of "
                 "this project (the encoder's weights are MODEL.VGG.WEIGHTS)"
             )
-        parts = TEST_TIME_PARTS
-        if getattr(self.model, "grouping", None) is not None:
-            parts += GROUPING_PARTS
-        lost = [k for k in missing if k.startswith(parts)]
-        if lost and not self.partial:
+        lost = [k for k in missing if k.startswith(self._needed())]
+        if lost:
             raise ValueError(
                 f"the weights do not fit the config: {lost[0]} and {len(lost) - 1} others are not "
                 "in the file; use the config they were trained with"
             )
         return incompatible
+
+    def _needed(self) -> tuple[str, ...]:
+        """Prefixes of what a file has to hold."""
+        if self.partial and not getattr(self.model, "train_alone", False):
+            return ()
+        if getattr(self.model, "grouping", None) is None:
+            return TEST_TIME_PARTS
+        new = () if self.partial else (GROUPING_PART,)
+        return (*TEST_TIME_PARTS, RPN_PART, *new)
 
 
 def trainable_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -19,12 +19,15 @@ def branch_gradients(model: nn.Module, batch: list[dict]) -> dict[str, float]:
 
     Returns:
         loss name, such as ``loss_triplet``, to norm; empty where the network has no
-        feature-sensitive block. A loss that does not depend on the block has norm 0.
+        feature-sensitive block, or one that does not learn. A loss that does not depend on the
+        block has norm 0.
     """
     model = getattr(model, "module", model)
     if model.feature_sensitive is None:
         return {}
-    parameters = list(model.feature_sensitive.parameters())
+    parameters = [p for p in model.feature_sensitive.parameters() if p.requires_grad]
+    if not parameters:
+        return {}
     was_training = model.training
     model.train()
     try:

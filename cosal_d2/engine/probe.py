@@ -46,7 +46,7 @@ class Probe:
         near, far = [], []
         for probe in self.images:
             with model._autocast():
-                _, r = model.predict(model.preprocess([probe.image]))
+                _, r = model.features(model.preprocess([probe.image]))
                 boxes = probe.regions.boxes.to(model.device)
                 embeddings = model.rfm.embed(r, [boxes])[0].cpu()
             _, a, b = triplet_loss(embeddings, probe.regions, model.rfm.margin)

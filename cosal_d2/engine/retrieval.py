@@ -99,7 +99,8 @@ class RegionEmbedder:
             foreground = self.model.decoder(r, features).sigmoid()
             grouping = self.model.grouping
             sure = boxes.new_full((len(boxes),), SURE)
-            (regions,) = grouping.segment(features, foreground, [boxes], [sure])
+            size = tuple(image.shape[-2:])
+            (regions,) = grouping.segment(features, foreground, [boxes], [sure], [size])
             regions.boxes = boxes
             found["grouping"] = grouping.embedding(features, foreground, [regions])[0]
         return {kind: nn.functional.normalize(e, dim=1).cpu() for kind, e in found.items()}

@@ -63,8 +63,18 @@ class Trainer(DefaultTrainer):
 
     def resume_or_load(self, resume: bool = True) -> None:
         """As Detectron2's; a resumed run goes on with the sample after the last one it trained
-        on."""
-        self.checkpointer.partial = not (resume and self.checkpointer.has_checkpoint())
+        on.
+
+        Raises:
+            ValueError: the grouping is to learn alone, beside random weights.
+        """
+        fresh = not (resume and self.checkpointer.has_checkpoint())
+        if fresh and self.cfg.MODEL.GROUPING.TRAIN_ALONE and not self.cfg.MODEL.WEIGHTS:
+            raise ValueError(
+                "MODEL.GROUPING.TRAIN_ALONE leaves everything else as it was loaded, but "
+                "MODEL.WEIGHTS is empty: name a checkpoint, or set TRAIN_ALONE False"
+            )
+        self.checkpointer.partial = fresh
         super().resume_or_load(resume)
         self.sampler.start_iter = self.start_iter
 

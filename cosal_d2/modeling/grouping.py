@@ -34,6 +34,7 @@ from cosal_d2.modeling.regions import jitter_boxes
 
 # Input pixels per pixel of a gate.
 GATE_STRIDE = 4
+# Lowest evidence of resemblance, a logit; that of regions that are one object.
 FAR = -20.0
 # Objectness logit of a region that is known to be an object.
 SURE = 4.0
@@ -139,6 +140,7 @@ class RegionGrouping(nn.Module):
         foreground: torch.Tensor,
         boxes: list[torch.Tensor],
         objectness: list[torch.Tensor],
+        sizes: list[tuple[int, int]],
     ) -> list[RegionSet]:
         """Give regions masks and the boxes around these.
 
@@ -147,12 +149,12 @@ class RegionGrouping(nn.Module):
             foreground: (N, 1, H, W) probability of any object, at the input's resolution.
             boxes: (K_i, 4), a tensor an image.
             objectness: (K_i,) logits, a tensor an image.
+            sizes: (h, w) of each image, without the padding.
         """
-        size = tuple(foreground.shape[-2:])
         masks = [x.sigmoid() for x in self.masks(features, foreground, boxes)]
         return [
             RegionSet(b, tight_boxes(m, b, size), o, m)
-            for b, o, m in zip(boxes, objectness, masks, strict=True)
+            for b, o, m, size in zip(boxes, objectness, masks, sizes, strict=True)
         ]
 
     def group(
@@ -170,7 +172,8 @@ class RegionGrouping(nn.Module):
         """
         foreground = foreground.detach()
         probability = foreground.sigmoid()
-        sets = self.segment(features, probability, *self.select(regions))
+        sizes = [x.image_size for x in regions]
+        sets = self.segment(features, probability, *self.select(regions), sizes)
         verdicts = self._judge(features, probability, sets)
         h, w = foreground.shape[-2:]
         size = (h // GATE_STRIDE, w // GATE_STRIDE)
@@ -188,13 +191,19 @@ class RegionGrouping(nn.Module):
     def forward(
         self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
     ) -> Verdicts:
-        """Compare the regions of one image.
+        """Compare the regions of one image, in float32 whatever the network's precision.
 
         Args:
             embeddings: (K, D) of unit length.
             boxes: (K, 4), around the masks.
             objectness: (K,) logits.
         """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self._compare(embeddings.float(), boxes.float(), objectness.float())
+
+    def _compare(
+        self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
+    ) -> Verdicts:
         pairs = self.scale * (embeddings @ embeddings.T) + self.shift
         if len(boxes) == 0:
             group, voice = self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs)
@@ -208,10 +217,10 @@ class RegionGrouping(nn.Module):
     def gate(self, verdicts: Verdicts, regions: RegionSet, size: tuple[int, int]) -> torch.Tensor:
         """The gate of one image, float32 of ``size``, at ``GATE_STRIDE`` input pixels a pixel."""
         masks = paste_masks(regions.masks.float(), regions.proposals, size, GATE_STRIDE)
-        weight = regions.objectness.float().sigmoid() * verdicts.voice.float().sigmoid()
+        weight = regions.objectness.float().sigmoid() * verdicts.voice.sigmoid()
         chosen = distinct(masks, regions.objectness, self.apart_share)
         weight = torch.where(chosen, weight, QUIET * weight)
-        group = verdicts.group.float()
+        group = verdicts.group
         if not self.training:
             group = self.sharpness * (group - self.threshold)
         return paint_gate(masks, group.sigmoid(), weight)
@@ -239,7 +248,7 @@ class RegionGrouping(nn.Module):
         """
         truth = [self.jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)]
         sure = [boxes.new_full((len(boxes),), SURE) for boxes in truth]
-        known = self.segment(features, foreground, truth, sure)
+        known = self.segment(features, foreground, truth, sure, [t.image_size for t in targets])
         labelled = [
             (v, label_regions(s.boxes, t))
             for v, s, t in zip(

@@ -11,13 +11,11 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import nn
 
-from cosal_d2.modeling.region_masks import SIDE, RegionSet, windows
+from cosal_d2.modeling.region_masks import FOREGROUND_STRIDE, SIDE, RegionSet, windows
 
 POOLED = 7
 # Spread of the centre weight, in squared half sides of the box (ours).
 SPREAD = 0.6
-# Input pixels per pixel of the foreground map that is pooled.
-FOREGROUND_STRIDE = 4
 # What a place outside mask or foreground still counts, so that no region is without a place.
 FLOOR = 0.02
 

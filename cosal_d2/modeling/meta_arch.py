@@ -62,7 +62,7 @@ class CoSaliencyNet(nn.Module):
             dtype: compute precision, by autocast where it is not float32.
             distractors_as_objects: whether distractors are objects or background for the RPN.
             grouping: compares regions and gates the decoder's map, None for the paper's network.
-            train_alone: only the grouping learns.
+            train_alone: only the grouping learns; the rest is frozen and works as at test time.
         """
         super().__init__()
         self.backbone = backbone
@@ -82,6 +82,7 @@ class CoSaliencyNet(nn.Module):
         for part in (feature_sensitive, decoder, proposal_generator):
             if part is not None:
                 part.to(memory_format=torch.channels_last)
+        self.train()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -198,7 +199,7 @@ class CoSaliencyNet(nn.Module):
             generators = [torch.Generator().manual_seed(s) for s in seeds]
             truth = [x["sem_seg"].to(self.device) for x in inputs]
             losses: dict[str, torch.Tensor] = {}
-            with torch.set_grad_enabled(not self.train_alone):
+            with torch.no_grad() if self.train_alone else contextlib.nullcontext():
                 features, r = self.features(images)
                 regions: list = [None] * len(inputs)
                 if self.proposal_generator is not None:

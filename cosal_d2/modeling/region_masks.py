@@ -17,6 +17,8 @@ from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
 
+from cosal_d2.config import MASK_GROUPS
+
 POOLED = 14
 SIDE = 2 * POOLED
 # Input pixels per pixel of the foreground map that is pooled.
@@ -29,7 +31,6 @@ MATCH_IOU = 0.35
 MAX_REGIONS = 16
 # A mask of fewer pixels than this leaves its region's box as it is (ours).
 MIN_PIXELS = 4
-NUM_GROUPS = 8
 
 
 @dataclass
@@ -75,7 +76,7 @@ class RegionMasks(nn.Module):
         self.levels = tuple(levels)
         self.laterals = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(shapes[n].channels, lateral, 1), nn.GroupNorm(NUM_GROUPS, lateral)
+                nn.Conv2d(shapes[n].channels, lateral, 1), nn.GroupNorm(MASK_GROUPS, lateral)
             )
             for n in levels
         )
@@ -103,8 +104,9 @@ class RegionMasks(nn.Module):
             logits (K_i, 28, 28) of each region's window (:func:`windows`), a tensor an image.
         """
         regions = [Boxes(windows(b)) for b in boxes]
+        # torchvision's RoIAlign has no half-precision kernel on CPUs.
         parts = [
-            pooler([lateral(features[name].detach())], regions)
+            pooler([lateral(features[name].detach()).float()], regions)
             for name, lateral, pooler in zip(self.levels, self.laterals, self.poolers, strict=True)
         ]
         coarse = F.avg_pool2d(foreground.detach().float(), FOREGROUND_STRIDE)
@@ -192,7 +194,7 @@ def tight_boxes(
 
     Args:
         masks: (K, 28, 28) probabilities in the regions' windows.
-        boxes: (K, 4); a region with too small a mask keeps its own.
+        boxes: (K, 4); a region with too small a mask, or with one outside the image, keeps its own.
         image_size: (H, W) of the image.
     """
     inside = masks > 0.5
@@ -201,9 +203,10 @@ def tight_boxes(
     columns, rows = inside.any(dim=1), inside.any(dim=2)
     low = torch.stack([_first(columns), _first(rows)], dim=1)
     high = SIDE - torch.stack([_first(columns.flip(1)), _first(rows.flip(1))], dim=1)
-    fitted = torch.cat([window[:, :2] + low * sides, window[:, :2] + high * sides], dim=1)
-    keep = inside.flatten(1).sum(dim=1) < MIN_PIXELS
-    result = Boxes(torch.where(keep[:, None], boxes, fitted))
+    fitted = Boxes(torch.cat([window[:, :2] + low * sides, window[:, :2] + high * sides], dim=1))
+    fitted.clip(image_size)
+    keep = (inside.flatten(1).sum(dim=1) < MIN_PIXELS) | ~fitted.nonempty()
+    result = Boxes(torch.where(keep[:, None], boxes, fitted.tensor))
     result.clip(image_size)
     return result.tensor
 

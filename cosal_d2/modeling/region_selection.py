@@ -62,7 +62,9 @@ def distinct(masks: torch.Tensor, objectness: torch.Tensor, share: float) -> tor
     inside = (masks > 0.5).flatten(1).float()
     area = inside.sum(dim=1)
     smaller = torch.minimum(area[:, None], area[None])
-    clash = (inside @ inside.T > share * smaller).tolist()
+    with torch.autocast(masks.device.type, enabled=False):  # half types do not count that far
+        shared = inside @ inside.T
+    clash = (shared > share * smaller).tolist()
     taken: list[int] = []
     for i in objectness.argsort(descending=True, stable=True).tolist():
         if area[i] > 0 and not any(clash[i][j] for j in taken):
