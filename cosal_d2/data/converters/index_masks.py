@@ -16,7 +16,7 @@ from cosal_d2.rle import mask_rle
 def read_values(file: Path) -> np.ndarray:
     """Pixel values of a mask picture, (H, W) integers.
 
-    Palette indices, grey levels or, for colours, a number for each colour (black is 0). Fully
+    Indices of a palette of colours, grey levels or, for colours, a number each (black is 0). Fully
     transparent pixels are 0.
 
     Raises:
@@ -26,7 +26,9 @@ def read_values(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             image.load()
-            if image.mode in ("1", "L", "P") or image.mode[0] in "IF":
+            if image.mode == "P":
+                values = _grey_levels(image)
+            elif image.mode in ("1", "L") or image.mode[0] in "IF":
                 values = np.asarray(image).astype(np.int64)
             elif image.mode in ("LA", "PA"):
                 pixels = np.asarray(image)
@@ -38,6 +40,20 @@ def read_values(file: Path) -> np.ndarray:
     except DAMAGED as error:
         raise ValueError(f"{file}: not readable as a mask ({error}); replace the file") from error
     return values
+
+
+def _grey_levels(image: Image.Image) -> np.ndarray:
+    """The grey levels of a palette picture that is grey, as programs write to save space; else the
+    palette's indices."""
+    values = np.asarray(image).astype(np.int64)
+    colours = np.reshape(image.getpalette("RGB"), (-1, 3)).astype(np.int64)
+    used = np.unique(values)
+    if used[-1] >= len(colours):
+        return values
+    shown = colours[used]
+    distinct = len(np.unique(shown[:, 0])) == len(used)
+    grey = bool((shown == shown[:, :1]).all())
+    return colours[values, 0] if grey and distinct else values
 
 
 def _colour_numbers(rgba: np.ndarray) -> np.ndarray:
