@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from pycocotools import mask as coco_mask
 
+FARTHEST = 1e6  # pixels of a corner
+MAX_DIGITS = 8  # of a run length in compressed RLE
+
 
 def to_rle(segmentation: object, height: int, width: int) -> dict:
     """COCO's compressed RLE of polygons or of RLE, compressed or not.
@@ -22,6 +25,8 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
             polygons = [p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0]
             if not polygons:
                 raise TypeError("a polygon needs three points or more, x and y in turn")
+            if not all(np.abs(np.asarray(p, float)).max() < FARTHEST for p in polygons):
+                raise ValueError("a corner is no number, or far outside any picture")
             parts = coco_mask.frPyObjects(polygons, height, width)
             rle = parts[0] if len(parts) == 1 else coco_mask.merge(parts)
         elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
@@ -34,7 +39,8 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
             rle = {"size": list(segmentation["size"]), "counts": segmentation["counts"]}
             if isinstance(rle["counts"], str):
                 rle["counts"] = rle["counts"].encode("ascii")
-            coco_mask.area(rle)
+            if min(counts := _counts(rle["counts"])) < 0 or sum(counts) != np.prod(rle["size"]):
+                raise ValueError("the counts do not add up to height x width")
         else:
             raise TypeError("it is empty or no mask")
     except Exception as error:
@@ -45,6 +51,33 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
             "(height, width); make them agree"
         )
     return rle
+
+
+def _counts(text: bytes) -> list[int]:
+    """The run lengths in COCO's compressed RLE; pycocotools itself takes any text, and may then
+    read beyond its memory or never end.
+
+    A number is a string of characters from 48 on, five bits each, the lowest first, with bit 5 in
+    all but its last and bit 4 of that as the sign; from the fourth on it is the difference to the
+    number two places before (`rleFrString` of the COCO API).
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise ValueError("the counts are no compressed run lengths")
+    last = np.flatnonzero((codes & 32) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    digits = last - first + 1
+    if digits.max() > MAX_DIGITS:
+        raise ValueError("a count is too large")
+    place = np.arange(len(codes)) - np.repeat(first, digits)
+    numbers = np.add.reduceat((codes & 31) << 5 * place, first)
+    numbers -= np.where(codes[last] & 16, np.int64(1) << 5 * digits, 0)
+    for start in (1, 2):
+        numbers[start::2] = np.cumsum(numbers[start::2])
+    return numbers.tolist()
 
 
 def mask_rle(mask: np.ndarray) -> dict:

@@ -137,6 +137,12 @@ def _assemble(content: SeriesContent, scenes: list[dict]) -> dict:
     }
 
 
+def former_versions(path: Path) -> list[Path]:
+    """What `install_dataset` moved aside from `path` and could not clear up, as it was killed."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.former")
+    return [p for p in path.parent.iterdir() if pattern.fullmatch(p.name)]
+
+
 def install_dataset(new_folder: Path, new_json: Path, folder: Path, json_file: Path) -> None:
     """Put the finished dataset in place, the json last; on failure the former one is put back."""
     former = [

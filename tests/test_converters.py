@@ -19,7 +19,6 @@ from converter_data import (
 from PIL import Image
 from tool_loading import load_tool
 
-from cosal_d2.data.converters import writer as writer_module
 from cosal_d2.data.datasets import load_cosal_json
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cosal"
@@ -205,41 +204,6 @@ def test_a_selected_set_gives_its_own_selection(main, tmp_path):
         return images, objects
 
     assert content(made) == content(source) and made["images"]
-
-
-class Interrupted(RuntimeError):
-    pass
-
-
-def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not(main, tmp_path, monkeypatch):
-    json_file, images = write_coco(tmp_path / "in")
-    line = ["coco", "--json", str(json_file), "--images", str(images), "--name", "a"]
-    line += ["--min-area", "0.001", "--workers", "1", "--out"]
-    assert main([*line, str(tmp_path / "whole")]) == 0
-    placed = []
-    original = writer_module.entry_line
-
-    def breaking(entry):
-        if len(placed) == 2:
-            raise Interrupted
-        placed.append(entry.name)
-        return original(entry)
-
-    monkeypatch.setattr(writer_module, "entry_line", breaking)
-    with pytest.raises(Interrupted):
-        main([*line, str(tmp_path / "parts")])
-    home = tmp_path / "parts" / "cosal"
-    assert not list(home.glob("*.json")) and placed == ["0.png", "1.png"]
-    journal = home / ".a.converting" / "journal.jsonl"
-    with journal.open("a") as lines:
-        lines.write('"2.png"\tnull\t{"hei')  # as a run that was killed while writing leaves it
-    placed = []
-    monkeypatch.setattr(writer_module, "entry_line", lambda e: placed.append(e.name) or original(e))
-    assert main([*line, str(tmp_path / "parts")]) == 0
-    assert placed == ["2.png", "3.png"]
-    whole = tmp_path / "whole" / "cosal" / "a.json"
-    assert (home / "a.json").read_bytes() == whole.read_bytes()
-    assert sorted(p.name for p in home.iterdir()) == ["a", "a.json"]
 
 
 def test_output_does_not_depend_on_workers(main, tmp_path):

@@ -100,7 +100,7 @@ def _shared(
     workers: int | None,
     progress: bool,
 ) -> Iterator[Finding]:
-    """Pictures with a near-duplicate in another split."""
+    """Pictures with a near-duplicate in another split, or with a mirrored one."""
     tasks = picture_tasks(other, check=False)
     theirs = [
         (task.file, seen)
@@ -109,20 +109,23 @@ def _shared(
     ]
     positions = list(prints)
     told: set[int] = set()
-    for i, j in near_pairs([prints[p] for p in positions], [p for _, p in theirs]):
-        if positions[i] in told:
-            continue
-        told.add(positions[i])
-        image = dataset.content["images"][positions[i]]
-        yield Finding(
-            "near duplicate",
-            ERROR,
-            dataset.picture_name(image),
-            f"it shows the same as {theirs[j][0]} of another split",
-            "keep both in one split, or remove one; `split` keeps such pictures together",
-            image_id=image.get("id"),
-            image=positions[i],
-        )
+    for mirrored in (False, True):
+        pairs = near_pairs([prints[p] for p in positions], [p for _, p in theirs], mirrored)
+        for i, j in pairs:
+            if positions[i] in told:
+                continue
+            told.add(positions[i])
+            image = dataset.content["images"][positions[i]]
+            yield Finding(
+                "mirrored duplicate" if mirrored else "near duplicate",
+                WARNING if mirrored else ERROR,
+                dataset.picture_name(image),
+                f"it shows the {'mirror image of' if mirrored else 'same as'} {theirs[j][0]} of "
+                "another split",
+                "keep both in one split, or remove one; `split` keeps such pictures together",
+                image_id=image.get("id"),
+                image=positions[i],
+            )
 
 
 def _unlisted(dataset: Dataset) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,10 @@ from PIL import Image, ImageOps
 
 SIDE = 16  # pixels of the small copies
 MAX_BITS = 14  # of 64 that may differ where the small copies agree in colour
+MAX_MIRRORED_BITS = 8  # where one is mirrored: scenes resemble their mirror images
 MAX_GREY_BITS = 4  # where they agree in grey alone
 MIN_LIKENESS = 0.9  # correlation of the small copies
+MIRROR = np.array([1, -1] * 4, np.float32)  # of the frequencies along a row, in a mirrored picture
 BLOCK = 1024
 
 
@@ -22,12 +25,18 @@ class Print:
     """What a picture is recognised by.
 
     Attributes:
-        bits: bool (64,), signs of its 64 lowest frequencies around their median.
+        bits: bool (2, 64), signs of its 64 lowest frequencies around their median, as it is and
+            mirrored.
         small: float32 (3 * SIDE * SIDE,), its small copy with mean 0 and length 1.
     """
 
     bits: np.ndarray
     small: np.ndarray
+
+    @property
+    def mirrored(self) -> np.ndarray:
+        """`small` of the mirrored picture."""
+        return self.small.reshape(SIDE, SIDE, 3)[:, ::-1].ravel()
 
 
 def picture_print(image: Image.Image) -> Print:
@@ -53,11 +62,13 @@ def picture_print(image: Image.Image) -> Print:
     grey = cv2.cvtColor(
         cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
     )
-    low = cv2.dct(grey.astype(np.float32))[:8, :8].ravel()
+    low = cv2.dct(grey.astype(np.float32))[:8, :8]
+    lows = np.stack([low, low * MIRROR]).reshape(2, 64)
     small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     small = small.ravel() - small.mean()
     length = float(np.linalg.norm(small))
-    return Print(low > np.median(low), small / length if length > 1 else np.zeros_like(small))
+    bits = lows > np.median(lows, axis=1, keepdims=True)
+    return Print(bits, small / length if length > 1 else np.zeros_like(small))
 
 
 def file_print(file: Path) -> Print:
@@ -71,15 +82,27 @@ def file_print(file: Path) -> Print:
         return picture_print(image)
 
 
-def near_pairs(first: list[Print], second: list[Print]) -> Iterator[tuple[int, int]]:
-    """Positions (i, j) of pictures of `first` and `second` that are near-duplicates."""
+def near_pairs(
+    first: list[Print], second: list[Print], mirrored: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Positions (i, j) of pictures of `first` and `second` that are near-duplicates.
+
+    Args:
+        first, second: prints of pictures.
+        mirrored: compare with the mirrored pictures of `second`, more strictly.
+    """
     if not first or not second:
         return
-    signs = [np.stack([p.bits for p in x]).astype(np.float32) * 2 - 1 for x in (first, second)]
+    most = MAX_MIRRORED_BITS if mirrored else MAX_BITS
+    signs = [
+        np.stack([p.bits[side] for p in prints]).astype(np.float32) * 2 - 1
+        for prints, side in ((first, 0), (second, int(mirrored)))
+    ]
     for start in range(0, len(first), BLOCK):
         differing = (64 - signs[0][start : start + BLOCK] @ signs[1].T) / 2
-        for i, j in np.argwhere(differing <= MAX_BITS + 0.5):
-            if _alike(first[start + i].small, second[j].small, differing[i, j]):
+        for i, j in np.argwhere(differing <= most + 0.5):
+            copy = second[j].mirrored if mirrored else second[j].small
+            if _alike(first[start + i].small, copy, differing[i, j]):
                 yield start + int(i), int(j)
 
 
@@ -95,7 +118,8 @@ def _alike(a: np.ndarray, b: np.ndarray, differing: float) -> bool:
 
 
 def near_groups(prints: list[Print]) -> list[int]:
-    """A group number for each picture: chains of near-duplicates share one, the lowest position."""
+    """A group number for each picture: chains of near-duplicates, mirrored ones too, share one, the
+    lowest position."""
     parent = list(range(len(prints)))
 
     def root(i: int) -> int:
@@ -104,7 +128,7 @@ def near_groups(prints: list[Print]) -> list[int]:
             i = parent[i]
         return i
 
-    for i, j in near_pairs(prints, prints):
+    for i, j in chain(near_pairs(prints, prints), near_pairs(prints, prints, mirrored=True)):
         if i < j:
             low, high = sorted((root(i), root(j)))
             parent[high] = low

@@ -15,7 +15,7 @@ from cosal_d2.data.checking.findings import ERROR, WARNING, Finding
 from cosal_d2.data.checking.near_duplicates import Print, file_print
 from cosal_d2.data.checking.structure import id_key
 from cosal_d2.data.converters.entries import DISTRACTOR
-from cosal_d2.data.converters.pictures import Picture, load_picture
+from cosal_d2.data.converters.pictures import DAMAGED, Picture, load_picture
 from cosal_d2.rle import to_rle
 
 TOLERANCE = 1.0  # pixels: a box may be so much off its mask
@@ -52,7 +52,7 @@ def check_picture(task: PictureTask) -> tuple[list[Finding], Print | None]:
     except FileNotFoundError:
         message, fix = "there is no such file", "add it, or remove the image and its annotations"
         return [_of(task, "missing image", message, fix)] if task.check else [], None
-    except (ValueError, OSError) as error:
+    except DAMAGED as error:
         reason = str(error).removeprefix(f"{task.file}: ")
         fix = "replace the file, or remove the image and its annotations"
         finding = _of(task, "unreadable image", reason.split("; replace")[0], fix)
@@ -132,7 +132,7 @@ def _mask(
             message = f"the mask has the size {list(size)}, the picture {[height, width]}"
             fix = "make the mask from the picture's size (height, width)"
             return None, _of(task, "size mismatch", message, fix, annotation)
-    elif isinstance(segmentation, list) and not all(_is_polygon(p) for p in segmentation):
+    elif isinstance(segmentation, list) and not all(is_polygon(p) for p in segmentation):
         message = "a polygon has fewer than three points, or something else than numbers"
         fix = "give x and y of three points or more, or remove the polygon"
         return None, _of(task, "malformed mask", message, fix, annotation)
@@ -152,7 +152,8 @@ def _mask(
     return rle, None
 
 
-def _is_polygon(points: object) -> bool:
+def is_polygon(points: object) -> bool:
+    """Whether it is x and y of three points or more."""
     return (
         isinstance(points, list)
         and len(points) >= 6

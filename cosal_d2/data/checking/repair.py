@@ -8,14 +8,21 @@ from collections.abc import Callable
 
 from cosal_d2.data.checking.dataset import Dataset
 from cosal_d2.data.checking.findings import ERROR, Finding
-from cosal_d2.data.checking.structure import id_key
-from cosal_d2.data.converters.pictures import picture_size, scaled_rle
+from cosal_d2.data.checking.picture import is_polygon
+from cosal_d2.data.checking.structure import bereft_images, category_names, id_key
+from cosal_d2.data.converters.entries import DISTRACTOR
+from cosal_d2.data.converters.pictures import (
+    load_picture,
+    picture_size,
+    scaled_rle,
+    upright_rle,
+)
 from cosal_d2.rle import rle_fields, to_rle
 
 DROP_IMAGE = (
     *("missing image", "unreadable image", "repeated file", "single instance", "near duplicate"),
 )
-DROP_ANNOTATION = ("empty mask", "malformed mask", "unknown category", "unknown image")
+DROP_ANNOTATION = ("empty mask", "unknown category", "unknown image")
 REDRAW = ("box out of bounds", "box not tight", "malformed box", "self-intersecting mask")
 SAME_SHAPE = 0.02  # relative difference of aspect ratios
 
@@ -28,7 +35,6 @@ class _Repair:
         self.done: list[str] = []
         self.images: set[int] = set()
         self.annotations: set[int] = set()
-        self.moved: dict[int, object] = {}
 
     def note(self, finding: Finding, what: str) -> None:
         ids = f" (annotation {finding.annotation_id})" if finding.annotation_id is not None else ""
@@ -43,6 +49,19 @@ class _Repair:
         if finding.annotation not in self.annotations:
             self.annotations.add(finding.annotation)
             self.note(finding, "the annotation is left out")
+
+    def trim(self, finding: Finding) -> None:
+        """A malformed mask: its sound polygons stay, if there are any."""
+        entry = self.content["annotations"][finding.annotation]
+        polygons = entry["segmentation"] if isinstance(entry["segmentation"], list) else []
+        sound = [p for p in polygons if is_polygon(p)]
+        try:
+            fields = rle_fields([to_rle(sound, *self._size(finding))])[0]
+        except (KeyError, TypeError, ValueError):
+            self.drop_annotation(finding)
+            return
+        entry.update(fields, segmentation=sound)
+        self.note(finding, f"{len(polygons) - len(sound)} of {len(polygons)} polygons are left out")
 
     def redraw(self, finding: Finding) -> None:
         entry = self.content["annotations"][finding.annotation]
@@ -70,13 +89,17 @@ class _Repair:
             return
         image = self.content["images"][finding.image]
         former = image.get("height"), image.get("width")
-        image["height"], image["width"] = picture_size(self.dataset.folder / image["file_name"])
+        picture = load_picture(self.dataset.folder / image["file_name"])
+        image["height"], image["width"] = picture.upright
+        turn = picture.orientation if former == picture.stored else 1
         self.note(finding, f"height and width are set to {image['height']}, {image['width']}")
         for position, entry in enumerate(self.content["annotations"]):
             if isinstance(entry, dict) and entry.get("image_id") == image["id"]:
-                self._scale(finding, position, entry, former)
+                self._scale(finding, position, entry, former, turn)
 
-    def _scale(self, finding: Finding, position: int, entry: dict, former: tuple) -> None:
+    def _scale(
+        self, finding: Finding, position: int, entry: dict, former: tuple, turn: int
+    ) -> None:
         """Fit an annotation of a picture whose size in the json was wrong."""
         size = self._size(finding)
         segmentation = entry.get("segmentation")
@@ -85,7 +108,9 @@ class _Repair:
             abs(former[0] * size[1] / (former[1] * size[0]) - 1) < SAME_SHAPE
         )
         try:
-            if fits or not alike:
+            if turn != 1 and not fits:
+                rle = upright_rle(to_rle(segmentation, *former), turn)
+            elif fits or not alike:
                 rle = to_rle(segmentation, *size)
             else:
                 rle = scaled_rle(to_rle(segmentation, *former), size)
@@ -129,21 +154,26 @@ class _Repair:
         """A missing field: boxes and sizes can be found, anything else cannot."""
         if finding.annotation is not None:
             entry = self.content["annotations"][finding.annotation]
-            if isinstance(entry, dict) and {"id", "image_id", "category_id"} <= entry.keys():
+            if _has(entry, "id", "image_id", "category_id"):
                 owner = next(
-                    (i for i in self.content["images"] if i.get("id") == entry["image_id"]), {}
+                    (
+                        i
+                        for i in self.content["images"]
+                        if _has(i, "id") and i["id"] == entry["image_id"]
+                    ),
+                    {},
                 )
                 try:
                     rle = to_rle(entry["segmentation"], owner["height"], owner["width"])
                     entry["bbox"] = rle_fields([rle])[0]["bbox"]
                     self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
                     return
-                except (KeyError, ValueError):
+                except (KeyError, TypeError, ValueError):
                     pass
             self.drop_annotation(finding)
         elif finding.image is not None:
             image = self.content["images"][finding.image]
-            if isinstance(image, dict) and {"id", "file_name"} <= image.keys():
+            if _has(image, "id") and isinstance(image.get("file_name"), str):
                 try:
                     size = picture_size(self.dataset.folder / image["file_name"])
                     image["height"], image["width"] = size
@@ -154,21 +184,19 @@ class _Repair:
             self.drop_image(finding)
         else:
             self.content["categories"] = [
-                c
-                for c in self.content["categories"]
-                if isinstance(c, dict) and {"id", "name"} <= {*c}
+                c for c in self.content["categories"] if _has(c, "id", "name")
             ]
             self.note(finding, "the category is left out")
 
     def regroup(self, finding: Finding) -> None:
         """An unknown co-salient class: the only annotated one, or the image is left out."""
         image = self.content["images"][finding.image]
-        names = {c.get("id"): c.get("name") for c in self.content["categories"]}
+        names = category_names(self.content)
         found = {
-            names.get(a.get("category_id"))
+            names.get(id_key(a.get("category_id")))
             for a in self.content["annotations"]
-            if a.get("image_id") == image.get("id")
-        } - {"distractor", None}
+            if isinstance(a, dict) and a.get("image_id") == image.get("id")
+        } - {DISTRACTOR, None}
         if len(found) == 1:
             image["cosalient_category"] = found.pop()
             self.note(finding, f"it is set to {image['cosalient_category']!r}")
@@ -191,7 +219,7 @@ class _Repair:
         if len(kept) == len(self.content["categories"]):
             return
         self.content["categories"] = kept
-        for entry in self.content["annotations"]:
+        for entry in (a for a in self.content["annotations"] if isinstance(a, dict)):
             number = id_key(entry.get("category_id"))
             if number in change and number not in used:
                 entry["category_id"] = change[number]
@@ -199,6 +227,10 @@ class _Repair:
 
     def apply(self) -> None:
         """Take out what was dropped."""
+        for position in bereft_images(self.content, self.images, self.annotations):
+            self.images.add(position)
+            name = self.dataset.picture_name(self.content["images"][position])
+            self.done.append(f"{name}: no co-salient annotation is left: the image is left out")
         images = self.content["images"]
         kept_ids = {
             id_key(image["id"])
@@ -219,6 +251,10 @@ class _Repair:
         ]
 
 
+def _has(entry: object, *fields: str) -> bool:
+    return isinstance(entry, dict) and all(entry.get(f) is not None for f in fields)
+
+
 def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str]]:
     """A repaired copy of a dataset's json, and what was done, a line each.
 
@@ -232,6 +268,7 @@ def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str
         **dict.fromkeys(DROP_IMAGE, work.drop_image),
         **dict.fromkeys(DROP_ANNOTATION, work.drop_annotation),
         **dict.fromkeys(REDRAW, work.redraw),
+        "malformed mask": work.trim,
         "size mismatch": work.resize,
         "duplicate id": work.renumber,
         "missing field": work.complete,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from cosal_d2.data.checking.dataset import Dataset
 from cosal_d2.data.checking.findings import ERROR, Finding
+from cosal_d2.data.converters.entries import DISTRACTOR
 
 FIELDS = {
     "images": ("id", "file_name", "height", "width"),
@@ -35,7 +37,43 @@ def owners(dataset: Dataset) -> dict[object, int]:
 
 def id_key(value: object) -> object:
     """Something hashable that tells ids apart."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, (int, str)) else repr(value)
+
+
+def category_names(content: dict) -> dict[object, str]:
+    """Names of the categories by the keys of their ids."""
+    entries = content["categories"]
+    return {id_key(c["id"]): c["name"] for c in entries if _has(c, "id") and _has(c, "name")}
+
+
+def bereft_images(content: dict, images: set[int], annotations: set[int]) -> list[int]:
+    """Positions of images that lose all of their co-salient annotations, so that an empty truth
+    would be false.
+
+    Args:
+        content: the json.
+        images, annotations: positions of what is to be taken out.
+    """
+    names = category_names(content)
+    counts: dict[object, list[list[str | None]]] = defaultdict(lambda: [[], []])
+    for position, entry in enumerate(content["annotations"]):
+        if isinstance(entry, dict):
+            name = names.get(id_key(entry.get("category_id")))
+            counts[id_key(entry.get("image_id"))][position in annotations].append(name)
+    found = []
+    for position, image in enumerate(content["images"]):
+        if position in images or not isinstance(image, dict):
+            continue
+        group = image.get("cosalient_category")
+        kept, lost = (
+            [n for n in part if n is None or (n != DISTRACTOR and group in (None, n))]
+            for part in counts[id_key(image.get("id"))]
+        )
+        if lost and not kept:
+            found.append(position)
+    return found
 
 
 def annotation_file(dataset: Dataset, annotation: object, places: dict[object, int]) -> str:
@@ -47,11 +85,20 @@ def annotation_file(dataset: Dataset, annotation: object, places: dict[object, i
     return str(dataset.json_file)
 
 
+def _has(entry: object, field: str) -> bool:
+    """Whether the field is there; faults of a box or mask that is null are told elsewhere."""
+    if not isinstance(entry, dict) or field not in entry:
+        return False
+    if field == "file_name":
+        return isinstance(entry[field], str)
+    return entry[field] is not None or field in ("bbox", "segmentation")
+
+
 def _missing_fields(dataset: Dataset) -> Iterator[Finding]:
     places = owners(dataset)
     for part, fields in FIELDS.items():
         for i, entry in enumerate(dataset.content[part]):
-            absent = [f for f in fields if not isinstance(entry, dict) or f not in entry]
+            absent = [f for f in fields if not _has(entry, f)]
             if not absent:
                 continue
             file = str(dataset.json_file)
@@ -77,6 +124,7 @@ def _missing_fields(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _categories(dataset: Dataset) -> Iterator[Finding]:
+    places = owners(dataset)
     for field in ("id", "name"):
         values = [
             id_key(c[field])
@@ -85,13 +133,28 @@ def _categories(dataset: Dataset) -> Iterator[Finding]:
         ]
         for value, count in Counter(values).items():
             if count > 1:
+                user = _user(dataset, field, value)
                 yield Finding(
                     "duplicate category",
                     ERROR,
-                    str(dataset.json_file),
-                    f"{count} categories have the {field} {value!r}",
+                    annotation_file(dataset, user, places),
+                    f"{count} categories have the {field} {value!r}, which it is the first to use"
+                    if user
+                    else f"{count} categories have the {field} {value!r}",
                     f"give each its own {field}",
+                    image_id=user.get("image_id"),
                 )
+
+
+def _user(dataset: Dataset, field: str, value: object) -> dict:
+    """The first annotation of a category of this id or name; empty where there is none."""
+    ids = {
+        id_key(c["id"])
+        for c in dataset.content["categories"]
+        if isinstance(c, dict) and "id" in c and id_key(c.get(field)) == value
+    }
+    entries = (a for a in dataset.content["annotations"] if isinstance(a, dict))
+    return next((a for a in entries if id_key(a.get("category_id")) in ids), {})
 
 
 def _images(dataset: Dataset) -> Iterator[Finding]:
@@ -114,7 +177,10 @@ def _images(dataset: Dataset) -> Iterator[Finding]:
                 fix="give each image an id of its own",
                 **where,
             )
-        elif "file_name" in image and files.setdefault(str(image["file_name"]), i) != i:
+        elif (
+            _has(image, "file_name")
+            and files.setdefault(os.path.normpath(image["file_name"]), i) != i
+        ):
             yield Finding(
                 "repeated file",
                 ERROR,
@@ -129,7 +195,7 @@ def _annotations(dataset: Dataset) -> Iterator[Finding]:
     known = {
         id_key(c["id"]) for c in dataset.content["categories"] if isinstance(c, dict) and "id" in c
     }
-    ids: set[object] = set()
+    ids: dict[object, str] = {}
     for i, entry in enumerate(dataset.content["annotations"]):
         if not isinstance(entry, dict):
             continue
@@ -139,17 +205,18 @@ def _annotations(dataset: Dataset) -> Iterator[Finding]:
             "annotation_id": entry.get("id"),
             "annotation": i,
         }
-        if "id" in entry:
-            if id_key(entry["id"]) in ids:
+        if _has(entry, "id"):
+            other = ids.get(id_key(entry["id"]))
+            if other is not None:
                 yield Finding(
                     "duplicate id",
                     ERROR,
-                    message=f"another annotation has the id {entry['id']}",
+                    message=f"an annotation of {other} has the same id {entry['id']}",
                     fix="give each annotation an id of its own",
                     **where,
                 )
-            ids.add(id_key(entry["id"]))
-        if "image_id" in entry and id_key(entry["image_id"]) not in places:
+            ids.setdefault(id_key(entry["id"]), where["file"])
+        if _has(entry, "image_id") and id_key(entry["image_id"]) not in places:
             yield Finding(
                 "unknown image",
                 ERROR,
@@ -157,7 +224,7 @@ def _annotations(dataset: Dataset) -> Iterator[Finding]:
                 fix="correct it or remove the annotation",
                 **where,
             )
-        if "category_id" in entry and id_key(entry["category_id"]) not in known:
+        if _has(entry, "category_id") and id_key(entry["category_id"]) not in known:
             yield Finding(
                 "unknown category",
                 ERROR,

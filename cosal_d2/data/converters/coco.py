@@ -64,19 +64,20 @@ class CocoSource:
 
     @property
     def categories(self) -> dict[str, int]:
-        """Names with their ids, known once `tasks` has read the json."""
-        return {name: i for i, name in self.names.items()}
+        """Names with their ids, known once `tasks` has read the json; the first id of a name that
+        several categories have."""
+        return {name: i for i, name in reversed(self.names.items())}
 
     def _add_categories(self, entries: object) -> None:
         self.names = {}
         for i, entry in enumerate(entries if isinstance(entries, list) else []):
             self._check("categories", i, entry)
-            if entry["id"] in self.names or entry["name"] in self.names.values():
+            if entry["id"] in self.names:
                 raise ValueError(
                     f"{self.json_file}: categories[{i}] ({entry['name']!r}, id {entry['id']}) "
-                    "repeats an id or a name; give each its own"
+                    "repeats an id; give each its own"
                 )
-            self.names[entry["id"]] = entry["name"]
+            self.names[entry["id"]] = str(entry["name"])
 
     def _check(self, part: str, index: int, entry: object) -> None:
         for name in REQUIRED[part]:
@@ -88,10 +89,11 @@ class CocoSource:
 
     def tasks(self, work: Path) -> tuple[int, Iterable]:
         """Texts of each image entry and of its annotations, in the json's order."""
-        database = sqlite3.connect(work / "index.sqlite")
+        index = work / "index.sqlite"
+        index.unlink(missing_ok=True)  # of a run that was killed it may be damaged
+        database = sqlite3.connect(index)
         database.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-            "DROP TABLE IF EXISTS images; DROP TABLE IF EXISTS annotations;"
             "CREATE TABLE images (id TEXT UNIQUE, file TEXT UNIQUE, entry TEXT);"
             "CREATE TABLE annotations (image TEXT, entry TEXT);"
         )
@@ -164,7 +166,11 @@ class CocoSource:
         file = self.images / str(image["file_name"]).replace("\\", "/")
         if not file.is_file():
             file = self.images / safe_name(str(image["file_name"]))
-        height, width = int(image["height"]), int(image["width"])
+        try:
+            height, width = int(image["height"]), int(image["width"])
+        except (TypeError, ValueError):
+            size = image["height"], image["width"]
+            raise ValueError(f"{file}: `height` and `width` are {size}; give pixels") from None
         objects = []
         for entry in json.loads(f"[{','.join(task[1])}]"):
             where = f"{file}: {self.json_file.name}, annotation of id {entry['id']}"

@@ -31,6 +31,7 @@ class Scene:
         height, width: of its masks, pixels: those of the picture, upright or as stored.
         objects: what is annotated.
         fields: further fields of its image entry.
+        data: the picture's content, where it is no file of its own.
     """
 
     file: Path
@@ -39,6 +40,7 @@ class Scene:
     width: int
     objects: list[SourceObject]
     fields: dict = field(default_factory=dict)
+    data: bytes | None = None
 
 
 class Source(Protocol):
@@ -136,11 +138,11 @@ class ConversionJob:
             raise type(error)(f"{error}{hint}") from error
 
     def _entry(self, scene: Scene, chosen: Selected) -> Entry:
-        picture = load_picture(scene.file)
+        picture = load_picture(scene.file, scene.data)
         turn = _turn(scene, picture)
         size = picture.upright
         new = smaller(picture, self.options.max_side) if self.options.max_side else None
-        name, content, scale = scene.name, None, None
+        name, content, scale = scene.name, scene.data, None
         if new is not None:
             content, suffix = new
             size = scale = scaled(size, self.options.max_side)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from cosal_d2.data.converters.pictures import DAMAGED
 from cosal_d2.rle import mask_rle
 
 
 def read_values(file: Path) -> np.ndarray:
     """Pixel values of a mask picture, (H, W) integers.
 
-    Palette indices, grey levels or, for colours, a number for each colour (black is 0). Fully
+    Indices of a palette of colours, grey levels or, for colours, a number each (black is 0). Fully
     transparent pixels are 0.
 
     Raises:
@@ -24,7 +26,9 @@ def read_values(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             image.load()
-            if image.mode in ("1", "L", "P") or image.mode[0] in "IF":
+            if image.mode == "P":
+                values = _grey_levels(image)
+            elif image.mode in ("1", "L") or image.mode[0] in "IF":
                 values = np.asarray(image).astype(np.int64)
             elif image.mode in ("LA", "PA"):
                 pixels = np.asarray(image)
@@ -33,9 +37,23 @@ def read_values(file: Path) -> np.ndarray:
                 values = _colour_numbers(np.asarray(image.convert("RGBA")))
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such mask; is its folder right?") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{file}: not readable as a mask ({error}); replace the file") from error
     return values
+
+
+def _grey_levels(image: Image.Image) -> np.ndarray:
+    """The grey levels of a palette picture that is grey, as programs write to save space; else the
+    palette's indices."""
+    values = np.asarray(image).astype(np.int64)
+    colours = np.reshape(image.getpalette("RGB"), (-1, 3)).astype(np.int64)
+    used = np.unique(values)
+    if used[-1] >= len(colours):
+        return values
+    shown = colours[used]
+    distinct = len(np.unique(shown[:, 0])) == len(used)
+    grey = bool((shown == shown[:, :1]).all())
+    return colours[values, 0] if grey and distinct else values
 
 
 def _colour_numbers(rgba: np.ndarray) -> np.ndarray:
@@ -49,25 +67,33 @@ def read_binary(file: Path, threshold: int | None = None) -> np.ndarray:
     """A binary mask, bool (H, W).
 
     Args:
-        file: black and white, 0 and 1, grey levels, 16-bit or coloured (by its brightest channel).
-        threshold: pixels of this value or more are inside; None: half of the range of the file's
-            type, or 1 where no value exceeds 1 or the mask is a palette picture.
+        file: black and white, 0 and another value, grey levels, 16-bit, or coloured (by its
+            brightest channel). Of a palette the colours count, not their indices.
+        threshold: pixels of this value or more are inside; None: all but 0 where 0 and one other
+            value are all there is, or where a palette has colours; else half of the range of the
+            file's type, or half of the highest value where that is within the range's second
+            quarter.
 
     Raises:
         FileNotFoundError, ValueError: as `read_values`.
     """
     values = read_values(file)
+    plain = False
     with Image.open(file) as image:
-        mode = image.mode
-        if mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"):
+        if image.mode in ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"):
             pixels = np.asarray(image.convert("RGBA"))
             values = pixels[:, :, :3].max(axis=2).astype(np.int64) * (pixels[:, :, 3] > 0)
+            lowest = pixels[:, :, :3].min(axis=2) * (pixels[:, :, 3] > 0)
+            if image.mode in ("P", "PA"):
+                plain = bool((values != lowest).any())
+                values = values if values.any() else read_values(file)
+        lossless = image.format not in ("JPEG", "MPO")
     if threshold is None:
-        high = values.max(initial=0)
-        if mode == "P" or high <= 1:
-            threshold = 1
-        else:
-            threshold = 128 if high <= 255 else 32768 if high <= 65535 else int(high) // 2
+        high = int(values.max(initial=0))
+        if lossless and (high <= 1 or not values.all()):
+            plain |= bool(((values == 0) | (values == high)).all())
+        full = 255 if high <= 255 else 65535 if high <= 65535 else high
+        threshold = 1 if plain else (high if full // 4 < high <= full // 2 else full) // 2 + 1
     return values >= threshold
 
 
@@ -91,9 +117,10 @@ def components(mask: np.ndarray, min_area: float, opening: int) -> list[dict]:
     count, labels = cv2.connectedComponents(np.ascontiguousarray(opened), connectivity=8)
     if opening and count > 1:
         labels = _grow(labels, mask)
-    parts = [labels == i for i in range(1, count)]
-    parts = [p for p in parts if p.sum() >= max(min_area, 1)]
-    return [mask_rle(p) for p in sorted(parts, key=lambda p: -int(p.sum()))]
+    areas = np.bincount(labels.ravel(), minlength=count)
+    areas[0] = 0
+    large = [int(i) for i in np.argsort(-areas, kind="stable") if areas[i] >= max(min_area, 1)]
+    return [mask_rle(labels == i) for i in large]
 
 
 def _grow(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -110,12 +137,13 @@ def _grow(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(missing, owner[nearest], labels)
 
 
-def indexed(values: np.ndarray, void: frozenset[int]) -> list[tuple[int, np.ndarray]]:
-    """Index and mask, bool (H, W), of each object of an instance-index picture.
+def indexed(values: np.ndarray, void: frozenset[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Index and mask, bool (H, W), of each object of an instance-index picture, one by one.
 
     Args:
         values: (H, W) integers; 0 is background.
         void: values that belong to no object.
     """
-    numbers = [int(v) for v in np.unique(values) if v != 0 and int(v) not in void]
-    return [(v, values == v) for v in numbers]
+    for value in np.unique(values):
+        if value != 0 and int(value) not in void:
+            yield int(value), values == value

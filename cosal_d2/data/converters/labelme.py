@@ -22,13 +22,14 @@ from cosal_d2.data.converters.entries import (
     need_folder,
     safe_name,
 )
-from cosal_d2.data.converters.pictures import picture_size
+from cosal_d2.data.converters.pictures import load_picture, picture_size
 from cosal_d2.data.converters.polygons import draw_polygons
 from cosal_d2.data.converters.selection import SourceObject
 from cosal_d2.rle import mask_rle
 
 HELP = "a folder of LabelMe json files"
 NO_AREA = ("point", "points", "line", "linestrip")
+QUADRANGLES = ("rectangle", "rotation", "oriented_rectangle")  # given as four corners
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -47,7 +48,7 @@ class LabelmeSource:
     """A `Source`: LabelMe json files.
 
     A label is a class, `distractor` too. Shapes of one label and `group_id` are one object; points
-    and lines are ignored. The picture is `imagePath`, or the one named as the json.
+    and lines are ignored. The picture is `imagePath`, the one named as the json, or `imageData`.
 
     Args:
         folder: json files, in subfolders too.
@@ -85,8 +86,10 @@ class LabelmeSource:
             raise ValueError(f"{task} is not valid json: {error}; replace the file") from error
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
             raise ValueError(f"{task}: the list `shapes` is missing; is it a LabelMe file?")
-        picture = self._picture(task, content)
-        size = _size(task, content) or picture_size(picture)
+        picture, data = self._picture(task, content)
+        size = _size(task, content)
+        if size is None:
+            size = picture_size(picture) if data is None else load_picture(picture, data).upright
         masks: dict[tuple, np.ndarray] = {}
         for number, shape in enumerate(content["shapes"]):
             try:
@@ -100,10 +103,10 @@ class LabelmeSource:
             key = (label, number if group is None else f"group {group}")
             masks[key] = masks[key] | mask if key in masks else mask
         objects = [SourceObject(label, mask_rle(m)) for (label, _), m in masks.items()]
-        return Scene(picture, self._name(picture, task), *size, objects)
+        return Scene(picture, self._name(picture, task), *size, objects, data=data)
 
-    def _picture(self, task: Path, content: dict) -> Path:
-        """The picture: at `imagePath`, in --images, or named as the json."""
+    def _picture(self, task: Path, content: dict) -> tuple[Path, bytes | None]:
+        """The picture: at `imagePath`, in --images, named as the json, or else its `imageData`."""
         given = str(content.get("imagePath") or "").replace("\\", "/")
         inside = task.parent.relative_to(self.folder)
         homes = [task.parent] if self.images is None else [self.images / inside, self.images]
@@ -113,7 +116,14 @@ class LabelmeSource:
             places += [home / (task.stem + s.upper()) for s in PICTURE_SUFFIXES]
             for place in places:
                 if place.is_file():
-                    return place
+                    return place, None
+        if content.get("imageData"):
+            try:
+                data = base64.b64decode(content["imageData"])
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{task}: imageData is no base64 ({error}); remove it") from error
+            suffix = ".jpg" if data[:2] == b"\xff\xd8" else ".png"
+            return task.parent / (Path(given).name or task.stem + suffix), data
         raise FileNotFoundError(
             f"{task}: no picture {given or task.stem!r} in {homes[0]}; correct `imagePath` or give "
             "--images"
@@ -147,6 +157,8 @@ def _draw(shape: dict, height: int, width: int) -> np.ndarray | None:
     points = np.asarray(shape["points"], dtype=np.float64)
     if kind in NO_AREA:
         return None
+    if kind in QUADRANGLES and len(points) == 4:
+        kind = "polygon"
     if kind == "polygon":
         return draw_polygons([points], height, width)
     if points.shape != (2, 2):

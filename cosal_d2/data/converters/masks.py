@@ -168,12 +168,12 @@ class MaskSource:
 
 def _guess(masks: list[Path]) -> str:
     """`index` where a mask counts 0 to N, 2 <= N < 128, or has a few colours, and none is black and
-    white."""
+    white of 8 or 16 bits."""
     counts = False
     for file in masks:
         values = np.unique(read_values(file))
         high = int(values[-1])
-        if len(values) == 2 and 1 < high <= 65535:
+        if len(values) == 2 and high in (255, 65535):
             return "binary"
         counted = len(values) >= high and high < 128
         coloured = high > 65535 and len(values) <= MAX_COLOURS

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,17 @@ from cosal_d2.rle import mask_rle
 
 ORIENTATION = 0x0112  # EXIF tag
 JPEG_QUALITY = 95
+DAMAGED = (  # what Pillow raises on damaged files
+    *(
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ),
+)
 MASK_STEPS = {
     2: np.fliplr,
     3: lambda m: np.rot90(m, 2),
@@ -67,20 +80,24 @@ def picture_size(file: Path) -> tuple[int, int]:
             size = image.size if _orientation(image) >= 5 else image.size[::-1]
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{file}: not readable as a picture ({error}); replace it") from error
     return size
 
 
-def load_picture(file: Path) -> Picture:
+def load_picture(file: Path, data: bytes | None = None) -> Picture:
     """Read a picture and decode all of its data; a JPEG's are not made into all pixels.
+
+    Args:
+        file: the picture.
+        data: its content, where it is not to be read from the file.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is no picture, or truncated.
     """
     try:
-        data = file.read_bytes()
+        data = file.read_bytes() if data is None else data
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
     try:
@@ -89,7 +106,7 @@ def load_picture(file: Path) -> Picture:
             image.draft("L", (1, 1))
             image.load()
             return Picture(file, data, size, _orientation(image), is_jpeg)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise ValueError(
             f"{file}: not readable as a picture ({error}); replace the file"
         ) from error

@@ -26,7 +26,7 @@ from cosal_d2.data.converters.journal import (
     skipped_line,
 )
 from cosal_d2.parallel import ordered_map, worker_count
-from cosal_d2.series import check_free, check_name, install_dataset
+from cosal_d2.series import check_free, check_name, former_versions, install_dataset
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ class _Placer:
         if target.parent not in self.made:
             target.parent.mkdir(parents=True, exist_ok=True)
             self.made.add(target.parent)
+        target.unlink(missing_ok=True)  # never write through a link into the source
         if entry.content is not None:
             target.write_bytes(entry.content)
         elif self.link:
-            target.unlink(missing_ok=True)
             target.symlink_to(entry.file.resolve())
         elif entry.original is not None:
             target.write_bytes(entry.original)
@@ -113,7 +113,8 @@ class _Placer:
 def _resume(work: Path, fingerprint: str) -> int:
     """Make `work` ready; the number of tasks that an earlier run of the same job has finished."""
     state, journal = work / "state.json", work / "journal.jsonl"
-    if not state.is_file() or state.read_text(encoding="utf-8") != fingerprint:
+    same = state.is_file() and state.read_text(encoding="utf-8") == fingerprint
+    if not (same and journal.is_file() and (work / "images").is_dir()):
         shutil.rmtree(work, ignore_errors=True)
         (work / "images").mkdir(parents=True)
         journal.touch()
@@ -129,6 +130,23 @@ def _resume(work: Path, fingerprint: str) -> int:
             done, complete = done + 1, complete + len(line)
         lines.truncate(complete)
     return done
+
+
+def _recover(work: Path, folder: Path, json_file: Path) -> None:
+    """Undo what a run did that was killed while it moved the dataset into place; where it had moved
+    all of it, clear up after it."""
+    images = work / "images"
+    if not images.exists() and folder.is_dir() and not json_file.exists():
+        os.replace(folder, images)
+    complete = not images.exists()
+    for path in (folder, json_file):
+        for aside in former_versions(path):
+            if not complete and not path.exists():
+                os.replace(aside, path)
+            elif complete:
+                shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+    if complete:
+        shutil.rmtree(work)
 
 
 def _survey(work: Path, job: Job, written: Written) -> dict[str, int]:
@@ -210,8 +228,8 @@ def write_entries(job: Job, target: Target) -> Written:
     work = target.home / f".{target.name}.converting"
     written = Written(json_file)
     fingerprint = json.dumps({"link": target.link, **job.fingerprint}, sort_keys=True)
-    if (work / "installing").exists() and folder.is_dir() and not json_file.exists():
-        os.replace(folder, work / "images")  # stopped between moving the folder and the json
+    if (work / "installing").exists():
+        _recover(work, folder, json_file)
     check_free(target.home, target.name, target.overwrite)
     target.home.mkdir(parents=True, exist_ok=True)
     done = _resume(work, fingerprint)

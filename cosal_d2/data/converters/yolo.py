@@ -90,7 +90,7 @@ class YoloSource:
             values = [float(v) for v in line.split()]
         except ValueError:
             raise ValueError(f"{where}: {line.strip()[:60]!r} is not only numbers") from None
-        if int(values[0]) != values[0] or int(values[0]) not in self.names:
+        if values[0] not in self.names:
             raise ValueError(
                 f"{where}: the class {line.split()[0]} is none of --names; add it or correct it"
             )
