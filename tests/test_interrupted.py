@@ -118,3 +118,11 @@ def test_a_picture_never_goes_through_a_link_into_the_source(tmp_path):
     writer_module._Placer(lambda task: entry, False, work)(0)
     assert {p.name: p.read_bytes() for p in images.iterdir()} == before
     assert (work / "0.png").read_bytes() == b"new" and not (work / "0.png").is_symlink()
+
+
+def test_a_json_that_is_cut_off_is_named(main, tmp_path, capsys):
+    json_file, images = write_coco(tmp_path / "in")
+    json_file.write_bytes(json_file.read_bytes()[:-40])
+    line = ["coco", "--json", str(json_file), "--images", str(images), "--name", "a"]
+    assert main([*line, "--out", str(tmp_path), "--workers", "1"]) == 1
+    assert "pictures.json is not valid json" in capsys.readouterr().err
