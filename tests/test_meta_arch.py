@@ -48,7 +48,7 @@ def test_without_block_and_branch_the_decoder_takes_the_encoders_last_feature(st
     assert list(model([sample()])) == ["loss_cosal"]
     model.eval()
     images = model.preprocess([sample()["image"]])
-    _, r = model.predict(images)
+    _, r = model.features(images)
     assert torch.equal(r, model.backbone(images.tensor)["conv5_3"])
     with pytest.raises(ValueError, match="MODEL.RFM.SAMPLER needs the feature-sensitive block"):
         get_cosal_config("cosal_vgg16_cpu.yaml", off[:2])
@@ -78,7 +78,7 @@ def test_map_is_the_sigmoid_of_the_unpadded_logits(online):
     mean = torch.tensor([103.939, 116.779, 123.68])[:, None, None]
     torch.testing.assert_close(images.tensor[0, :, :37, :23], image - mean)
     with torch.no_grad():
-        logits, _ = online.predict(images)
+        logits = online.predict(images)
         (out,) = online([{"image": image, "height": 37, "width": 23}])
     assert torch.equal(out["cosal_map"], logits[0, 0, :37, :23].sigmoid())
 

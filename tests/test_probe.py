@@ -44,7 +44,7 @@ def test_shares_are_those_of_a_slow_count_and_the_mode_is_put_back(dataset, mode
     satisfied, ordered = [], []
     with torch.no_grad():
         for image in built.images:
-            _, r = model.predict(model.preprocess([image.image]))
+            _, r = model.features(model.preprocess([image.image]))
             (e,) = model.rfm.embed(r, [image.regions.boxes])
             for a, p, n in image.regions.triplets.tolist():
                 near, far = ((e[a] - e[i]).pow(2).sum().item() for i in (p, n))

@@ -147,7 +147,7 @@ class CoSaliencyNet(nn.Module):
         with self._autocast():
             if self.training:
                 return self._losses(images, batched_inputs)
-            logits, _ = self.predict(images)
+            logits = self.predict(images)
         return self.postprocess(logits, images.image_sizes, batched_inputs)
 
     def preprocess(self, images: list[torch.Tensor]) -> ImageList:
@@ -155,14 +155,14 @@ class CoSaliencyNet(nn.Module):
         images = [(x.to(self.device) - self.pixel_mean) / self.pixel_std for x in images]
         return ImageList.from_tensors(images, self.backbone.size_divisibility)
 
-    def predict(self, images: ImageList) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (N, 1, H, W) and R (N, C, H/16, W/16)."""
+    def predict(self, images: ImageList) -> torch.Tensor:
+        """Logits (N, 1, H, W) of the co-saliency map."""
         features, r = self.features(images)
         logits = self.decoder(r, features)
         if self.grouping is not None:
             regions, _ = self.proposal_generator(images, {"r": r})
             logits, *_ = self.grouping.group(features, logits, regions)
-        return logits, r
+        return logits
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The encoder's features by name, and R (N, C, H/16, W/16)."""
