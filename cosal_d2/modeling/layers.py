@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from detectron2.layers import Conv2d, get_norm
 from fvcore.nn import weight_init
 from torch import nn
+
+GROUPS = 32
+
+
+class GroupNorm(nn.GroupNorm):
+    """PyTorch's group normalisation; the same numbers, faster where a CPU trains in a half type.
+
+    PyTorch's backward pass over channels_last activations in bfloat16 takes many times as long as
+    over contiguous ones, so there they are rearranged.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, ...) to the same shape."""
+        slow = x.requires_grad and x.dtype != torch.float32 and x.device.type == "cpu"
+        if not slow:
+            return super().forward(x)
+        x = F.group_norm(x.contiguous(), self.num_groups, self.weight, self.bias, self.eps)
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> Conv2d:
@@ -25,7 +45,6 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> Co
 def build_norm(norm: str, channels: int) -> nn.Module | None:
     """Detectron2's ``get_norm``; "GN", which has 32 groups there, gets fewer where 32 do not
     fit."""
-    if norm == "GN" and channels % 32:
-        groups = next(g for g in (16, 8, 4, 2, 1) if channels % g == 0)
-        return nn.GroupNorm(groups, channels)
+    if norm == "GN":
+        return GroupNorm(next(g for g in (GROUPS, 16, 8, 4, 2, 1) if channels % g == 0), channels)
     return get_norm(norm, channels)
