@@ -5,6 +5,8 @@ import torch
 from detectron2.structures import Boxes, Instances
 from network_data import GROUPED, sample, tiny_model
 
+from cosal_d2.modeling.grouping import SURE
+
 NEW = {"loss_group", "loss_pair"}
 EXTENSION = {*NEW, "loss_foreground", "loss_mask"}
 
@@ -118,6 +120,30 @@ def test_the_gates_of_a_mixed_batch_are_each_pictures_own(grouped, monkeypatch):
         own = (4 * (verdicts[0].group[place] - 0.5)).sigmoid().item()
         assert share[y, x].item() == pytest.approx(own, abs=0.05)
     assert share[50:, 20:].min() > 0.999
+
+
+def test_known_objects_are_compared_among_themselves(grouped):
+    grouped.eval()
+    images = grouped.preprocess([sample((37, 50))["image"], sample((64, 33))["image"]])
+    known = [torch.tensor([(4.0, 4, 20, 20), (24, 0, 40, 12), (24, 16, 48, 30)]), torch.zeros(0, 4)]
+    with torch.no_grad():
+        features, r = grouped.features(images)
+        foreground = grouped.decoder(r, features)
+        regions, _ = grouped.proposal_generator(images, {"r": r})
+        group = grouped.grouping.group
+        alone = group(features, foreground, regions)
+        logits, verdicts, sets = group(features, foreground, regions, known)
+        sure = [Instances(x.image_size) for x in regions]
+        for x, boxes in zip(sure, known, strict=True):
+            x.proposal_boxes = Boxes(boxes)
+            x.objectness_logits = torch.full((len(boxes),), SURE)
+        of_known = group(features, foreground, sure)
+    torch.testing.assert_close(logits, alone[0])
+    assert len(verdicts) == len(sets) == 4
+    assert len(alone[1][0].group) > 3 and len(verdicts[2].group) == 3
+    for found, expected in zip(verdicts, [*alone[1], *of_known[1]], strict=True):
+        torch.testing.assert_close(found.group, expected.group)
+        torch.testing.assert_close(found.pairs, expected.pairs)
 
 
 def test_the_grouping_learns_alone(storage):

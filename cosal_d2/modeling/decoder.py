@@ -54,8 +54,16 @@ class DecoderLevel(nn.Module):
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """x (N, C, h, w) and the skip (N, S, 2h, 2w) to (N, out, 2h, 2w)."""
         x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        if x.requires_grad:
+            x.register_hook(_channels_last)
         skip = self.skip(skip)
         return self.convs(torch.cat([x, skip.to(x.dtype)], dim=1))
+
+
+def _channels_last(gradient: torch.Tensor) -> torch.Tensor:
+    """The gradient in the layout of the activations: interpolation's backward pass takes several
+    times as long over the slice that concatenation's hands it."""
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 @COSAL_DECODER_REGISTRY.register()

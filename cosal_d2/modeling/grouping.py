@@ -101,9 +101,10 @@ class RegionGrouping(nn.Module):
         self.sharpness = sharpness
         self.threshold = threshold
         self.foreground_sharpness = foreground_sharpness
-        # Similarity of two embeddings as the logit of "two instances of one class".
-        self.scale = nn.Parameter(torch.tensor(8.0))
-        self.shift = nn.Parameter(torch.tensor(-4.0))
+        # Similarity of two embeddings as the logit of "two instances of one class", from where it
+        # fits composites of training classes (ours).
+        self.scale = nn.Parameter(torch.tensor(12.0))
+        self.shift = nn.Parameter(torch.tensor(-2.5))
         self.judge = RegionJudge(NUM_FEATURES, hidden)
 
     @classmethod
@@ -111,7 +112,7 @@ class RegionGrouping(nn.Module):
         keys = cfg.MODEL.GROUPING
         return {
             "masks": RegionMasks(shapes, keys.LEVELS, keys.MASK_LATERAL, keys.MASK_WIDTH),
-            "embedding": LevelEmbedding(shapes, keys.LEVELS, keys.EMBEDDING_DIM),
+            "embedding": LevelEmbedding(shapes, keys.LEVELS),
             "num_regions": keys.NUM_REGIONS,
             "nms_thresh": keys.NMS_THRESH,
             "apart_share": keys.APART_SHARE,
@@ -158,7 +159,11 @@ class RegionGrouping(nn.Module):
         ]
 
     def group(
-        self, features: dict[str, torch.Tensor], foreground: torch.Tensor, regions: list[Instances]
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        regions: list[Instances],
+        known: list[torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, list[Verdicts], list[RegionSet]]:
         """Compare RPN's regions and let the foreground pass where they belong together.
 
@@ -166,27 +171,36 @@ class RegionGrouping(nn.Module):
             features: the encoder's features by name.
             foreground: (N, 1, H, W) logits; no gradient reaches them.
             regions: RPN's, an image each.
+            known: boxes of objects (T_i, 4), an image each, that are compared with each other as
+                well; they have no say in the gate.
 
         Returns:
-            logits (N, 1, H, W), and the verdicts and the compared regions of each image.
+            logits (N, 1, H, W), and the verdicts and the compared regions of each image; then
+            those of its known objects, an image each, where they are given.
         """
         foreground = foreground.detach()
         probability = foreground.sigmoid()
         sizes = [x.image_size for x in regions]
-        sets = self.segment(features, probability, *self.select(regions), sizes)
-        verdicts = self._judge(features, probability, sets)
+        boxes, objectness = self.select(regions)
+        counts = [len(b) for b in boxes]
+        if known is not None:
+            boxes = [torch.cat(pair) for pair in zip(boxes, known, strict=True)]
+            sure = [k.new_full((len(k),), SURE) for k in known]
+            objectness = [torch.cat(pair) for pair in zip(objectness, sure, strict=True)]
+        sets = self.segment(features, probability, boxes, objectness, sizes)
+        embeddings = self.embedding(features, probability, sets)
+        if known is not None:
+            parts = [s.split(n) for s, n in zip(sets, counts, strict=True)]
+            sets = [first for first, _ in parts] + [second for _, second in parts]
+            parts = [(e[:n], e[n:]) for e, n in zip(embeddings, counts, strict=True)]
+            embeddings = [first for first, _ in parts] + [second for _, second in parts]
+        verdicts = [self(e, s.boxes, s.objectness) for e, s in zip(embeddings, sets, strict=True)]
         h, w = foreground.shape[-2:]
         size = (h // GATE_STRIDE, w // GATE_STRIDE)
-        gates = [self.gate(v, s, size) for v, s in zip(verdicts, sets, strict=True)]
+        gates = [self.gate(verdicts[i], sets[i], size) for i in range(len(sizes))]
         if not self.training:
             foreground = self.foreground_sharpness * foreground
         return gated_logits(foreground, torch.stack(gates)), verdicts, sets
-
-    def _judge(
-        self, features: dict[str, torch.Tensor], foreground: torch.Tensor, sets: list[RegionSet]
-    ) -> list[Verdicts]:
-        embeddings = self.embedding(features, foreground, sets)
-        return [self(e, s.boxes, s.objectness) for e, s in zip(embeddings, sets, strict=True)]
 
     def forward(
         self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
@@ -234,31 +248,26 @@ class RegionGrouping(nn.Module):
         targets: list[Instances],
         generators: list[torch.Generator],
     ) -> dict[str, torch.Tensor]:
-        """Losses over RPN's regions and over the jittered truth, which no RPN has to find first.
+        """Losses over RPN's regions and over the known ones.
 
         Args:
             features: the encoder's features by name.
             foreground: (N, 1, H, W) probability of any object.
-            verdicts, sets: of RPN's regions, from :meth:`group`.
+            verdicts, sets: from :meth:`group` with :meth:`jittered_truth`, two an image.
             targets: with ``gt_boxes``, ``gt_masks``, ``gt_classes`` and ``gt_cosalient``.
             generators: one an image.
 
         Returns:
             ``loss_mask``, ``loss_group`` and ``loss_pair``.
         """
-        truth = [self.jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)]
-        sure = [boxes.new_full((len(boxes),), SURE) for boxes in truth]
-        known = self.segment(features, foreground, truth, sure, [t.image_size for t in targets])
+        n = len(targets)
         labelled = [
             (v, label_regions(s.boxes, t))
-            for v, s, t in zip(
-                [*verdicts, *self._judge(features, foreground, known)],
-                [*sets, *known],
-                [*targets, *targets],
-                strict=True,
-            )
+            for v, s, t in zip(verdicts, sets, [*targets, *targets], strict=True)
         ]
-        boxes = [torch.cat([s.proposals, b]) for s, b in zip(sets, truth, strict=True)]
+        boxes = [
+            torch.cat([a.proposals, b.proposals]) for a, b in zip(sets[:n], sets[n:], strict=True)
+        ]
         losses = self.masks.losses(features, foreground, boxes, targets, generators)
         return losses | self.losses(labelled)
 

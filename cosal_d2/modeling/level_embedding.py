@@ -1,4 +1,4 @@
-"""Region embeddings from the frozen encoder's own levels."""
+"""Region embeddings: the frozen encoder's own levels, pooled where the object is."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from cosal_d2.modeling.region_masks import FOREGROUND_STRIDE, SIDE, RegionSet, w
 
 POOLED = 7
 # Spread of the centre weight, in squared half sides of the box (ours).
-SPREAD = 0.6
+SPREAD = 0.3
 # What a place outside mask or foreground still counts, so that no region is without a place.
 FLOOR = 0.02
 
 
 class LevelEmbedding(nn.Module):
-    """A linear metric on what the frozen encoder already knows, for regions at test time.
+    """What the frozen encoder knows about regions, for comparisons at test time.
 
     Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by how
-    near to the centre it lies and how much of the region's mask and of the foreground is there,
-    normalised, and projected by one linear layer that starts orthogonal: at first the encoder's own
-    similarity, which holds for classes that the training lacks.
+    near to the centre it lies and how much of the region's mask and of the foreground is there.
+    Each level is normalised. Nothing here learns: a learned metric forgets the classes that the
+    training lacks.
     """
 
-    def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str], dim: int) -> None:
+    def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str]) -> None:
         """
         Args:
             shapes: channels and stride of the encoder's features, by name.
             levels: names of the levels that are compared.
-            dim: length of an embedding.
         """
         super().__init__()
         self.levels = tuple(levels)
@@ -46,17 +45,15 @@ class LevelEmbedding(nn.Module):
         offsets = (torch.arange(POOLED) + 0.5) * 2 / POOLED - 1
         centre = torch.exp(-(offsets[None] ** 2 + offsets[:, None] ** 2) / SPREAD).flatten()
         self.register_buffer("centre", centre, persistent=False)
-        self.norms = nn.ModuleList(nn.LayerNorm(shapes[n].channels) for n in levels)
-        self.project = nn.Linear(sum(shapes[n].channels for n in levels), dim, bias=False)
-        nn.init.orthogonal_(self.project.weight)
 
+    @torch.no_grad()
     def forward(
         self,
         features: dict[str, torch.Tensor],
         foreground: torch.Tensor,
         regions: list[RegionSet],
     ) -> list[torch.Tensor]:
-        """Embed regions.
+        """Embed regions; no gradient passes.
 
         Args:
             features: the encoder's features by name.
@@ -64,22 +61,20 @@ class LevelEmbedding(nn.Module):
             regions: K_i of each image; they are pooled in their ``boxes``.
 
         Returns:
-            (K_i, D) float32 of unit length, a tensor an image.
+            (K_i, D) float32 of unit length, D the levels' channels together, a tensor an image.
         """
         boxes = [Boxes(r.boxes) for r in regions]
-        with torch.no_grad():
-            coarse = F.avg_pool2d(foreground.float(), FOREGROUND_STRIDE)
-            weight = self.foreground_pooler([coarse], boxes).flatten(1)
-            weight = weight * torch.cat([self._pooled_masks(r) for r in regions])
-            weight = (weight + FLOOR) * self.centre
-            weight = weight / weight.sum(dim=1, keepdim=True)
+        coarse = F.avg_pool2d(foreground.float(), FOREGROUND_STRIDE)
+        weight = self.foreground_pooler([coarse], boxes).flatten(1)
+        weight = weight * torch.cat([self._pooled_masks(r) for r in regions])
+        weight = (weight + FLOOR) * self.centre
+        weight = weight / weight.sum(dim=1, keepdim=True)
         parts = []
-        for name, pooler, norm in zip(self.levels, self.poolers, self.norms, strict=True):
-            with torch.no_grad():
-                pooled = pooler([features[name].float()], boxes).flatten(2)
-                mean = (pooled * weight[:, None]).sum(dim=2)
-            parts.append(norm(mean))
-        embeddings = F.normalize(self.project(torch.cat(parts, dim=1)).float(), dim=1)
+        for name, pooler in zip(self.levels, self.poolers, strict=True):
+            pooled = pooler([features[name].float()], boxes).flatten(2)
+            mean = (pooled * weight[:, None]).sum(dim=2)
+            parts.append(F.layer_norm(mean, mean.shape[1:]))
+        embeddings = F.normalize(torch.cat(parts, dim=1), dim=1)
         return list(embeddings.split([len(r.boxes) for r in regions]))
 
     def _pooled_masks(self, regions: RegionSet) -> torch.Tensor:

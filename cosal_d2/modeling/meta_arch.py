@@ -216,7 +216,11 @@ class CoSaliencyNet(nn.Module):
                     loss = self.decoder.losses(logits, self._pad(objects, logits))
                     losses["loss_foreground"] = loss["loss_cosal"]
                 foreground = logits.detach()
-                logits, verdicts, sets = self.grouping.group(features, foreground, regions)
+                known = [
+                    self.grouping.jittered_truth(t, g)
+                    for t, g in zip(targets, generators, strict=True)
+                ]
+                logits, verdicts, sets = self.grouping.group(features, foreground, regions, known)
                 losses.update(
                     self.grouping.training_losses(
                         features, foreground.sigmoid(), verdicts, sets, targets, generators

@@ -18,6 +18,7 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
 
 from cosal_d2.config import MASK_GROUPS
+from cosal_d2.modeling.layers import GroupNorm
 
 POOLED = 14
 SIDE = 2 * POOLED
@@ -50,6 +51,11 @@ class RegionSet:
     objectness: torch.Tensor
     masks: torch.Tensor
 
+    def split(self, count: int) -> tuple[RegionSet, RegionSet]:
+        """The first ``count`` regions, and the rest."""
+        parts = (self.proposals, self.boxes, self.objectness, self.masks)
+        return RegionSet(*(x[:count] for x in parts)), RegionSet(*(x[count:] for x in parts))
+
 
 class RegionMasks(nn.Module):
     """A mask for each region, from several encoder levels and the foreground."""
@@ -76,7 +82,7 @@ class RegionMasks(nn.Module):
         self.levels = tuple(levels)
         self.laterals = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(shapes[n].channels, lateral, 1), nn.GroupNorm(MASK_GROUPS, lateral)
+                nn.Conv2d(shapes[n].channels, lateral, 1), GroupNorm(MASK_GROUPS, lateral)
             )
             for n in levels
         )
