@@ -152,7 +152,7 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # and a gate leaves of the foreground what belongs together.
     cfg.MODEL.GROUPING = CN()
     cfg.MODEL.GROUPING.ENABLED = False
-    # Encoder levels whose pooled features are compared (ours).
+    # Encoder levels from which regions get masks and whose pooled features are compared (ours).
     cfg.MODEL.GROUPING.LEVELS = ("conv3_3", "conv4_3", "conv5_3")
     # RPN regions that are compared, an image (ours).
     cfg.MODEL.GROUPING.NUM_REGIONS = 48

@@ -6,7 +6,7 @@ from network_data import tiny_config
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.modeling import UNetDecoder, build_decoder
-from cosal_d2.modeling.decoder import cosal_loss
+from cosal_d2.modeling.decoder import DecoderLevel, cosal_loss
 from cosal_d2.modeling.vgg import FEATURES
 
 SHAPES = {
@@ -170,3 +170,32 @@ def test_levels_that_cannot_give_a_full_map_are_refused(change, message):
     lists = {key: value[: len(skips)] for key, value in lists.items()}
     with pytest.raises(ValueError, match=message):
         UNetDecoder(r_shape=ShapeSpec(channels=8, stride=16), skip_shapes=shapes, **lists)
+
+
+def test_a_levels_gradient_is_right_and_laid_out_as_its_activations(monkeypatch):
+    layout = {"memory_format": torch.channels_last}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        level = DecoderLevel(2, ShapeSpec(channels=3), 4, 1, 2, "GN").double().to(**layout)
+        x = torch.randn((1, 2, 2, 3), dtype=torch.float64).contiguous(**layout).requires_grad_()
+        skip = torch.randn((1, 3, 4, 6), dtype=torch.float64).contiguous(**layout)
+    assert torch.autograd.gradcheck(lambda v: level(v, skip), (x,))
+    seen = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(_, v):
+            return v.clone()
+
+        @staticmethod
+        def backward(_, gradient):
+            seen.append(gradient.is_contiguous(**layout))
+            return gradient
+
+    interpolate = torch.nn.functional.interpolate
+    monkeypatch.setattr(
+        "cosal_d2.modeling.decoder.F.interpolate",
+        lambda v, **options: Watched.apply(interpolate(v, **options)),
+    )
+    level(x, skip).sum().backward()
+    assert seen == [True]

@@ -141,9 +141,11 @@ def test_known_objects_are_compared_among_themselves(grouped):
     torch.testing.assert_close(logits, alone[0])
     assert len(verdicts) == len(sets) == 4
     assert len(alone[1][0].group) > 3 and len(verdicts[2].group) == 3
+    assert torch.equal(sets[2].proposals, known[0])
     for found, expected in zip(verdicts, [*alone[1], *of_known[1]], strict=True):
-        torch.testing.assert_close(found.group, expected.group)
-        torch.testing.assert_close(found.pairs, expected.pairs)
+        torch.testing.assert_close(vars(found), vars(expected))
+    for found, expected in zip(sets, [*alone[2], *of_known[2]], strict=True):
+        torch.testing.assert_close(vars(found), vars(expected))
 
 
 def test_the_grouping_learns_alone(storage):

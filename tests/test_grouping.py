@@ -92,8 +92,8 @@ def test_each_kind_has_its_share_and_the_undecided_none():
 
 
 def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
-    metric = LevelEmbedding(SHAPES, ("b", "a"))
-    assert not list(metric.parameters())
+    embed = LevelEmbedding(SHAPES, ("b", "a"))
+    assert not list(embed.parameters())
     features = {
         k: torch.randn((3, s.channels, 48 // s.stride, 48 // s.stride), generator=seeded(3))
         for k, s in SHAPES.items()
@@ -109,7 +109,7 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
         )
         for n, b in enumerate(boxes)
     ]
-    embeddings = metric(features, foreground, regions)
+    embeddings = embed(features, foreground, regions)
     assert [len(e) for e in embeddings] == [4, 0, 2]
     for n, own in enumerate(regions):
         for k, embedding in enumerate(embeddings[n]):

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from cosal_d2.modeling.decoder import DecoderLevel
 from cosal_d2.modeling.layers import GroupNorm, build_norm
 
 CHANNELS_LAST = torch.channels_last
@@ -14,7 +13,7 @@ def test_groups_fit_the_channels(channels, groups):
     assert isinstance(norm, nn.GroupNorm) and norm.num_groups == groups
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_group_norm_equals_pytorchs_and_keeps_the_layout(dtype):
     own, reference = GroupNorm(4, 8).to(dtype), nn.GroupNorm(4, 8)
     with torch.no_grad():
@@ -38,13 +37,3 @@ def test_group_norm_equals_pytorchs_and_keeps_the_layout(dtype):
     torch.testing.assert_close(*inputs, **tolerance)
     grads = [own.weight.grad.float(), reference.weight.grad]
     torch.testing.assert_close(*grads, **tolerance)
-
-
-def test_a_decoder_levels_gradient_is_that_of_finite_differences():
-    torch.manual_seed(0)
-    skip = torch.randn(1, 3, 4, 6, dtype=torch.float64).contiguous(memory_format=CHANNELS_LAST)
-    shape = type("Shape", (), {"channels": 3})()
-    level = DecoderLevel(2, shape, 4, 1, 2, "GN").double()
-    x = torch.randn(1, 2, 2, 3, dtype=torch.float64).contiguous(memory_format=CHANNELS_LAST)
-    x.requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: level(v, skip), (x,), check_undefined_grad=False)

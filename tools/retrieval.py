@@ -2,7 +2,7 @@
 
 The regions are the ground-truth boxes of all objects, distractors too. Each co-salient object that
 has a partner of its class and a distractor in its picture asks for the region nearest to it, which
-should be of its class: precision@1, of raw conv5_3 features and of what the network learned.
+should be of its class: precision@1, of raw conv5_3 features and of the network's own embeddings.
 """
 
 from __future__ import annotations

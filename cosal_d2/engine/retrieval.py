@@ -33,7 +33,7 @@ from cosal_d2.modeling.grouping import SURE
 logger = logging.getLogger(__name__)
 
 RAW, GRID = "conv5_3", "conv5_3 7x7"
-LEARNED = ("rfm", "grouping")
+OWN = ("rfm", "grouping")
 POOLED = 7
 STRIDE = 16  # of conv5_3
 
@@ -81,7 +81,7 @@ class RegionEmbedder:
         """Embeddings of a picture's regions by kind, (K, D) float32 each.
 
         ``conv5_3`` is the mean over RoIAlign's 7x7 grid, ``conv5_3 7x7`` the whole grid, ``rfm``
-        and ``grouping`` what the network learned, where it has them.
+        and ``grouping`` the embeddings that the network compares, where it has them.
 
         Args:
             record: dataset dict; the picture is resized as in the config's test.
@@ -211,10 +211,10 @@ def measure(regions: RegionSet, seen: set[str], across: bool) -> dict:
 
 
 def best_embedding(scores: Sequence[dict], kinds: Sequence[str]) -> str:
-    """The learned embedding with the highest mean precision@1; the raw grid where none is."""
-    learned = [kind for kind in kinds if kind in LEARNED]
+    """The network's own embedding with the highest mean precision@1; the raw grid where none is."""
+    own = [kind for kind in kinds if kind in OWN]
     scored = [s["precision_at_1"] for s in scores if s["queries"]]
-    return max(learned, key=lambda kind: sum(s[kind] for s in scored), default=GRID)
+    return max(own, key=lambda kind: sum(s[kind] for s in scored), default=GRID)
 
 
 def markdown(scores: dict[str, dict], sizes: dict[str, int]) -> str:

@@ -101,8 +101,8 @@ class RegionGrouping(nn.Module):
         self.sharpness = sharpness
         self.threshold = threshold
         self.foreground_sharpness = foreground_sharpness
-        # Similarity of two embeddings as the logit of "two instances of one class", from where it
-        # fits composites of training classes (ours).
+        # Similarity of two embeddings as the logit of "two instances of one class", at first as
+        # it fits composites of training classes (ours).
         self.scale = nn.Parameter(torch.tensor(12.0))
         self.shift = nn.Parameter(torch.tensor(-2.5))
         self.judge = RegionJudge(NUM_FEATURES, hidden)
@@ -165,7 +165,8 @@ class RegionGrouping(nn.Module):
         regions: list[Instances],
         known: list[torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, list[Verdicts], list[RegionSet]]:
-        """Compare RPN's regions and let the foreground pass where they belong together.
+        """Compare RPN's regions, and known objects as well, and let the foreground pass where RPN's
+        regions belong together.
 
         Args:
             features: the encoder's features by name.
@@ -175,32 +176,42 @@ class RegionGrouping(nn.Module):
                 well; they have no say in the gate.
 
         Returns:
-            logits (N, 1, H, W), and the verdicts and the compared regions of each image; then
-            those of its known objects, an image each, where they are given.
+            logits (N, 1, H, W); verdicts and regions, N each, or 2N with ``known``: first RPN's of
+            each image, then the known ones of each image.
         """
         foreground = foreground.detach()
-        probability = foreground.sigmoid()
-        sizes = [x.image_size for x in regions]
+        verdicts, sets = self._judge(features, foreground.sigmoid(), regions, known)
+        h, w = foreground.shape[-2:]
+        size = (h // GATE_STRIDE, w // GATE_STRIDE)
+        gates = [self.gate(verdicts[i], sets[i], size) for i in range(len(regions))]
+        if not self.training:
+            foreground = self.foreground_sharpness * foreground
+        return gated_logits(foreground, torch.stack(gates)), verdicts, sets
+
+    def _judge(
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        regions: list[Instances],
+        known: list[torch.Tensor] | None,
+    ) -> tuple[list[Verdicts], list[RegionSet]]:
+        """Masks, embeddings and verdicts, of RPN's regions and known objects in one pass."""
         boxes, objectness = self.select(regions)
         counts = [len(b) for b in boxes]
         if known is not None:
             boxes = [torch.cat(pair) for pair in zip(boxes, known, strict=True)]
             sure = [k.new_full((len(k),), SURE) for k in known]
             objectness = [torch.cat(pair) for pair in zip(objectness, sure, strict=True)]
-        sets = self.segment(features, probability, boxes, objectness, sizes)
-        embeddings = self.embedding(features, probability, sets)
+        sizes = [x.image_size for x in regions]
+        sets = self.segment(features, foreground, boxes, objectness, sizes)
+        embeddings = self.embedding(features, foreground, sets)
         if known is not None:
-            parts = [s.split(n) for s, n in zip(sets, counts, strict=True)]
-            sets = [first for first, _ in parts] + [second for _, second in parts]
-            parts = [(e[:n], e[n:]) for e, n in zip(embeddings, counts, strict=True)]
-            embeddings = [first for first, _ in parts] + [second for _, second in parts]
+            halves = [s.split(n) for s, n in zip(sets, counts, strict=True)]
+            sets = [found for found, _ in halves] + [truth for _, truth in halves]
+            of_known = [e[n:] for e, n in zip(embeddings, counts, strict=True)]
+            embeddings = [e[:n] for e, n in zip(embeddings, counts, strict=True)] + of_known
         verdicts = [self(e, s.boxes, s.objectness) for e, s in zip(embeddings, sets, strict=True)]
-        h, w = foreground.shape[-2:]
-        size = (h // GATE_STRIDE, w // GATE_STRIDE)
-        gates = [self.gate(verdicts[i], sets[i], size) for i in range(len(sizes))]
-        if not self.training:
-            foreground = self.foreground_sharpness * foreground
-        return gated_logits(foreground, torch.stack(gates)), verdicts, sets
+        return verdicts, sets
 
     def forward(
         self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
@@ -253,7 +264,7 @@ class RegionGrouping(nn.Module):
         Args:
             features: the encoder's features by name.
             foreground: (N, 1, H, W) probability of any object.
-            verdicts, sets: from :meth:`group` with :meth:`jittered_truth`, two an image.
+            verdicts, sets: 2N each, from :meth:`group` with :meth:`jittered_truth` as ``known``.
             targets: with ``gt_boxes``, ``gt_masks``, ``gt_classes`` and ``gt_cosalient``.
             generators: one an image.
 

@@ -25,8 +25,9 @@ class LevelEmbedding(nn.Module):
 
     Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by how
     near to the centre it lies and how much of the region's mask and of the foreground is there.
-    Each level is normalised. Nothing here learns: a learned metric forgets the classes that the
-    training lacks.
+    The levels' means are normalised as LayerNorm does, concatenated and scaled to unit length.
+    Nothing here is trained: a trained projection fitted the training classes and told others apart
+    less well (docs/ablation.md).
     """
 
     def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str]) -> None:
