@@ -178,7 +178,7 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # foreground's logit times FOREGROUND_SHARPNESS (ours).
     cfg.MODEL.GROUPING.SHARPNESS = 4.0
     cfg.MODEL.GROUPING.THRESHOLD = 0.5
-    cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 3.0
+    cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 5.0
 
 
 def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> CfgNode:

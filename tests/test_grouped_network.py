@@ -110,12 +110,12 @@ def test_the_gates_of_a_mixed_batch_are_each_pictures_own(grouped, monkeypatch):
         logits, verdicts, sets = grouped.grouping.group(features, foreground, [found, found[:0]])
     # Without regions nothing is gated.
     torch.testing.assert_close(
-        logits[1].sigmoid(), (3 * foreground[1]).sigmoid(), rtol=1e-3, atol=1e-4
+        logits[1].sigmoid(), (5 * foreground[1]).sigmoid(), rtol=1e-3, atol=1e-4
     )
     assert verdicts[1].group.shape == (0,) and verdicts[1].pairs.shape == (0, 0)
     # The second region is a worse copy of the first, so it is not compared.
     assert torch.equal(sets[0].proposals, boxes[[2, 0]])
-    share = (logits.sigmoid() / (3 * foreground).sigmoid())[0, 0]
+    share = (logits.sigmoid() / (5 * foreground).sigmoid())[0, 0]
     for place, (y, x) in enumerate([(6, 32), (12, 12)]):
         own = (4 * (verdicts[0].group[place] - 0.5)).sigmoid().item()
         assert share[y, x].item() == pytest.approx(own, abs=0.05)

@@ -39,7 +39,7 @@ FAR = -20.0
 # Objectness logit of a region that is known to be an object.
 SURE = 4.0
 # Where another region stands for the same object, a region's verdict counts this much (ours).
-QUIET = 0.05
+QUIET = 0.01
 
 
 @dataclass
@@ -74,7 +74,7 @@ class RegionGrouping(nn.Module):
         jitter: tuple[float, tuple[float, float]] = (0.1, (0.85, 1.2)),
         sharpness: float = 4.0,
         threshold: float = 0.5,
-        foreground_sharpness: float = 3.0,
+        foreground_sharpness: float = 5.0,
     ) -> None:
         """
         Args:
