@@ -187,6 +187,20 @@ def test_weights_without_grouping_start_a_grouped_training_only(
     assert all(torch.equal(grouped.state_dict()[k], v) for k, v in state.items())
 
 
+def test_weights_of_another_grouping_start_a_training_only(model, grouped, tmp_path):
+    state = trainable_state_dict(grouped)
+    path = str(tmp_path / "earlier.pth")
+    torch.save({"model": state | {"grouping.embedding.project.weight": torch.ones(2)}}, path)
+    checkpointer = CoSaliencyCheckpointer(grouped)
+    with pytest.raises(ValueError, match="project.weight and 0 others.* earlier form"):
+        checkpointer.load(path)
+    checkpointer.partial = True
+    checkpointer.load(path)
+    # A network without the grouping has no use for any of it.
+    CoSaliencyCheckpointer(model).load(path)
+    assert torch.equal(model.decoder.predictor.weight, grouped.decoder.predictor.weight)
+
+
 def test_foreign_weights_are_refused_even_as_a_start(model, tmp_path):
     path = str(tmp_path / "foreign.pth")
     torch.save({"model": {"classifier.weight": torch.zeros(3)}}, path)

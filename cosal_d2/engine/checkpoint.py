@@ -99,6 +99,13 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
                 f"the weights do not fit the config: {lost[0]} and {len(lost) - 1} others are not "
                 "in the file; use the config they were trained with"
             )
+        stray = [k for k in incompatible.unexpected_keys if k.startswith(GROUPING_PART)]
+        if stray and getattr(self.model, "grouping", None) is not None and not self.partial:
+            raise ValueError(
+                f"the weights do not fit the network: {stray[0]} and {len(stray) - 1} others, of "
+                "an earlier form of the grouping, have no place in it; train on from them "
+                "(MODEL.WEIGHTS of a training), or use the version that they were trained with"
+            )
         return incompatible
 
     def _needed(self) -> tuple[str, ...]:
