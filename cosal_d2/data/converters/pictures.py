@@ -17,16 +17,15 @@ from cosal_d2.rle import mask_rle
 
 ORIENTATION = 0x0112  # EXIF tag
 JPEG_QUALITY = 95
-DAMAGED = (  # what Pillow raises on damaged files
-    *(
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ),
+# What Pillow raises on damaged files.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
 )
 MASK_STEPS = {
     2: np.fliplr,
