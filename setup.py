@@ -33,15 +33,17 @@ setup(
     packages=find_packages(include=["cosal_d2", "cosal_d2.*"]),
     package_data={
         "cosal_d2": ["released/*.pth", "released/*.json"],
-        "cosal_d2.report": ["*.html", "*.css", "*.js"],
+        "cosal_d2.evaluation.report": ["*.html", "*.css", "*.js"],
     },
     python_requires=">=3.10",
-    install_requires=["h5py", "jinja2", "numpy", "pillow", "protobuf>=4.22", "tqdm"],
+    install_requires=[
+        *("h5py", "imagehash", "jinja2", "numpy", "pillow", "protobuf>=4.22", "shapely", "tqdm"),
+    ],
     extras_require={
         "opencv": ["opencv-python-headless"],
         "measures": ["pysodmetrics"],
         "test": ["hypothesis", "playwright", "pysodmetrics", "pytest", "pytest-timeout"],
-        "lint": ["ruff"],
+        "lint": ["import-linter", "ruff"],
     },
     entry_points={"console_scripts": ["cosal = cosal_d2.cli:main"]},
     cmdclass={"build_py": BuildWithConfigs},

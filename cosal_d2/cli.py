@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
-from cosal_d2._requirements import require_detectron2
+from cosal_d2.utils.requirements import require_detectron2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Detectron2's own, about its calls into torch: nothing that the user could act on.
         warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
         warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
-        from cosal_d2.engine.demo import add_predict_arguments, run_predict
+        from cosal_d2.inference.pipeline import add_predict_arguments, run_predict
 
         add_predict_arguments(predict)
         predict.set_defaults(run=run_predict)

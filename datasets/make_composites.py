@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cosal_d2.composites import CompositeOptions, CompositeSpec, write_composites
+from cosal_d2.prepare.composites import CompositeOptions, CompositeSpec, write_composites
 
 
 def build_parser() -> argparse.ArgumentParser:

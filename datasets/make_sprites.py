@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from cosal_d2.composites.sprites import write_sprites
+from cosal_d2.prepare.composites.sprites import write_sprites
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
+from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from cosal_d2.data.converters.voc import CLASSES
-from cosal_d2.rle import mask_rle, rle_fields
-from cosal_d2.synthetic import SceneOptions, render_scene
+from cosal_d2.prepare.convert.voc import CLASSES
+from cosal_d2.prepare.synthetic import SceneOptions, render_scene
+from cosal_d2.utils.masks import mask_rle, rle_fields
 
 SIZE = (96, 128)
 COUNT = 4

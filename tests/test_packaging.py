@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cosal_d2 import __version__, _requirements, cli
+from cosal_d2 import __version__, cli
+from cosal_d2.utils import requirements as _requirements
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,7 +64,7 @@ def test_wheel_adds_one_top_level_package(wheel_names):
 
 def test_import_and_help_are_light(tmp_path):
     code = (
-        "import sys, cosal_d2, cosal_d2._requirements, cosal_d2.cli\n"
+        "import sys, cosal_d2, cosal_d2.utils.requirements, cosal_d2.cli\n"
         "print(sorted({'torch', 'detectron2', 'numpy', 'cv2'} & set(sys.modules)))\n"
         "cosal_d2.cli.main(['--help'])"
     )

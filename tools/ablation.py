@@ -18,7 +18,7 @@ from pathlib import Path
 # Importing torch is part of the budget.
 STARTED = time.monotonic()
 
-from cosal_d2._requirements import require_detectron2  # noqa: E402
+from cosal_d2.utils.requirements import require_detectron2  # noqa: E402
 
 require_detectron2()
 
@@ -26,8 +26,8 @@ from detectron2.utils.logger import setup_logger  # noqa: E402
 
 import cosal_d2.data as _  # noqa: E402, F401  (registers the datasets)
 from cosal_d2.config import get_cosal_config  # noqa: E402
-from cosal_d2.engine.ablation import Ablation, run_ablation  # noqa: E402
-from cosal_d2.engine.ablation_config import column_files, find_column  # noqa: E402
+from cosal_d2.paper.ablation import Ablation, run_ablation  # noqa: E402
+from cosal_d2.paper.ablation_config import column_files, find_column  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from cosal_d2._requirements import require_detectron2
+from cosal_d2.utils.requirements import require_detectron2
 
 require_detectron2()
 
-from cosal_d2.baselines import METHODS  # noqa: E402
+from cosal_d2.paper.classical import METHODS  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     # Here, since worker processes import this file and need neither torch nor Detectron2.
     from cosal_d2.data.sources import dataset_name
-    from cosal_d2.engine.baseline_maps import write_baseline_maps
+    from cosal_d2.paper.baseline_maps import write_baseline_maps
 
     try:
         written = write_baseline_maps(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def _ratio(args: argparse.Namespace) -> None:
-    from cosal_d2.engine.speed import cost_ratio
+    from cosal_d2.inference.benchmark import cost_ratio
 
     for config_file in args.config_file:
         ratio = cost_ratio(config_file, *args.size, args.rounds)
@@ -17,7 +17,7 @@ def _ratio(args: argparse.Namespace) -> None:
 
 
 def _eval(args: argparse.Namespace) -> None:
-    from cosal_d2.engine.speed import evaluation_ratios
+    from cosal_d2.inference.benchmark import evaluation_ratios
 
     for config_file in args.config_file:
         ratios = evaluation_ratios(config_file, *args.size, args.rounds)
@@ -29,10 +29,8 @@ def _eval(args: argparse.Namespace) -> None:
 
 
 def _data(args: argparse.Namespace) -> None:
-    from cosal_d2 import _light
 
-    _light.load_lazily()  # as in tools/prepare_dataset.py
-    from cosal_d2.data.converters.speed import measure
+    from cosal_d2.prepare.convert.speed import measure
 
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         speed = measure(Path(folder), args.images, args.rounds, args.workers)

@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cosal_d2._requirements import require_detectron2
 from cosal_d2.config import MEASURES
+from cosal_d2.utils.requirements import require_detectron2
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,12 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cosal_d2 import _light
-
-_light.load_lazily()  # nothing here needs torch or Detectron2, nor do the processes it starts
-
-from cosal_d2.data.checking import command as checks  # noqa: E402
-from cosal_d2.data.converters import command as conversions  # noqa: E402
+from cosal_d2.prepare.check import command as checks  # noqa: E402
+from cosal_d2.prepare.convert import command as conversions  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:

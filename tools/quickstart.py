@@ -14,11 +14,12 @@ from tabulate import tabulate
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.data import read_image, register_all_cosal
-from cosal_d2.engine import CoSaliencyPredictor, Trainer
+from cosal_d2.engine import Trainer
 from cosal_d2.evaluation import reference_rows
 from cosal_d2.evaluation.truth import decode_truth
-from cosal_d2.synthetic import DatasetSpec, SceneOptions, write_dataset
-from cosal_d2.visualization import draw_overlay, map_to_uint8, save_gallery
+from cosal_d2.inference import CoSaliencyPredictor
+from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
+from cosal_d2.utils.drawing import draw_overlay, map_to_uint8, save_gallery
 
 SIZE = (240, 320)
 # name, number of scenes, seed, range of distractors

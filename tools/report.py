@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cosal_d2._requirements import require_detectron2
+from cosal_d2.utils.requirements import require_detectron2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,8 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         require_detectron2()
-        from cosal_d2.evaluation.files import write_text
-        from cosal_d2.report import build_page
+        from cosal_d2.evaluation.report import build_page
+        from cosal_d2.utils.files import write_text
 
         page = build_page(
             args.evaluation,

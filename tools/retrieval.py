@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from cosal_d2._requirements import require_detectron2
+from cosal_d2.utils.requirements import require_detectron2
 
 require_detectron2()
 
@@ -21,8 +21,8 @@ from detectron2.utils.logger import setup_logger  # noqa: E402
 
 from cosal_d2.config import get_cosal_config  # noqa: E402
 from cosal_d2.engine import retrieval as R  # noqa: E402
-from cosal_d2.evaluation.files import write_json  # noqa: E402
-from cosal_d2.evaluation.retrieval import UNKNOWN, draw_embeddings  # noqa: E402
+from cosal_d2.paper.retrieval_measures import UNKNOWN, draw_embeddings  # noqa: E402
+from cosal_d2.utils.files import write_json  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:

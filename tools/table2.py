@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from cosal_d2._requirements import require_detectron2
+from cosal_d2.utils.requirements import require_detectron2
 
 require_detectron2()
 
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write table and figures; 0, or 1 with a message when something is unusable."""
     args = build_parser().parse_args(argv)
     # Here, since worker processes import this file and need neither torch nor Detectron2.
-    from cosal_d2.engine.table2 import Sources, Table2Options, write_table2
+    from cosal_d2.paper.table2 import Sources, Table2Options, write_table2
 
     try:
         if args.pictures < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cosal_d2._requirements import require_detectron2
+from cosal_d2.utils.requirements import require_detectron2
 
 require_detectron2()
 

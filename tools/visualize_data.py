@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cosal_d2._requirements import require_detectron2
+from cosal_d2.utils.requirements import require_detectron2
 
 require_detectron2()
 
 from detectron2.utils.logger import setup_logger  # noqa: E402
 
 from cosal_d2.config import get_cosal_config  # noqa: E402
-from cosal_d2.engine.data_view import draw_training_samples  # noqa: E402
+from cosal_d2.inference.data_view import draw_training_samples  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:

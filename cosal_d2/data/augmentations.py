@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from detectron2.data import transforms as T
 
-from cosal_d2.augmentation_keys import FILLS
+from cosal_d2.config import FILLS
 
 TRIES = 50
 

@@ -11,7 +11,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 from detectron2.utils.file_io import PathManager
 
-DISTRACTOR = "distractor"
+from cosal_d2.utils.coco import DISTRACTOR
+
 REQUIRED = {
     "images": ("id", "file_name", "height", "width"),
     "categories": ("id", "name"),

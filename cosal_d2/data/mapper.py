@@ -8,9 +8,9 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
+from detectron2.utils.file_io import PathManager
 
 from cosal_d2.data.aug_input import CoSaliencyAugInput
-from cosal_d2.data.images import read_image
 from cosal_d2.data.seeding import derive_seed, numpy_seed
 from cosal_d2.data.transforms import (
     build_augmentation,
@@ -18,6 +18,7 @@ from cosal_d2.data.transforms import (
     build_object_crop,
     build_occlusion,
 )
+from cosal_d2.utils.pictures import read_image
 
 
 class CoSaliencyMapper:
@@ -78,7 +79,7 @@ class CoSaliencyMapper:
             detectron2.data.detection_utils.SizeMismatchError: its size is not the json's.
         """
         record = dict(record)
-        image = read_image(record["file_name"])
+        image = read_image(PathManager.get_local_path(record["file_name"]))
         utils.check_image_size(record, image)
         if self.image_format == "RGB":
             image = image[:, :, ::-1]

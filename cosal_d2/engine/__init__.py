@@ -1,8 +1,10 @@
-"""Training, checkpoints and prediction."""
+"""What training needs beyond Detectron2: trainer, checkpoints, hooks."""
 
-import cosal_d2._checked  # noqa: F401
+from cosal_d2.utils.requirements import require_detectron2
+
+require_detectron2()
+
 from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, released_weights
-from cosal_d2.engine.predictor import CoSaliencyPredictor
 from cosal_d2.engine.trainer import Trainer
 
-__all__ = ["CoSaliencyCheckpointer", "CoSaliencyPredictor", "Trainer", "released_weights"]
+__all__ = ["CoSaliencyCheckpointer", "Trainer", "released_weights"]

@@ -1,12 +1,15 @@
 """Evaluation of co-saliency maps: a Detectron2 hook, and folders of anybody's maps."""
 
-import cosal_d2._checked  # noqa: F401
+from cosal_d2.utils.requirements import require_detectron2
 
-from .evaluator import CoSaliencyEvaluator
-from .field import FieldScore, field_curves, summarize_field
-from .histogram import ThresholdScore, threshold_score, to_levels
-from .instances import ObjectScore, object_means, score_objects
-from .metrics import (
+require_detectron2()
+
+
+from cosal_d2.evaluation.evaluator import CoSaliencyEvaluator
+from cosal_d2.evaluation.field import FieldScore, field_curves, summarize_field
+from cosal_d2.evaluation.histogram import ThresholdScore, threshold_score, to_levels
+from cosal_d2.evaluation.instances import ObjectScore, object_means, score_objects
+from cosal_d2.evaluation.metrics import (
     ImageScore,
     adaptive_threshold,
     f_beta,
@@ -15,10 +18,10 @@ from .metrics import (
     score_image,
     summarize,
 )
-from .references import reference_rows
-from .results import ImageResult, group_rows, summarize_results
-from .scorer import Scorer
-from .truth import Truth, decode_truth
+from cosal_d2.evaluation.references import reference_rows
+from cosal_d2.evaluation.results import ImageResult, group_rows, summarize_results
+from cosal_d2.evaluation.scorer import Scorer
+from cosal_d2.evaluation.truth import Truth, decode_truth
 
 __all__ = [
     "CoSaliencyEvaluator",

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .field import MEASURES
-from .maps import MapsEvaluation
-from .metrics import f_beta
-from .results import ImageResult, result_row
+from cosal_d2.evaluation.field import MEASURES
+from cosal_d2.evaluation.maps import MapsEvaluation
+from cosal_d2.evaluation.metrics import f_beta
+from cosal_d2.evaluation.results import ImageResult, result_row
 
 RESAMPLES = 2000
 LEVEL = 0.95

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .histogram import THRESHOLDS
+from cosal_d2.evaluation.histogram import THRESHOLDS
 
 STYLES = ("-", "--", "-.", ":")
 COLOURS = tuple(f"C{i}" for i in range(10))

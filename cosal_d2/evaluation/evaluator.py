@@ -15,14 +15,14 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 
-from .field import field_row, summarize_field
-from .files import csv_text, write_json, write_text
-from .instances import ObjectScore
-from .metrics import summarize
-from .pool import default_workers
-from .results import ImageResult, group_rows
-from .scorer import PAPER, Scorer
-from .truth import decode_truth
+from cosal_d2.evaluation.field import field_row, summarize_field
+from cosal_d2.evaluation.instances import ObjectScore
+from cosal_d2.evaluation.metrics import summarize
+from cosal_d2.evaluation.pool import default_workers
+from cosal_d2.evaluation.results import ImageResult, group_rows
+from cosal_d2.evaluation.scorer import PAPER, Scorer
+from cosal_d2.evaluation.truth import decode_truth
+from cosal_d2.utils.files import csv_text, write_json, write_text
 
 METRICS_FILE = "cosal_metrics.json"
 FIELD_FILE = "field_metrics.json"

@@ -9,9 +9,8 @@ from statistics import fmean
 
 import numpy as np
 
-from cosal_d2.heavy_measures import HeavyScore
-
-from .histogram import CURVES, ThresholdScore
+from cosal_d2.evaluation.histogram import CURVES, ThresholdScore
+from cosal_d2.utils.sod_measures import HeavyScore
 
 __all__ = ["MEASURES", "FieldScore", "field_curves", "field_row", "summarize_field"]
 

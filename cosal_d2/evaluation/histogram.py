@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cosal_d2.heavy_measures import INSTALL_HINT
+from cosal_d2.utils.sod_measures import INSTALL_HINT
 
 LEVELS = 256
 THRESHOLDS = np.arange(LEVELS - 1, -1, -1)  # the order of every curve

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .truth import Truth, mask_box
+from cosal_d2.evaluation.truth import Truth, mask_box
 
 # Our choices, as shares of the picture's pixels.
 SMALL, LARGE = 0.01, 0.10

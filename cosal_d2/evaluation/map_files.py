@@ -13,9 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cosal_d2.data.images import read_grey
-
-from .truth_sets import TruthSet
+from cosal_d2.evaluation.truth_sets import TruthSet
+from cosal_d2.utils.pictures import read_grey
 
 OK, RESIZED, MISSING, EXTRA, CORRUPT = "ok", "resized", "missing", "extra", "corrupt"
 MAP_SUFFIX = "_map"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .map_files import CORRUPT, MISSING, OK, MapFile, find_maps, read_map
-from .results import ImageResult, summarize_results
-from .scorer import ALL, Scorer
-from .truth import decode_truth
-from .truth_sets import TruthSet, load_truth
+from cosal_d2.evaluation.map_files import CORRUPT, MISSING, OK, MapFile, find_maps, read_map
+from cosal_d2.evaluation.results import ImageResult, summarize_results
+from cosal_d2.evaluation.scorer import ALL, Scorer
+from cosal_d2.evaluation.truth import decode_truth
+from cosal_d2.evaluation.truth_sets import TruthSet, load_truth
 
 
 class MapFilesError(ValueError):

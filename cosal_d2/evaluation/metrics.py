@@ -15,8 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from .instances import BOX_IOU, ObjectScore, as_mask, count_false_regions, score_objects
-from .truth import Truth
+from cosal_d2.evaluation.instances import (
+    BOX_IOU,
+    ObjectScore,
+    as_mask,
+    count_false_regions,
+    score_objects,
+)
+from cosal_d2.evaluation.truth import Truth
 
 EMPTY_ANSWER_LEVEL = 0.5
 

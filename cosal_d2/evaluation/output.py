@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import RESAMPLES, Difference, paired_differences
-from .curves import draw_curves, render
-from .field import field_curves
-from .files import csv_text, write_bytes, write_json, write_text
-from .histogram import THRESHOLDS
-from .map_files import MapFile
-from .maps import MapsEvaluation, MethodResult
-from .results import group_rows, result_row
-from .tables import latex_table, markdown_table, terminal_table
+from cosal_d2.evaluation.bootstrap import RESAMPLES, Difference, paired_differences
+from cosal_d2.evaluation.curves import draw_curves, render
+from cosal_d2.evaluation.field import field_curves
+from cosal_d2.evaluation.histogram import THRESHOLDS
+from cosal_d2.evaluation.map_files import MapFile
+from cosal_d2.evaluation.maps import MapsEvaluation, MethodResult
+from cosal_d2.evaluation.results import group_rows, result_row
+from cosal_d2.evaluation.tables import latex_table, markdown_table, terminal_table
+from cosal_d2.utils.files import csv_text, write_bytes, write_json, write_text
 
 EVALUATION_FILE = "evaluation.json"
 VERSION = 1

@@ -10,9 +10,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from cosal_d2.heavy_measures import HeavyScore, heavy_score
+from cosal_d2.utils.sod_measures import HeavyScore, heavy_score
 
-PRELOADED = ["py_sod_metrics", "cosal_d2.heavy_measures"]
+PRELOADED = ["py_sod_metrics", "cosal_d2.utils.sod_measures"]
 WAITING_PER_WORKER = 4
 MAX_WORKERS = 8
 
@@ -28,7 +28,7 @@ def default_workers(processes: int = 1) -> int:
 
 
 class HeavyPool:
-    """Scores maps with :func:`cosal_d2.heavy_measures.heavy_score` in worker processes.
+    """Scores maps with :func:`cosal_d2.utils.sod_measures.heavy_score` in worker processes.
 
     Workers start at the first map and end with :meth:`collect`. They start afresh instead of
     forking, so a program that uses them guards its main part by ``if __name__ == "__main__"``.

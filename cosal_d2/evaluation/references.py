@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from detectron2.data import DatasetCatalog
 
-from .evaluator import CoSaliencyEvaluator
-from .truth import decode_truth
+from cosal_d2.evaluation.evaluator import CoSaliencyEvaluator
+from cosal_d2.evaluation.truth import decode_truth
 
 ALL_OBJECTS = "all objects"
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from .field import FieldScore, field_row, summarize_field
-from .instances import BOX_IOU, SIZES, ObjectScore
-from .metrics import ImageScore, summarize
+from cosal_d2.evaluation.field import FieldScore, field_row, summarize_field
+from cosal_d2.evaluation.instances import BOX_IOU, SIZES, ObjectScore
+from cosal_d2.evaluation.metrics import ImageScore, summarize
 
 MANY = 6  # co-salient objects from which pictures are one group
 # Names of an image's numbers in rows that also hold the field's measures.

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from cosal_d2.config import MEASURES
-
-from .field import FieldScore
-from .histogram import threshold_score, to_levels
-from .metrics import as_float64, score_image
-from .pool import HeavyPool, default_workers
-from .results import ImageResult
-from .truth import Truth
+from cosal_d2.evaluation.field import FieldScore
+from cosal_d2.evaluation.histogram import threshold_score, to_levels
+from cosal_d2.evaluation.metrics import as_float64, score_image
+from cosal_d2.evaluation.pool import HeavyPool, default_workers
+from cosal_d2.evaluation.results import ImageResult
+from cosal_d2.evaluation.truth import Truth
 
 RANGE_TOLERANCE = 1e-6
 PAPER, FAST, ALL = MEASURES

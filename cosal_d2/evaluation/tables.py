@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from .field import LOWER_IS_BETTER, MEASURES
+from cosal_d2.evaluation.field import LOWER_IS_BETTER, MEASURES
 
 COLUMNS = (
     *(name for name in MEASURES if not name.endswith(("IoU", "Dice"))),

@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from pycocotools import mask as mask_util
 
 from cosal_d2.data.datasets import check_registered, load_cosal_json, register_all_cosal
-from cosal_d2.data.images import read_grey
+from cosal_d2.utils.pictures import read_grey
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm")
 

@@ -1,13 +1,16 @@
 """The network. Importing this registers it with Detectron2."""
 
-import cosal_d2._checked  # noqa: F401
+from cosal_d2.utils.requirements import require_detectron2
+
+require_detectron2()
+
+from cosal_d2.modeling.backbone.vgg import VGG16, build_cosal_vgg16_backbone
 from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, UNetDecoder, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.meta_arch import CoSaliencyNet
 from cosal_d2.modeling.proposal_generator import CoSaliencyRPN
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
 from cosal_d2.modeling.triplets import TRIPLET_SAMPLER_REGISTRY, OfflineSampler, OnlineSampler
-from cosal_d2.modeling.vgg import VGG16, build_cosal_vgg16_backbone
 
 __all__ = [
     "COSAL_DECODER_REGISTRY",

@@ -20,8 +20,8 @@ from torch import nn
 from cosal_d2.config import check_config
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
-from cosal_d2.modeling.gate import saturated
-from cosal_d2.modeling.grouping import RegionGrouping
+from cosal_d2.modeling.grouping.gate import saturated
+from cosal_d2.modeling.grouping.region_grouping import RegionGrouping
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
 

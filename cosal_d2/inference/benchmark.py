@@ -1,0 +1,102 @@
+"""Time over time, alternately, in one run: the network over its encoder, an evaluation over it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import torch
+from detectron2.modeling import build_model
+
+import cosal_d2.modeling as _  # noqa: F401  (registers the network)
+from cosal_d2.config import get_cosal_config
+from cosal_d2.evaluation import Scorer, Truth
+from cosal_d2.utils.sod_measures import heavy_score
+
+
+def build_network(config_file: str) -> torch.nn.Module:
+    """The network of a config in float32 on the CPU; its weights are random."""
+    cfg = get_cosal_config(
+        config_file,
+        ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.VGG.ALLOW_RANDOM", True],
+    )
+    return build_model(cfg).eval()
+
+
+def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
+    """Median over rounds of time(network) / time(encoder), float32, batch 1, on the CPU.
+
+    Args:
+        config_file: the network; its weights do not matter and are random.
+        height, width: of the input, in pixels.
+        rounds: how many pairs are timed.
+    """
+    model = build_network(config_file)
+    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    inputs = [{"image": picture, "height": height, "width": width}]
+    pixels = model.preprocess([picture]).tensor
+    ratios = []
+    with torch.no_grad():
+        for i in range(rounds + 1):
+            start = time.perf_counter()
+            model.backbone(pixels)
+            middle = time.perf_counter()
+            model(inputs)
+            end = time.perf_counter()
+            if i:
+                ratios.append((end - middle) / (middle - start))
+    return statistics.median(ratios)
+
+
+def ellipses(height: int, width: int, count: int) -> np.ndarray:
+    """``(count, H, W)`` boolean masks of objects side by side."""
+    y, x = np.mgrid[:height, :width]
+    centres = (np.arange(count) + 0.5) * width / count
+    radius = 0.4 * width / count
+    return np.stack([((x - c) ** 2 + (y - height / 2) ** 2) <= radius**2 for c in centres])
+
+
+def evaluation_ratios(
+    config_file: str, height: int, width: int, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Time of an evaluation over that of the network's forward pass, image by image, on the CPU.
+
+    A picture with six objects. "all" is timed in the calling process, so worker processes can only
+    make it cheaper.
+
+    Args:
+        config_file: the network; its weights are random.
+        height, width: of the input, in pixels.
+        rounds: how many images are timed.
+
+    Returns:
+        by choice of measures ("fast", "all"): medians over rounds of the ratio, and of the
+        evaluation's seconds.
+    """
+    model = build_network(config_file)
+    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    inputs = [{"image": picture, "height": height, "width": width}]
+    masks = ellipses(height, width, 6)
+    mask = masks[:4].any(axis=0)
+    truth = Truth(mask, masks.any(axis=0), masks[:4], masks[4:])
+    soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape))
+    heavy_score((soft.numpy() * 255).astype(np.uint8), mask)  # imports the library
+    times: dict[str, list[tuple[float, float]]] = {"fast": [], "all": []}
+    with torch.no_grad():
+        for i in range(rounds + 1):
+            start = time.perf_counter()
+            model(inputs)
+            forward = time.perf_counter() - start
+            for measures, seen in times.items():
+                scorer = Scorer(measures, 0)
+                start = time.perf_counter()
+                scorer.add(0, soft.float(), truth, name="picture", image_id=0)
+                scorer.collect()
+                seconds = time.perf_counter() - start
+                if i:
+                    seen.append((seconds / forward, seconds))
+    return {
+        measures: tuple(statistics.median(values) for values in zip(*seen, strict=True))
+        for measures, seen in times.items()
+    }

@@ -1,0 +1,1 @@
+"""Regions are compared and grouped, in training and at test time: an extension of the paper."""

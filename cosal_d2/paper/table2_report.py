@@ -1,0 +1,163 @@
+"""Table 2 and Figures 5 and 6 of the paper in this project's own form: Markdown and pictures."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from detectron2.data import DatasetCatalog
+from matplotlib.figure import Figure
+
+from cosal_d2.evaluation import decode_truth, field_curves
+from cosal_d2.evaluation.curves import draw_curves
+from cosal_d2.evaluation.map_files import find_maps, read_map
+from cosal_d2.evaluation.maps import MapsEvaluation
+from cosal_d2.evaluation.truth_sets import load_truth
+from cosal_d2.paper.map_folder import picture_of
+from cosal_d2.paper.table2_rows import ROWS, RowMaps
+from cosal_d2.utils.drawing import save_gallery
+
+# Names in the evaluation of Table 2's columns, and of what else tells methods apart.
+COLUMNS: Mapping[str, str] = {
+    "F0.3": "F (β² = 0.3)",
+    "F1": "F (β² = 1)",
+    "R": "recall",
+    "P": "precision",
+    "raw_MAE": "MAE",
+    "maxF": "max F",
+    "object_recall": "objects found",
+}
+LOWER_IS_BETTER = {"raw_MAE"}
+NOT_AVAILABLE = "not available"
+PRINTED = ("F", "recall", "precision", "MAE")
+
+
+def markdown(
+    title: str,
+    evaluation: MapsEvaluation,
+    rows: Mapping[str, RowMaps],
+    *,
+    command: Sequence[str],
+    gallery_note: str,
+) -> str:
+    """The page: what was measured, what the paper printed, and the two figures.
+
+    Args:
+        title: of the dataset.
+        evaluation: of the rows that have maps.
+        rows: all rows in order.
+        command: that made the page.
+        gallery_note: says what Figure 6's pictures are.
+    """
+    metrics = evaluation.metrics
+    first = next(iter(metrics.values()))
+    parts = [
+        "# Table 2 and Figures 5 and 6",
+        f"Every row that can be run or was given maps, on `{title}` ({first['images']:.0f} "
+        "pictures), by\n\n    " + shlex.join(command),
+        "Maps are 8-bit and scored alike. F comes from the mean precision and the mean recall at "
+        "the adaptive threshold, with both of Table 2's β²; MAE is of the map as it is; the best "
+        "of a column is bold. [metrics.md](metrics.md) defines all of them, "
+        "[baselines.md](baselines.md) how FT and CWS are built.",
+        _measured(metrics, rows),
+        _origins(rows),
+        "This compares maps, not trainings: networks may differ in steps and data. "
+        "[ablation.md](ablation.md) is about equal ones.",
+        "## What the paper printed",
+        "Its own 2,019 pictures (F with β² = 1) and SDCS (F with β² = 0.3): other pictures, other "
+        "training data, so no number here compares with one above.",
+        _printed(),
+        "## Figure 5: precision-recall curves",
+        f"![precision-recall curves on {title}](table2_pr.png)",
+        "Means over the pictures at 256 thresholds, maps stretched to their own range "
+        "([as SVG](table2_pr.svg)).",
+        "## Figure 6: maps side by side",
+        "![pictures, truths and maps](table2_gallery.png)",
+        gallery_note,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw_figure_5(evaluation: MapsEvaluation) -> Figure:
+    """Precision-recall and F-threshold curves of all methods."""
+    curves = {
+        title_of(name): field_curves([result.field for result in method.results.values()])
+        for name, method in evaluation.methods.items()
+    }
+    return draw_curves(curves)
+
+
+def draw_gallery(
+    path: Path, dataset: str, folders: Mapping[str, Path], count: int, width: int = 320
+) -> None:
+    """Figure 6: picture, truth and maps of pictures spread evenly over a dataset.
+
+    Args:
+        path: of the PNG.
+        dataset: name in Detectron2's catalog.
+        folders: of maps, by method; a map that is missing stays grey.
+        count: pictures.
+        width: of each, pixels.
+
+    Raises:
+        ValueError: a picture or a map cannot be read.
+    """
+    truth = load_truth(dataset)
+    records = list(DatasetCatalog.get(dataset))
+    places = np.unique(np.linspace(0, len(records) - 1, min(count, len(records))).round())
+    maps = {name: find_maps(truth, name, folder)[0] for name, folder in folders.items()}
+    drawn = []
+    for place in (int(p) for p in places):
+        record = records[place]
+        size = (record["height"], record["width"])
+        row = [picture_of(record), decode_truth(record).mask.astype(np.uint8) * 255]
+        for files in maps.values():
+            given = place in files
+            row.append(read_map(files[place], *size) if given else np.full(size, 128, np.uint8))
+        height = max(1, round(width * size[0] / size[1]))
+        drawn.append([cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in row])
+    save_gallery(str(path), ["picture", "truth", *folders], drawn, 1.7)
+
+
+def title_of(method: str) -> str:
+    """A method as tables and figures show it."""
+    return ROWS[method].title if method in ROWS else method
+
+
+def _measured(metrics: Mapping[str, Mapping[str, float]], rows: Mapping[str, RowMaps]) -> str:
+    columns = [c for c in COLUMNS if any(c in m for m in metrics.values())]
+    best = {}
+    for column in columns:
+        pick = min if column in LOWER_IS_BETTER else max
+        best[column] = pick(f"{m[column]:.3f}" for m in metrics.values() if column in m)
+    lines = []
+    for name in rows:
+        if name not in metrics:
+            lines.append([title_of(name), NOT_AVAILABLE, *["-"] * (len(columns) - 1)])
+            continue
+        shown = [f"{metrics[name][c]:.3f}" if c in metrics[name] else "-" for c in columns]
+        bold = [f"**{s}**" if s == best[c] else s for s, c in zip(shown, columns, strict=True)]
+        lines.append([title_of(name), *bold])
+    return _grid(["method", *(COLUMNS[c] for c in columns)], lines)
+
+
+def _origins(rows: Mapping[str, RowMaps]) -> str:
+    lines = []
+    for name, row in rows.items():
+        missing = "" if row.folder else f"{NOT_AVAILABLE}: "
+        lines.append(f"- {title_of(name)}: {missing}{row.origin}.")
+    return "\n".join(lines)
+
+
+def _printed() -> str:
+    head = ["method", *(f"own: {p}" for p in PRINTED), *(f"SDCS: {p}" for p in PRINTED)]
+    rows = [[row.title, *(f"{v:.3f}" for v in (*row.own, *row.sdcs))] for row in ROWS.values()]
+    return _grid(head, rows)
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))

@@ -1,0 +1,1 @@
+"""Whatever annotated pictures somebody has become a checked dataset."""

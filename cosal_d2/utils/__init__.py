@@ -1,0 +1,1 @@
+"""What every room uses: files, processes, pictures, masks, drawing."""

@@ -1,0 +1,123 @@
+"""Reading pictures of any kind: 8-bit BGR or grey, upright."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+# Names of picture files, in lower case.
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"),
+    *(".webp", ".gif", ".ppm", ".pgm"),
+)
+# What Pillow and its readers raise on files that are no pictures, or damaged ones.
+READING_ERRORS = (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Read a picture upright, as uint8 BGR (H, W, 3).
+
+    Detectron2's reader saturates 16-bit pictures and keeps the hidden colours under transparency;
+    here 16-bit values are scaled to 8 bits and transparent pictures are laid on white. EXIF
+    rotation is applied.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not a picture, or is truncated.
+    """
+    return _read(path, upright_bgr)
+
+
+def read_grey(path: str | os.PathLike) -> np.ndarray:
+    """Read a map or a mask upright, as uint8 (H, W).
+
+    Colours become their luminance and transparency is ignored, as OpenCV's grey reader does (whose
+    luminance may be one level lower); 16-bit and float values are scaled to 8 bits, and a palette
+    gives its colours.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not a picture, or is truncated.
+    """
+    return _read(path, upright_grey)
+
+
+def _read(path: str | os.PathLike, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no such picture: {path}")
+    try:
+        with open(path, "rb") as file, Image.open(file) as image:
+            return convert(image)
+    except READING_ERRORS as error:
+        raise ValueError(f"cannot read {path} as a picture: {error}") from error
+
+
+def upright_bgr(image: Image.Image) -> np.ndarray:
+    """A picture turned as its EXIF orientation says, uint8 BGR (H, W, 3).
+
+    16-bit values are scaled to 8 bits, and transparent pictures are laid on white.
+
+    Raises:
+        OSError: the file is truncated.
+        SyntaxError: the file is damaged.
+    """
+    return np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(image))[:, :, ::-1])
+
+
+def upright_grey(image: Image.Image) -> np.ndarray:
+    """A map or a mask turned as its EXIF orientation says, uint8 (H, W).
+
+    Colours become their luminance and transparency is ignored, as OpenCV's grey reader does; 16-bit
+    and float values are scaled to 8 bits, and a palette gives its colours.
+
+    Raises:
+        OSError: the file is truncated.
+        SyntaxError: the file is damaged.
+    """
+    return _to_grey(ImageOps.exif_transpose(image))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width in pixels of what :func:`upright_bgr` gives."""
+    turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _to_grey(image: Image.Image) -> np.ndarray:
+    if image.mode[0] in "IF":
+        return _scaled(image)
+    if image.mode == "P":
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode in ("RGBA", "LA", "PA"):
+        image = image.convert("RGBA").convert("RGB")
+    return np.array(image.convert("L"))
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode[0] in "IF":
+        return np.repeat(_scaled(image)[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def _scaled(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image, dtype=np.float64)
+    grey = np.clip(np.nan_to_num(values) * _scale(image.mode, values), 0, 255)
+    return (grey + 0.5).astype(np.uint8)
+
+
+def _scale(mode: str, values: np.ndarray) -> float:
+    """Factor to 0-255: 16-bit integers span 0-65535, floats 0-1, 0-255 or 0-65535."""
+    high = np.nanmax(values, initial=0)
+    if mode == "F" and high <= 1:
+        return 255.0
+    if mode in ("I", "F") and high <= 255:
+        return 1.0
+    return 255.0 / max(65535.0, high)

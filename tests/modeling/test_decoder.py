@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+from network_data import tiny_config
+
+from cosal_d2.config import get_cosal_config
+from cosal_d2.modeling import UNetDecoder, build_decoder
+from cosal_d2.modeling.backbone.vgg import FEATURES
+from cosal_d2.modeling.decoder import DecoderLevel, cosal_loss
+
+SHAPES = {
+    "conv1_2": ShapeSpec(channels=64, stride=1),
+    "conv2_2": ShapeSpec(channels=128, stride=2),
+    "conv3_3": ShapeSpec(channels=256, stride=4),
+    "conv4_3": ShapeSpec(channels=512, stride=8),
+    "conv5_3": ShapeSpec(channels=512, stride=16),
+}
+R = ShapeSpec(channels=512, stride=16)
+SMALL = {"a": ShapeSpec(channels=6, stride=2), "b": ShapeSpec(channels=4, stride=1)}
+
+
+def features(height, width, shapes=SHAPES):
+    generator = torch.Generator().manual_seed(0)
+    return {
+        k: torch.rand((2, s.channels, height // s.stride, width // s.stride), generator=generator)
+        for k, s in shapes.items()
+    }
+
+
+def small(**changes):
+    arguments = {
+        "skips": ("a", "b"),
+        "channels": (8, 4),
+        "num_convs": (1, 2),
+        "skip_channels": (0, 3),
+    }
+    return UNetDecoder(
+        r_shape=ShapeSpec(channels=8, stride=4), skip_shapes=SMALL, **(arguments | changes)
+    )
+
+
+def test_the_papers_decoder_mirrors_the_encoder():
+    decoder = build_decoder(get_cosal_config("cosal_vgg16_online.yaml"), R, SHAPES)
+    assert decoder.skips == ("conv4_3", "conv3_3", "conv2_2", "conv1_2")
+    widths = [[c.out_channels for c in level.convs] for level in decoder.levels]
+    assert widths == [[512] * 3, [256] * 3, [128] * 2, [64] * 2]
+    fused = [level.convs[0].in_channels for level in decoder.levels]
+    assert fused == [512 + 512, 512 + 256, 256 + 128, 128 + 64]
+    out = decoder(torch.rand(2, 512, 1, 2), features(16, 32))
+    assert out.shape == (2, 1, 16, 32) and out.dtype == torch.float32
+
+
+def test_the_slim_decoder_narrows_its_skips_and_trains_as_a_whole():
+    decoder = build_decoder(get_cosal_config("cosal_vgg16_cpu.yaml"), R, SHAPES)
+    assert [level.skip.out_channels for level in decoder.levels] == [96, 64, 32, 16]
+    assert [[c.out_channels for c in level.convs] for level in decoder.levels] == [
+        *([192], [96], [48], [16])
+    ]
+    r = torch.rand(2, 512, 2, 2, requires_grad=True)
+    out = decoder(r, features(32, 32))
+    assert out.shape == (2, 1, 32, 32)
+    (out * torch.randn_like(out)).sum().backward()
+    assert r.grad.abs().sum() > 0
+    for name, parameter in decoder.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"skips": ("a", "c")}, r"names 'c'; the encoder has \['a', 'b'\]"),
+        ({"skips": ("b", "a")}, "b has stride 1, but the level before it has 4"),
+        ({"skips": ("a", "a")}, "a has stride 2, but the level before it has 2"),
+    ],
+)
+def test_wrong_skips_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        small(**changes)
+
+
+def test_dropout_drops_whole_channels_of_r_in_training_only():
+    decoder = small(dropout=0.5)
+    r, skips = torch.rand(2, 8, 2, 2) + 1, features(8, 8, SMALL)
+    dropped = decoder.dropout(r).flatten(2)
+    assert set((dropped != 0).sum(2).unique().tolist()) == {0, 4}
+    assert not torch.equal(decoder(r, skips), decoder(r, skips))
+    decoder.eval()
+    assert torch.equal(decoder(r, skips), decoder(r, skips))
+
+
+def slow_loss(logits, targets, iou_weight):
+    """Pixel by pixel, in float64."""
+    bce, pixels, iou_losses = 0.0, 0, []
+    for image, truth in zip(logits.astype(np.float64), targets, strict=True):
+        inter = union = 0.0
+        for z, t in zip(image.ravel(), truth.ravel(), strict=True):
+            if t == 255:
+                continue
+            p = 1 / (1 + np.exp(-z))
+            bce -= np.log(p) if t == 1 else np.log(1 - p)
+            pixels += 1
+            inter += p * t
+            union += p + t - p * t
+        if (truth == 1).any():
+            iou_losses.append(1 - inter / union)
+    return bce / pixels + iou_weight * (np.mean(iou_losses) if iou_losses else 0)
+
+
+@pytest.mark.parametrize("iou_weight", [0.0, 0.5])
+def test_loss_equals_a_slow_one_and_leaves_padded_pixels_out(iou_weight):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (3, 7, 9)).astype(np.float32)
+    targets = rng.integers(0, 2, (3, 7, 9)).astype(np.uint8)
+    targets[0, 5:] = 255
+    targets[1, :, 6:] = 255
+    targets[2][targets[2] == 1] = 0
+    z = torch.tensor(logits, requires_grad=True)
+    loss = cosal_loss(z, torch.tensor(targets), iou_weight)
+    assert loss.item() == pytest.approx(slow_loss(logits, targets, iou_weight), rel=1e-5)
+    loss.backward()
+    padded = torch.tensor(targets == 255)
+    assert bool((z.grad[padded] == 0).all()) and bool((z.grad[~padded] != 0).all())
+    other = torch.where(padded, torch.full_like(z, 50.0), z)
+    assert cosal_loss(other, torch.tensor(targets), iou_weight).item() == loss.item()
+
+
+def test_a_batch_without_a_pixel_that_counts_gives_a_connected_zero():
+    logits = torch.randn(1, 4, 4, requires_grad=True)
+    loss = cosal_loss(logits, torch.full((1, 4, 4), 255, dtype=torch.uint8), 1.0)
+    loss.backward()
+    assert loss.item() == 0 and bool((logits.grad == 0).all())
+
+
+def test_a_perfect_map_of_an_empty_truth_costs_nothing():
+    logits = torch.full((1, 4, 4), -40.0)
+    assert cosal_loss(logits, torch.zeros((1, 4, 4), dtype=torch.uint8), 1.0).item() < 1e-6
+
+
+def test_decoder_weighs_its_loss():
+    logits = torch.randn(1, 1, 8, 8)
+    targets = torch.randint(0, 2, (1, 8, 8), dtype=torch.uint8)
+    once = small().losses(logits, targets)
+    assert list(once) == ["loss_cosal"]
+    assert once["loss_cosal"].item() == pytest.approx(cosal_loss(logits[:, 0], targets).item())
+    twice = small(loss_weight=2.0).losses(logits, targets)["loss_cosal"]
+    assert twice.item() == pytest.approx(2 * once["loss_cosal"].item())
+
+
+def test_levels_double_the_resolution_from_the_configured_channels():
+    decoder = build_decoder(tiny_config(), ShapeSpec(channels=16, stride=16), SHAPES)
+    sizes = []
+    for level in decoder.levels:
+        level.register_forward_hook(lambda m, i, o: sizes.append(tuple(o.shape[1:])))
+    decoder(torch.rand(2, 16, 2, 3), features(32, 48))
+    assert sizes == [(16, 4, 6), (8, 8, 12), (8, 16, 24), (8, 32, 48)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"skips": ("conv4_3", "conv3_3")}, "SKIPS ends at stride 4"),
+        ({"num_convs": (1, 0, 1, 1)}, "NUM_CONVS is"),
+    ],
+)
+def test_levels_that_cannot_give_a_full_map_are_refused(change, message):
+    skips = change.get("skips", ("conv4_3", "conv3_3", "conv2_2", "conv1_2"))
+    shapes = {f: ShapeSpec(channels=8, stride=2**i) for i, f in enumerate(FEATURES)}
+    lists = {"channels": (8,) * 4, "num_convs": (1,) * 4, "skip_channels": (0,) * 4, **change}
+    lists = {key: value[: len(skips)] for key, value in lists.items()}
+    with pytest.raises(ValueError, match=message):
+        UNetDecoder(r_shape=ShapeSpec(channels=8, stride=16), skip_shapes=shapes, **lists)
+
+
+def test_a_levels_gradient_is_right_and_laid_out_as_its_activations(monkeypatch):
+    layout = {"memory_format": torch.channels_last}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        level = DecoderLevel(2, ShapeSpec(channels=3), 4, 1, 2, "GN").double().to(**layout)
+        x = torch.randn((1, 2, 2, 3), dtype=torch.float64).contiguous(**layout).requires_grad_()
+        skip = torch.randn((1, 3, 4, 6), dtype=torch.float64).contiguous(**layout)
+    assert torch.autograd.gradcheck(lambda v: level(v, skip), (x,))
+    seen = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(_, v):
+            return v.clone()
+
+        @staticmethod
+        def backward(_, gradient):
+            seen.append(gradient.is_contiguous(**layout))
+            return gradient
+
+    interpolate = torch.nn.functional.interpolate
+    monkeypatch.setattr(
+        "cosal_d2.modeling.decoder.F.interpolate",
+        lambda v, **options: Watched.apply(interpolate(v, **options)),
+    )
+    level(x, skip).sum().backward()
+    assert seen == [True]

@@ -1,0 +1,282 @@
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from box_data import area, overlap, random_boxes, seeded
+from detectron2.layers import ShapeSpec
+from network_data import instances
+from torch import nn
+from torchvision.ops import roi_align
+
+from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
+from cosal_d2.modeling.grouping.region_grouping import QUIET, RegionGrouping, Verdicts
+from cosal_d2.modeling.grouping.region_judge import RegionJudge
+from cosal_d2.modeling.grouping.region_labels import (
+    BACKGROUND,
+    OTHER,
+    UNDECIDED,
+    YES,
+    RegionLabels,
+    balanced_bce,
+    label_regions,
+)
+from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
+from cosal_d2.modeling.grouping.region_selection import apart
+
+SHAPES = {"a": ShapeSpec(channels=6, stride=4), "b": ShapeSpec(channels=8, stride=8)}
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def scramble(module, seed=0):
+    """Weights that no symmetry hides behind."""
+    generator = seeded(seed)
+    for parameter in module.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return module
+
+
+def grouping(**options):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return RegionGrouping(masks=nn.Identity(), embedding=nn.Identity(), **options)
+
+
+def described(count, dim=5, seed=0):
+    """Random embeddings of unit length, boxes, and objectness logits."""
+    embeddings = F.normalize(torch.randn((count, dim), generator=seeded(seed)), dim=1)
+    return embeddings, random_boxes(count, seed), torch.randn(count, generator=seeded(seed + 1))
+
+
+def test_labels_of_objects_distractors_background_and_undecided():
+    objects = {"A": (0, 0, 20, 20), "B": (40, 0, 60, 20), "C": (0, 40, 20, 60)}
+    objects |= {"D": (40, 40, 60, 60), "E": (80, 40, 99, 60)}
+    classes = dict(zip("ABCDE", (0, 0, 1, 2, 2), strict=True))
+    flags = [True] * 3 + [False] * 2
+    targets = instances((100, 100), list(objects.values()), flags, [0, 0, 1, 2, 2])
+    regions = [*objects.items(), ("A", (0, 0, 20, 16)), ("A", (0, 0, 20, 10))]
+    regions += [("D", (41, 40, 60, 58)), ("?", (48, 40, 68, 60))]
+    regions += [("?", (0, 0, 20, 8)), ("?", (0, 0, 20, 7))]
+    regions += [("-", (0, 0, 20, 5)), ("-", (25, 25, 35, 35)), ("-", (0, 0, 90, 90))]
+    names = [name for name, _ in regions]
+    labels = label_regions(torch.tensor([b for _, b in regions]).float(), targets)
+    kinds = dict(zip("ABCDE-?", (YES,) * 3 + (OTHER,) * 2 + (BACKGROUND, UNDECIDED), strict=True))
+    assert labels.group.tolist() == [kinds[n] for n in names]
+    for (i, a), (j, b) in itertools.product(enumerate(names), repeat=2):
+        if "?" in a + b or (a == b != "-") or not {a, b} & set("ABC"):
+            expected = UNDECIDED
+        elif "-" in a + b:
+            expected = BACKGROUND
+        else:
+            expected = YES if classes[a] == classes[b] else OTHER
+        assert labels.pairs[i, j] == expected, (a, b)
+    empty = label_regions(torch.tensor([b for _, b in regions]).float(), instances((9, 9), []))
+    assert (empty.group == BACKGROUND).all() and (empty.pairs == UNDECIDED).all()
+
+
+def test_each_kind_has_its_share_and_the_undecided_none():
+    logits = torch.tensor([2.0, -1.0, 0.5, 3.0, -2.0], requires_grad=True)
+    labels = torch.tensor([YES, OTHER, OTHER, UNDECIDED, BACKGROUND])
+    yes, *no = (-math.log(sigmoid(x)) for x in (2.0, 1.0, -0.5, 2.0))
+    loss = balanced_bce(logits, labels)
+    assert loss.item() == pytest.approx(0.4 * yes + 0.2 * (no[0] + no[1]) + 0.2 * no[2], rel=1e-5)
+    loss.backward()
+    assert torch.equal(logits.grad == 0, labels == UNDECIDED)
+    assert balanced_bce(logits[:1], labels[:1]).item() == pytest.approx(0.4 * yes, rel=1e-5)
+    nothing = balanced_bce(logits, torch.full((5,), UNDECIDED))
+    assert nothing.item() == 0 and nothing.requires_grad
+
+
+def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
+    embed = LevelEmbedding(SHAPES, ("b", "a"))
+    assert not list(embed.parameters())
+    features = {
+        k: torch.randn((3, s.channels, 48 // s.stride, 48 // s.stride), generator=seeded(3))
+        for k, s in SHAPES.items()
+    }
+    boxes = [random_boxes(4), random_boxes(0), random_boxes(2, 1)]
+    foreground = torch.rand((3, 1, 48, 48), generator=seeded(4))
+    regions = [
+        RegionSet(
+            b + torch.tensor([-1.0, -2, 2, 1]),
+            b,
+            torch.zeros(len(b)),
+            torch.rand((len(b), 28, 28), generator=seeded(5 + n)),
+        )
+        for n, b in enumerate(boxes)
+    ]
+    embeddings = embed(features, foreground, regions)
+    assert [len(e) for e in embeddings] == [4, 0, 2]
+    for n, own in enumerate(regions):
+        for k, embedding in enumerate(embeddings[n]):
+            box, mask = own.boxes[k], own.masks[k][None, None]
+            x0, y0, x1, y1 = windows(own.proposals)[k].tolist()
+            scale = torch.tensor([28 / (x1 - x0), 28 / (y1 - y0)] * 2)
+            inner = (box - torch.tensor([x0, y0, x0, y0])) * scale
+            share = roi_align(mask, [inner[None]], 7, 1.0, 2, aligned=True).flatten()
+            coarse = F.avg_pool2d(foreground[n : n + 1], 4)
+            share = share * roi_align(coarse, [box[None]], 7, 1 / 4, 2, aligned=True).flatten()
+            weights = [
+                (o + 0.02) * math.exp(-((i // 7 - 3) ** 2 + (i % 7 - 3) ** 2) * (2 / 7) ** 2 / 0.3)
+                for i, o in enumerate(share.tolist())
+            ]
+            weights = torch.tensor(weights) / sum(weights)
+            parts = []
+            for name in ("b", "a"):
+                feature, scale = features[name][n : n + 1], 1 / SHAPES[name].stride
+                pooled = roi_align(feature, [box[None]], 7, scale, 2, aligned=True)[0].flatten(1)
+                mean = pooled @ weights
+                parts.append((mean - mean.mean()) / (mean.var(correction=0) + 1e-5).sqrt())
+            vector = torch.cat(parts)
+            torch.testing.assert_close(embedding, vector / vector.norm(), rtol=1e-4, atol=1e-5)
+
+
+def test_evidence_and_features_equal_a_slow_count():
+    network = scramble(grouping(apart_share=0.31))
+    embeddings, boxes, objectness = described(9)
+    seen = []
+    network.judge.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    pairs = network(embeddings, boxes, objectness).pairs
+    scale, shift, separate = network.scale.item(), network.shift.item(), apart(boxes, 0.31)
+    evidence = [[-20.0] * 9 for _ in boxes]
+    for i, j in itertools.product(range(9), repeat=2):
+        pair = scale * (embeddings[i] * embeddings[j]).sum().item() + shift
+        assert pairs[i, j].item() == pytest.approx(pair, abs=1e-4)
+        if separate[i, j]:
+            evidence[i][j] = max(pair + math.log(sigmoid(objectness[j])), -20.0)
+    assert any(v > -20 for row in evidence for v in row) and separate.sum() < 72
+    best = [sorted(row)[-1] for row in evidence]
+    leader = [math.exp(b) * sigmoid(o) for b, o in zip(best, objectness, strict=True)]
+    for i, row in enumerate(evidence):
+        odds = [sigmoid(e) for e in row]
+        group = sum(o * v for o, v in zip(odds, leader, strict=True)) / sum(leader)
+        about = [best[i] / 4, sorted(row)[-2] / 4, (best[i] - max(best)) / 4, group * 4]
+        about += [sum(odds), sigmoid(objectness[i])]
+        assert seen[0][i].tolist() == pytest.approx(about, rel=1e-3, abs=1e-4)
+        assert seen[1][i].tolist() == pytest.approx(row, rel=1e-3, abs=1e-4)
+
+
+def test_regions_are_compared_in_float32_under_autocast():
+    network = scramble(grouping())
+    parts = described(9)
+    plain = network(*parts)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(*parts)
+    assert all(torch.equal(getattr(found, k), v) for k, v in vars(plain).items())
+
+
+def test_the_order_of_regions_does_not_matter():
+    network = scramble(grouping())
+    parts = described(10)
+    order = torch.randperm(10, generator=seeded(4))
+    first, shuffled = network(*parts), network(*(x[order] for x in parts))
+    for name in ("group", "voice"):
+        own = getattr(first, name)
+        torch.testing.assert_close(getattr(shuffled, name), own[order], rtol=1e-4, atol=1e-4)
+        assert own.std() > 0.01
+    torch.testing.assert_close(shuffled.pairs, first.pairs[order][:, order])
+
+
+def test_the_judge_hears_from_what_each_region_resembles():
+    judge = scramble(RegionJudge(6, 4))
+    features = torch.randn((5, 6), generator=seeded(5))
+    evidence = torch.randn((5, 5), generator=seeded(6)) * 2
+    x = [judge.start(f) for f in features]
+    for step in judge.rounds:
+        heard = []
+        for own, row in zip(x, evidence, strict=True):
+            nearest = sum(w * v for w, v in zip(row.softmax(dim=0), x, strict=True))
+            resembling = sum(sigmoid(e) * v for e, v in zip(row, x, strict=True))
+            count = torch.tensor([sum(sigmoid(e) for e in row)])
+            heard.append(own + step(torch.cat([own, nearest, resembling, count])))
+        x = heard
+    turned = judge(features.flip(0), evidence.flip(0, 1))
+    for place, head in enumerate((judge.verdict, judge.voice)):
+        expected = torch.cat([head(v) for v in x])
+        found = judge(features, evidence)[place]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(turned[place], expected.flip(0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_region_and_a_single_one(storage, count):
+    network = grouping()
+    embeddings, boxes, objectness = described(count)
+    embeddings.requires_grad_()
+    verdicts = network(embeddings, boxes, objectness)
+    assert verdicts.group.shape == (count,) and verdicts.pairs.shape == (count, count)
+    labels = label_regions(boxes, instances((40, 40), boxes.tolist()))
+    losses = network.losses([(verdicts, labels)])
+    assert (losses["loss_group"].item() > 0) == bool(count) and losses["loss_pair"].item() == 0
+    gate = network.gate(verdicts, filled(boxes, objectness), (3, 3))
+    (sum(losses.values()) + gate.sum()).backward()
+    gradients = [embeddings.grad, *(p.grad for p in network.parameters())]
+    assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
+
+
+def filled(boxes, objectness):
+    """Regions whose masks fill their windows."""
+    return RegionSet(boxes, boxes, objectness, torch.ones(len(boxes), 28, 28))
+
+
+def test_a_map_decides_at_test_time_only():
+    network = grouping(sharpness=3.0, threshold=0.25, foreground_sharpness=1.0)
+    loud = torch.tensor([9.0])
+    verdicts = Verdicts(group=torch.tensor([0.5]), voice=loud, pairs=torch.zeros(1, 1))
+    regions = filled(torch.tensor([[0.0, 0, 16, 16]]), loud)
+    for training, expected in ((True, sigmoid(0.5)), (False, sigmoid(3 * 0.25))):
+        gate = network.train(training).gate(verdicts, regions, (4, 4))
+        assert gate[1:3, 1:3].tolist() == [[pytest.approx(expected, abs=0.02)] * 2] * 2
+
+
+def test_a_region_that_repeats_an_object_is_hardly_heard():
+    boxes = torch.tensor([(0.0, 0, 16, 16), (0.0, 0, 16, 16), (40.0, 0, 56, 16)])
+    voice = torch.tensor([0.3, 0.3, -1.0])
+    verdicts = Verdicts(group=torch.tensor([2.0, -3.0, -3.0]), voice=voice, pairs=torch.zeros(3, 3))
+    objectness = torch.tensor([1.0, 0.9, 0.5])
+    gate = grouping().train().gate(verdicts, filled(boxes, objectness), (4, 14))
+    first, second = (sigmoid(o) for o in (1.0, 0.9))
+    yes = first * sigmoid(2.0) + QUIET * second * sigmoid(-3.0)
+    assert gate[1, 1].item() == pytest.approx(yes / (first + QUIET * second), abs=1e-3)
+    assert gate[1, 11].item() == pytest.approx(sigmoid(-3.0), abs=2e-3)
+
+
+def test_jittered_truth_stays_near_its_boxes_and_inside():
+    targets = instances((50, 60), [(0, 0, 20, 20), (30, 10, 60, 50)])
+    first, again, other = (grouping().jittered_truth(targets, seeded(s)) for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    for box, truth in zip(first.tolist(), targets.gt_boxes.tensor.tolist(), strict=True):
+        shared = overlap(box, truth)
+        assert box != truth and shared / (area(box) + area(truth) - shared) > 0.5
+        assert min(box) >= 0 and box[2] <= 60 and box[3] <= 50
+
+
+def scene(generator, dim=32):
+    """Three near copies of a random vector and five others, each alone in its place."""
+    vectors = torch.randn((6, dim), generator=generator)[[0, 0, 0, 1, 2, 3, 4, 5]]
+    vectors = vectors + 0.25 * torch.randn(vectors.shape, generator=generator)
+    boxes = torch.arange(8)[:, None] * 10 + torch.tensor([0.0, 0, 8, 8])
+    group = torch.tensor([YES] * 3 + [OTHER] * 3 + [BACKGROUND] * 2)
+    labels = RegionLabels(group, torch.maximum(group[:, None], group))
+    labels.pairs[:3, 3:6] = labels.pairs[3:6, :3] = OTHER
+    return (F.normalize(vectors, dim=1), boxes, torch.full((8,), 2.0)), labels
+
+
+def test_the_repeated_class_is_learned_in_a_few_dozen_steps(storage):
+    network, generator = grouping(), seeded()
+    optimizer, history = torch.optim.Adam(network.parameters(), lr=0.01), []
+    for _ in range(80):
+        regions, labels = scene(generator)
+        losses = network.losses([(network(*regions), labels)])
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        history.append(losses["loss_group"].item())
+    assert history[0] > 0.5 and sum(history[-10:]) / 10 < 0.15
+    for regions, labels in (scene(seeded(s)) for s in range(100, 110)):  # vectors never met
+        assert torch.equal(network(*regions).group > 0, labels.group == YES)
+    assert storage.latest()["grouping/found"][0] == storage.latest()["grouping/rejected"][0] == 1

@@ -1,0 +1,164 @@
+import itertools
+
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.structures import BitMasks
+from network_data import instances
+
+from cosal_d2.modeling.grouping import region_masks
+from cosal_d2.modeling.grouping.region_masks import RegionMasks, paste_masks, tight_boxes, windows
+
+SHAPES = {"a": ShapeSpec(channels=6, stride=4), "b": ShapeSpec(channels=8, stride=8)}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def network(seed=0):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return RegionMasks(SHAPES, ("a", "b"), 8, 8)
+
+
+def inputs(count=1, side=64):
+    features = {
+        k: torch.randn((count, s.channels, side // s.stride, side // s.stride), generator=seeded())
+        for k, s in SHAPES.items()
+    }
+    return features, torch.rand((count, 1, side, side), generator=seeded(1))
+
+
+def with_masks(size, boxes):
+    targets = instances(size, boxes)
+    masks = torch.zeros((len(boxes), *size), dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    targets.gt_masks = BitMasks(masks)
+    return targets
+
+
+def test_windows_keep_the_centre_and_scale_the_sides():
+    found = windows(torch.tensor([(10.0, 20, 30, 60)]))
+    assert found[0].tolist() == pytest.approx([7, 14, 33, 66])
+
+
+def test_masks_come_back_where_they_were_cut():
+    box = torch.tensor([(8.0, 12, 32, 40)])
+    x0, y0, x1, y1 = windows(box)[0].tolist()
+    masks = torch.rand((1, 28, 28), generator=seeded())
+    pasted = paste_masks(masks, box, (64, 48), 1)
+    assert pasted.shape == (1, 64, 48)
+    for y, x in itertools.product(range(64), range(48)):
+        u, v = (x + 0.5 - x0) / (x1 - x0) * 28 - 0.5, (y + 0.5 - y0) / (y1 - y0) * 28 - 0.5
+        if not (-1 < u < 28 and -1 < v < 28):
+            assert pasted[0, y, x] == 0
+        elif 0 <= u <= 27 and 0 <= v <= 27:
+            i, j = min(int(v), 26), min(int(u), 26)
+            a, b = v - i, u - j
+            rows = (1 - a) * masks[0, i, j : j + 2] + a * masks[0, i + 1, j : j + 2]
+            assert pasted[0, y, x].item() == pytest.approx(
+                ((1 - b) * rows[0] + b * rows[1]).item(), abs=1e-4
+            )
+    coarse = paste_masks(torch.ones(1, 28, 28), box, (16, 12), 4)
+    assert coarse[0, 5, 4] == 1 and coarse[0, 0, 0] == 0 and coarse.shape == (1, 16, 12)
+
+
+def test_boxes_are_tight_around_the_pixels_over_a_half():
+    boxes = torch.tensor([(0.0, 0, 28, 28), (30.0, 30, 58, 58), (40.0, 0, 68, 28)])
+    masks = torch.zeros(3, 28, 28)
+    masks[0, 14:20, 10:15] = 0.9
+    masks[1, 3, 3] = 0.9  # too small
+    masks[2] = 0.51  # reaches out of the picture
+    masks[0, 0, 0] = 0.5
+    found = tight_boxes(masks, boxes, (64, 64))
+    side, corner = 1.3, 14 - 14 * 1.3
+    expected = [corner + side * 10, corner + side * 14, corner + side * 15, corner + side * 20]
+    assert found[0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert torch.equal(found[1], boxes[1])
+    assert found[2].tolist() == pytest.approx([54 - 14 * 1.3, 0, 64, 14 * 2.3], abs=1e-4)
+
+
+def test_a_mask_outside_the_picture_leaves_the_box_as_it_is():
+    box = torch.tensor([(30.0, 0, 50, 20)])
+    masks = torch.zeros(1, 28, 28)
+    masks[0, 10:20, 25:] = 0.9  # from x = 50.2 on
+    x0, y0, x1, y1 = tight_boxes(masks, box, (64, 64))[0].tolist()
+    assert 50 < x0 < x1 == pytest.approx(53)
+    assert torch.equal(tight_boxes(masks, box, (64, 50)), box)
+
+
+def test_each_picture_has_its_own_masks_and_no_gradient_leaves():
+    model = network()
+    features, foreground = inputs(2)
+    boxes = torch.tensor([(4.0, 4, 28, 30), (20, 30, 60, 60)])
+    for tensor in (*features.values(), foreground):
+        tensor.requires_grad_()
+    first, second = model(features, foreground, [boxes, boxes[:1]])
+    assert first.shape == (2, 28, 28) and second.shape == (1, 28, 28)
+    alone = model({k: v[1:] for k, v in features.items()}, foreground[1:], [boxes[:1]])[0]
+    torch.testing.assert_close(alone, second, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(first[0], second[0])
+    first.sum().backward()
+    assert all(t.grad is None for t in (*features.values(), foreground))
+    with pytest.raises(ValueError, match=r"LEVELS names 'c'; the encoder has \['a', 'b'\]"):
+        RegionMasks(SHAPES, ("a", "c"), 8, 8)
+
+
+def test_the_loss_is_of_regions_on_objects_and_of_their_windows(monkeypatch):
+    model = network()
+    features, foreground = inputs()
+    truth = [(8, 8, 40, 40)]
+    targets = with_masks((64, 64), truth)
+    near, far = (10.0, 8, 40, 42), (44.0, 44, 60, 60)
+    seen = {}
+
+    def spy(f, s, boxes):
+        seen["boxes"] = boxes
+        logits = torch.full((len(boxes[0]), 28, 28), -8.0)
+        for logit, window in zip(logits, windows(boxes[0]), strict=True):
+            step = (window[2:] - window[:2]) / 28
+            x = window[0] + (torch.arange(28) + 0.5) * step[0]
+            y = window[1] + (torch.arange(28) + 0.5) * step[1]
+            logit[((y > 8) & (y < 40))[:, None] & ((x > 8) & (x < 40))[None]] = 8
+        return [logits]
+
+    monkeypatch.setattr(model, "forward", spy)
+    rest = ([targets], [seeded()])
+    good = model.losses(features, foreground, [torch.tensor([near, far])], *rest)["loss_mask"]
+    assert seen["boxes"][0].tolist() == [list(near)]
+    assert good.item() < 0.4  # all but the rim agree
+    many = torch.tensor([near]).repeat(40, 1)
+    model.losses(features, foreground, [many], *rest)
+    assert len(seen["boxes"][0]) == region_masks.MAX_REGIONS
+
+
+@pytest.mark.parametrize("truth", [[], [(8, 8, 40, 40)]])
+def test_no_region_on_an_object_gives_a_loss_of_zero_that_trains(truth):
+    model = network()
+    boxes = [torch.tensor([(44.0, 44, 60, 60)])]
+    targets = with_masks((64, 64), truth)
+    loss = model.losses(*inputs(), boxes, [targets], [seeded()])["loss_mask"]
+    assert loss.item() == 0
+    loss.backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+
+
+def test_a_mask_is_learned_in_a_few_dozen_steps():
+    model = network()
+    features, foreground = inputs()
+    boxes = [torch.tensor([(8.0, 8, 40, 40)])]
+    targets = with_masks((64, 64), [(8, 8, 24, 40)])
+    targets.gt_boxes.tensor[:] = boxes[0]
+    optimizer, history = torch.optim.Adam(model.parameters(), lr=0.01), []
+    for _ in range(60):
+        loss = model.losses(features, foreground, boxes, [targets], [seeded()])["loss_mask"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[0] > 0.6 and history[-1] < 0.2
+    mask = model(features, foreground, boxes)[0].sigmoid()
+    fitted = tight_boxes(mask.detach(), boxes[0], (64, 64))[0].tolist()
+    assert fitted == pytest.approx([8, 8, 24, 40], abs=3)

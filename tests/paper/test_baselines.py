@@ -1,0 +1,252 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from cosal_d2.paper.classical import ClusterOptions, cluster_based, frequency_tuned
+from cosal_d2.paper.classical.colour import bgr_to_lab, stretch
+from cosal_d2.paper.classical.cues import (
+    contrast_cue,
+    corresponding_cue,
+    normalise_cue,
+    spatial_cue,
+)
+from cosal_d2.paper.classical.cws import (
+    cluster_pixels,
+    cluster_saliency,
+    pixel_features,
+    pixel_likelihood,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def disc_picture(height=60, width=80, centre=(30, 40), radius=10):
+    """A red disc on grey, and the disc's mask."""
+    y, x = np.mgrid[:height, :width]
+    mask = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    image = np.full((height, width, 3), 128, np.uint8)
+    image[mask] = (30, 30, 220)
+    return image, mask
+
+
+def noise(height=17, width=23, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def slow_lab(bgr):
+    """sRGB to CIE L*a*b* under D65, one pixel at a time, from the standards' formulas."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in bgr[::-1] / 255]
+    matrix = [
+        (0.412453, 0.357580, 0.180423),
+        (0.212671, 0.715160, 0.072169),
+        (0.019334, 0.119193, 0.950227),
+    ]
+    xyz = [sum(m * c for m, c in zip(row, linear, strict=True)) for row in matrix]
+    white = (0.950456, 1.0, 1.088754)
+    f = [
+        t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116
+        for t in (v / w for v, w in zip(xyz, white, strict=True))
+    ]
+    return 116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])
+
+
+def slow_frequency_tuned(image):
+    height, width = image.shape[:2]
+    lab = [[slow_lab(image[y, x]) for x in range(width)] for y in range(height)]
+    pixels = [p for row in lab for p in row]
+    mean = [sum(p[c] for p in pixels) / len(pixels) for c in range(3)]
+    weights = (1, 4, 6, 4, 1)
+    saliency = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            smooth = [0.0, 0.0, 0.0]
+            for i, wy in enumerate(weights):
+                for j, wx in enumerate(weights):
+                    near = lab[min(max(y + i - 2, 0), height - 1)][
+                        min(max(x + j - 2, 0), width - 1)
+                    ]
+                    for c in range(3):
+                        smooth[c] += wy * wx / 256 * near[c]
+            saliency[y, x] = math.dist(mean, smooth) ** 2
+    return (saliency - saliency.min()) / (saliency.max() - saliency.min())
+
+
+@pytest.mark.parametrize("image", [noise(), disc_picture(24, 30, (10, 12), 5)[0]])
+def test_ft_equals_a_slow_implementation_from_the_formulas(image):
+    assert np.abs(frequency_tuned(image) - slow_frequency_tuned(image)).max() < 5e-3
+
+
+@pytest.mark.parametrize("saliency", [frequency_tuned, cluster_based])
+def test_a_red_disc_on_grey_stands_out(saliency):
+    image, mask = disc_picture()
+    found = saliency(image)
+    assert found.dtype == np.float32 and found.shape == mask.shape
+    assert found.min() == 0 and found.max() == 1
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) > 0
+    outside = cv2.dilate(mask.astype(np.uint8), np.ones((21, 21))) == 0
+    assert found[inside].min() > 0.9 > 0.2 > found[outside].max()
+
+
+@pytest.mark.parametrize("saliency", [frequency_tuned, cluster_based])
+def test_odd_pictures_give_a_map_of_their_size(saliency):
+    for shape in ((1, 1, 3), (1, 9, 3), (2, 2, 3), (7, 1, 3)):
+        found = saliency(noise(*shape[:2]))
+        assert found.shape == shape[:2] and 0 <= found.min() <= found.max() <= 1
+    assert not saliency(np.full((20, 30, 3), 77, np.uint8)).any()
+    two = np.zeros((20, 30, 3), np.uint8)
+    two[5:9, 5:9] = 255
+    assert saliency(two)[6, 6] > saliency(two)[15, 25]
+
+
+@pytest.mark.parametrize("saliency", [frequency_tuned, cluster_based])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)],
+)
+def test_what_is_no_picture_is_refused(saliency, image):
+    with pytest.raises(ValueError, match="uint8 BGR"):
+        saliency(image)
+
+
+def test_lab_is_that_of_the_standard():
+    white, black, red = (bgr_to_lab(np.full((1, 1, 3), v, np.uint8))[0, 0] for v in (255, 0, 0))
+    assert np.abs(white - (100, 0, 0)).max() < 0.05 and np.abs(black).max() < 0.05
+    red = bgr_to_lab(np.array([[[0, 0, 255]]], np.uint8))[0, 0]
+    assert np.abs(red - (53.24, 80.09, 67.20)).max() < 0.1
+
+
+def test_stretch_spans_zero_to_one():
+    assert stretch(np.array([[2.0, 3.0], [4.0, 6.0]])).tolist() == [[0.0, 0.25], [0.5, 1.0]]
+    assert not stretch(np.full((3, 4), 7.0)).any()
+
+
+def slow_cluster_saliency(labels, centres, size, sigma, grid):
+    """The cues and their product, pixel by pixel."""
+    height, width = size
+    count, total = len(centres), len(labels)
+    own = [[i for i in range(total) if labels[i] == k] for k in range(count)]
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    contrast, spatial, corresponding = [], [], []
+    for k in range(count):
+        contrast.append(
+            sum(len(own[i]) / total * math.dist(centres[k], centres[i]) for i in range(count))
+        )
+        near = 0.0
+        cells = [0] * (grid * grid)
+        for i in own[k]:
+            y, x = divmod(i, width)
+            distance = math.dist((y, x), middle) / math.hypot(*middle)
+            near += math.exp(-(distance**2) / (2 * sigma**2))
+            cells[int(y / height * grid) * grid + int(x / width * grid)] += 1
+        spatial.append(near / len(own[k]))
+        shares = [c / len(own[k]) for c in cells]
+        mean = sum(shares) / len(shares)
+        variance = sum((s - mean) ** 2 for s in shares) / len(shares)
+        corresponding.append(1 / (variance + 1))
+    product = [1.0] * count
+    for cue in (contrast, spatial):
+        half = (max(cue) - min(cue)) / 2
+        for k in range(count):
+            product[k] *= math.exp(-((cue[k] - max(cue)) ** 2) / (2 * half**2))
+    return [p * c for p, c in zip(product, corresponding, strict=True)]
+
+
+@pytest.mark.parametrize("grid", [1, 2, 3])
+def test_cws_cues_equal_a_slow_computation(grid):
+    size = (14, 19)
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 5, size[0] * size[1])
+    labels[:60] = 4  # gathered at the top
+    centres = rng.normal(0, 30, (5, 4)).astype(np.float32)
+    options = ClusterOptions(num_clusters=5, sigma=0.4, grid=grid)
+    expected = slow_cluster_saliency(labels.tolist(), centres.tolist(), size, 0.4, grid)
+    assert cluster_saliency(labels, centres, size, options) == pytest.approx(expected, rel=1e-6)
+
+
+def test_cws_likelihood_equals_a_slow_computation():
+    rng = np.random.default_rng(2)
+    features = rng.normal(0, 9, (40, 4)).astype(np.float32)
+    labels, centres = cluster_pixels(features, 3, seed=0)
+    weights = np.array([0.2, 1.0, 0.5])
+    variances = [
+        np.mean([math.dist(f, centres[k]) ** 2 for f in features[labels == k].tolist()])
+        for k in range(3)
+    ]
+    expected = []
+    for f in features.tolist():
+        densities = [
+            math.exp(-(math.dist(f, c) ** 2) / (2 * v)) / math.sqrt(2 * math.pi * v)
+            for c, v in zip(centres.tolist(), variances, strict=True)
+        ]
+        expected.append(
+            sum(w * d for w, d in zip(weights, densities, strict=True)) / sum(densities)
+        )
+    found = pixel_likelihood(features, labels, centres, weights)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_cws_clusters_are_those_of_the_picture_and_of_the_seed():
+    image, mask = disc_picture()
+    features = pixel_features(image)
+    assert features.shape == (60 * 80, 4) and features[:, 3].max() > 0.1
+    flat = features.reshape(60, 80, 4)[2, 2]
+    assert np.abs(flat[:3] - slow_lab(np.array([128, 128, 128]))).max() < 0.01
+    labels, centres = cluster_pixels(features[:, :3].copy(), 2, seed=3)
+    assert len(centres) == 2 and len(set(labels[mask.ravel()])) == 1
+    assert set(labels[mask.ravel()]).isdisjoint(labels[~mask.ravel()])
+    again, _ = cluster_pixels(features[:, :3].copy(), 2, seed=3)
+    assert np.array_equal(labels, again)
+
+
+def test_texture_alone_separates_clusters():
+    image = np.full((48, 96, 3), 128, np.uint8)
+    image[:, 48:] += (
+        (np.sin(np.arange(48) * 2 * np.pi / 8) * 60).astype(np.int8).astype(np.uint8)[None, :, None]
+    )
+    texture = pixel_features(image)[:, 3].reshape(48, 96)
+    assert texture[20:28, 60:84].min() > 5 * texture[20:28, 8:30].max()
+
+
+def test_cues_of_a_picture_of_four_pixels_by_hand():
+    labels = np.array([0, 0, 0, 1])
+    centres = np.array([[0.0, 0.0], [3.0, 4.0]])
+    assert contrast_cue(labels, centres) == pytest.approx([5 / 4, 15 / 4])
+    near = spatial_cue(labels, np.array([0.0, 1.0, 1.0, 0.5]), 2, 0.5)
+    assert near == pytest.approx([(1 + 2 * math.exp(-2)) / 3, math.exp(-0.5)])
+    parts = np.array([0, 1, 2, 3])
+    # Thirds in three of four cells: variance 1/48. All in one: variance 3/16.
+    assert corresponding_cue(labels, parts, 2, 4) == pytest.approx([48 / 49, 16 / 19])
+    scaled = normalise_cue(np.array([1.0, 2.0, 3.0]))
+    assert scaled == pytest.approx([math.exp(-2), math.exp(-0.5), 1])
+    assert normalise_cue(np.array([0.7, 0.7])).tolist() == [1, 1]
+
+
+def test_what_lies_in_several_cells_is_more_salient_than_what_lies_in_one():
+    labels = np.zeros((8, 8), int)
+    for y, x in ((1, 1), (1, 6), (6, 1), (6, 6)):
+        labels[y, x] = 1
+    labels[1:3, 2], labels[2, 1] = 2, 2
+    centres = np.array([[0.0, 0], [30, 0], [0, 30]])
+    one, two = (
+        cluster_saliency(labels.ravel(), centres, (8, 8), ClusterOptions(grid=g, sigma=99.0))
+        for g in (1, 2)
+    )
+    assert two[1] == one[1] and two[2] == pytest.approx(one[2] * 16 / 19)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("num_clusters", 0), ("size", 0), ("sigma", 0.0), ("grid", 0), ("seed", -1)],
+)
+def test_a_bad_option_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        ClusterOptions(**{field: value})
+
+
+def test_a_large_picture_is_worked_on_at_its_set_size():
+    image, _ = disc_picture(120, 160, (60, 80), 24)
+    small = cluster_based(image, ClusterOptions(size=40))
+    large = cluster_based(image, ClusterOptions(size=160))
+    assert small.shape == large.shape == (120, 160) and np.abs(small - large).mean() < 0.05

@@ -1,0 +1,171 @@
+"""Composites of cut-outs: which objects a picture shows, and how."""
+
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+from composites_data import COLOURS, write_sprites
+
+from cosal_d2.prepare.composites import Composer, CompositeOptions
+from cosal_d2.prepare.composites import scene as scene_module
+from cosal_d2.prepare.composites.backgrounds import Backgrounds
+from cosal_d2.prepare.composites.cutouts import photo_cutouts, sprite_cutouts
+from cosal_d2.prepare.composites.paste import MAX_UPSCALE, Look, render
+
+SIZE = (150, 200)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _composer(pictures, sprites=None, seed=1, **options):
+    options = CompositeOptions(**{"size": SIZE, **options})
+    return Composer(photo_cutouts(pictures), sprites or {}, Backgrounds(pictures), seed, options)
+
+
+def test_masks_show_their_class(pictures):
+    checked = 0
+    for index in range(12):
+        scene = _composer(pictures)(index)
+        for instance in scene.instances:
+            inner = cv2.erode(instance.mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            found = np.median(scene.image[inner], axis=0)
+            distances = {n: np.abs(found - c).sum() for n, c in COLOURS.items()}
+            assert min(distances, key=distances.get) == instance.class_name
+            checked += 1
+    assert checked > 40
+
+
+def test_counts_classes_and_sources(pictures):
+    composer = _composer(pictures)
+    others = {c.source: c.others for found in composer.cutouts.values() for c in found}
+    groups, singles, group_classes, unknown = set(), set(), Counter(), 0
+    for index in range(80):
+        scene = composer(index)
+        group = [i for i in scene.instances if i.category != "distractor"]
+        rest = [i.class_name for i in scene.instances if i.category == "distractor"]
+        assert {i.class_name for i in group} == {scene.cosalient_category}
+        assert len({i.source for i in group}) == min(
+            len(group), len(composer.cutouts[scene.cosalient_category])
+        )
+        assert len(set(rest)) == len(rest)
+        assert scene.cosalient_category not in rest
+        known = {scene.cosalient_category, *rest} - {"distractor"}
+        for instance in scene.instances:
+            if instance.class_name == "distractor":
+                unknown += 1
+                assert known <= others[instance.source]
+        groups.add(len(group))
+        singles.add(len(rest))
+        group_classes[scene.cosalient_category] += 1
+    assert groups == {2, 3, 4, 5, 6}
+    assert singles >= {0, 1, 2, 3}
+    assert min(group_classes.values()) > 8
+    assert len(group_classes) == 4
+    assert unknown > 0
+
+
+def test_a_scarce_class_repeats_its_cutout(pictures):
+    few = [next(p for p in pictures if "star" in p.class_names), *pictures[:1]]
+    composer = _composer(few, objects=(4, 4), distractors=(0, 0))
+    scenes = [composer(i) for i in range(6)]
+    scarce = [s for s in scenes if len({i.source for i in s.instances}) == 1]
+    assert scarce
+    for scene in scarce:
+        assert len({i.full_area for i in scene.instances}) > 1
+
+
+def test_no_object_is_hidden_by_more_than_a_third(pictures):
+    composer = _composer(pictures, objects=(5, 6), distractors=(2, 3))
+    hidden = [1 - i.mask.sum() / i.full_area for k in range(25) for i in composer(k).instances]
+    assert max(hidden) <= 0.35
+    assert max(hidden) > 0.05
+
+
+def test_size_and_order_do_not_tell_the_group(pictures):
+    composer = _composer(pictures, distractors=(2, 3), objects=(2, 4))
+    sizes, order = {True: [], False: []}, {True: [], False: []}
+    sides = []
+    for index in range(60):
+        instances = composer(index).instances
+        boxes = [cv2.boundingRect(i.mask.astype(np.uint8))[2:] for i in instances]
+        side = np.sqrt(np.prod(boxes, axis=1))
+        sides.extend(side / min(SIZE))
+        for position, instance in enumerate(instances):
+            single = instance.category == "distractor"
+            sizes[single].append(np.log(side[position] / side.mean()))
+            order[single].append(position / (len(instances) - 1))
+    assert abs(np.mean(sizes[True]) - np.mean(sizes[False])) < 0.08
+    assert abs(np.mean(order[True]) - np.mean(order[False])) < 0.1
+    assert np.percentile(sides, 5) > 0.1
+    assert np.percentile(sides, 95) < 0.5
+
+
+def test_a_cutout_is_never_enlarged_much(pictures):
+    cutout = photo_cutouts(pictures)["disc"][0]
+    layer = render(cutout, Look(1000.0, 0.0, False, 1.0, 1.0, (1, 1, 1)), 1000.0)
+    assert max(layer.solid.shape) <= MAX_UPSCALE * (max(cutout.box[2:]) + 2)
+    bounded = render(cutout, Look(1000.0, 0.0, False, 1.0, 1.0, (1, 1, 1)), 50.0)
+    assert max(bounded.solid.shape) <= 52
+
+
+def test_sprites_mix_with_photographs(pictures, tmp_path):
+    sprites = sprite_cutouts(write_sprites(tmp_path, "abcdef"))
+    assert list(sprites) == [f"sprite/{n}" for n in "abcdef"]
+    composer = _composer(pictures, sprites, distractors=(1, 3), sprite_share=0.5)
+    table = Counter()
+    for index in range(120):
+        scene = composer(index)
+        group = scene.cosalient_category.startswith("sprite/")
+        for instance in scene.instances:
+            if instance.category == "distractor":
+                table[group, instance.class_name.startswith("sprite/")] += 1
+            elif group:
+                assert instance.source == f"letters/{scene.cosalient_category[-1]}.png"
+                assert scene.image[instance.mask].mean() < 60
+    shares = [table[group, True] / (table[group, True] + table[group, False]) for group in (0, 1)]
+    assert all(0.3 < share < 0.7 for share in shares)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, {False}), (1.0, {True})])
+def test_sprite_share_bounds(pictures, tmp_path, share, expected):
+    sprites = sprite_cutouts(write_sprites(tmp_path, "abcdef"))
+    composer = _composer(pictures, sprites, sprite_share=share, distractors=(1, 2))
+    found = {i.class_name.startswith("sprite/") for k in range(10) for i in composer(k).instances}
+    assert found == expected
+
+
+def test_a_sprite_and_a_photograph_of_one_thing_never_meet(pictures, tmp_path):
+    sprites = sprite_cutouts(write_sprites(tmp_path, ["disc", "Square", "a", "b"]))
+    composer = _composer(pictures, sprites, distractors=(2, 3))
+    for index in range(60):
+        names = {i.class_name.removeprefix("sprite/").lower() for i in composer(index).instances}
+        assert len(names) == len({i.class_name for i in composer(index).instances})
+
+
+def test_one_class_is_enough_without_distractors(pictures):
+    discs = {"disc": photo_cutouts(pictures)["disc"]}
+
+    def composer(**options):
+        return Composer(discs, {}, Backgrounds(pictures), 1, CompositeOptions(size=SIZE, **options))
+
+    for options in ({"distractors": (0, 0)}, {}):
+        scene = composer(**options)(0)
+        assert {i.category for i in scene.instances} == {"disc"}
+    with pytest.raises(ValueError, match="1 usable classes, but a group and MIN.* need 2;"):
+        composer(distractors=(1, 2))
+    with pytest.raises(ValueError, match="1 usable classes, but MIN of --objects need 2;"):
+        composer(repeat=False)
+
+
+def test_classes_with_a_slash_are_told_apart(pictures):
+    photos = photo_cutouts(pictures)
+    renamed = {"ripe/fruit": photos["disc"], "raw/fruit": photos["star"]}
+    options = CompositeOptions(size=SIZE, distractors=(1, 1))
+    scene = Composer(renamed, {}, Backgrounds(pictures), 1, options)(0)
+    assert {i.class_name for i in scene.instances} == set(renamed)
+
+
+def test_objects_that_do_not_fit_are_reported(pictures, monkeypatch):
+    monkeypatch.setattr(scene_module, "place", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="size: .* objects do not fit into 150 x 200"):
+        _composer(pictures)(0)

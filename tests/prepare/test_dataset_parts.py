@@ -1,0 +1,150 @@
+"""Merging, splitting and describing datasets."""
+
+import base64
+import json
+import re
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tool_loading import load_tool
+
+from cosal_d2.prepare.check.near_duplicates import near_groups, near_pairs, picture_print
+from cosal_d2.prepare.check.split import assign, join_classes
+from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, render_scene, write_dataset
+
+OPTIONS = SceneOptions(size=(72, 96))
+COUNT = 12
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def main():
+    return load_tool("tools/prepare_dataset.py").main
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Twelve scenes, of which the last is a copy of the first."""
+    made = write_dataset(DatasetSpec(tmp_path, "all", COUNT, seed=5, options=OPTIONS), workers=1)
+    first, last = (made.with_suffix("") / f"{i:06d}.jpg" for i in (0, COUNT - 1))
+    with Image.open(first) as image:
+        image.save(last, quality=70)
+    return tmp_path
+
+
+def read(root, name):
+    return json.loads((root / "cosal" / f"{name}.json").read_text())
+
+
+def groups(content):
+    return {i["file_name"]: i["cosalient_category"] for i in content["images"]}
+
+
+def split(main, root, *options):
+    line = ["split", str(root / "cosal" / "all.json"), "--out", str(root), "--workers", "1"]
+    assert main([*line, "--overwrite", *options]) == 0
+
+
+def test_near_duplicates_stay_on_one_side(main, root):
+    for seed in range(3):
+        split(main, root, "--names", "a", "b", "--shares", "0.5", "0.5", "--seed", str(seed))
+        a, b = (groups(read(root, name)) for name in "ab")
+        assert {**a, **b} == groups(read(root, "all")) and not a.keys() & b.keys()
+        assert len(a) == COUNT // 2
+        assert ("000000.jpg" in a) == (f"{COUNT - 1:06d}.jpg" in a)
+    split(main, root, "--names", "a", "b", "--shares", "0.5", "0.5", "--seed", "2")
+    assert groups(read(root, "a")) == a
+
+
+def test_a_split_keeps_annotations_and_categories(main, root):
+    split(main, root, "--names", "a", "b", "c", "--link")
+    whole = read(root, "all")
+    parts = [read(root, name) for name in "abc"]
+    assert all(p["categories"] == whole["categories"] for p in parts)
+    merged = [a for p in parts for a in p["annotations"]]
+    assert sorted(merged, key=lambda a: a["id"]) == whole["annotations"]
+    assert all(p.is_symlink() for p in (root / "cosal" / "a").iterdir())
+
+
+def test_classes_are_on_one_side_alone(main, root):
+    split(main, root, "--by", "class", "--names", "a", "b", "--shares", "2", "1")
+    a, b = (set(groups(read(root, name)).values()) for name in "ab")
+    assert a and b and not a & b
+
+
+def test_merge_joins_classes_and_gives_new_ids_and_names(main, root):
+    other = SceneOptions(size=(72, 96), repeat=False, distractors=(2, 3))
+    write_dataset(DatasetSpec(root, "more", 3, seed=6, options=other), workers=1)
+    files = [str(root / "cosal" / f"{n}.json") for n in ("all", "more")]
+    assert main(["merge", *files, "--out", str(root), "--name", "both", "--workers", "1"]) == 0
+    made, parts = read(root, "both"), [read(root, n) for n in ("all", "more")]
+    assert [i["id"] for i in made["images"]] == list(range(1, COUNT + 4))
+    assert made["images"][-1]["file_name"] == "more_000002.jpg"
+    assert all((root / "cosal" / "both" / i["file_name"]).is_file() for i in made["images"])
+
+    def counted(content):
+        names = {c["id"]: c["name"] for c in content["categories"]}
+        return Counter(
+            (names[a["category_id"]], a["segmentation"]["counts"]) for a in content["annotations"]
+        )
+
+    assert counted(made) == counted(parts[0]) + counted(parts[1])
+    assert len({a["id"] for a in made["annotations"]}) == len(made["annotations"])
+
+
+def test_the_statistics_page_holds_everything(main, root):
+    page = root / "page.html"
+    line = ["stats", str(root / "cosal" / "all.json"), "--out", str(page), "--workers", "1"]
+    assert main(line) == 0
+    text = page.read_text()
+    content = read(root, "all")
+    distractor = next(c["id"] for c in content["categories"] if c["name"] == "distractor")
+    cosalient = sum(a["category_id"] != distractor for a in content["annotations"])
+    assert f"<th>images</th><td>{COUNT}</td>" in text
+    assert f"<th>co-salient instances</th><td>{cosalient}</td>" in text
+    for title in ("Random scenes", "Smallest objects", "Largest objects", "Most crowded scenes"):
+        assert f"<h2>{title}</h2>" in text
+    for chart in ("instances per image", "areas", "aspect ratios", "classes", "Heat map"):
+        assert chart in text
+    sources = re.findall(r'src="([^"]+)"', text)
+    assert len(sources) == 5 + 4 * COUNT
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    for source in sources:
+        kind, code = source.split(",", 1)
+        assert kind in ("data:image/png;base64", "data:image/jpeg;base64")
+        data = np.frombuffer(base64.b64decode(code), np.uint8)
+        assert cv2.imdecode(data, cv2.IMREAD_COLOR).std() > 5
+
+
+def test_prints_find_changed_copies_and_tell_scenes_apart():
+    pictures = [Image.fromarray(render_scene(9, i, OPTIONS).image[:, :, ::-1]) for i in range(8)]
+    prints = [picture_print(p) for p in pictures]
+    assert near_groups(prints) == list(range(8))
+    changes = (
+        lambda p: p.resize((200, 150)),
+        lambda p: p.point(lambda v: int(v * 0.8)),
+        lambda p: p.convert("L"),
+        lambda p: p.crop((1, 1, 95, 71)),
+        lambda p: p.convert("RGBA"),
+    )
+    for change in changes:
+        changed = [picture_print(change(p)) for p in pictures]
+        assert {(i, i) for i in range(8)} <= set(near_pairs(prints, changed))
+
+
+def test_sides_follow_the_shares():
+    sides = assign(list(range(100)), [0.7, 0.2, 0.1], seed=1)
+    assert Counter(sides) == {0: 70, 1: 20, 2: 10}
+    assert sides == assign(list(range(100)), [7, 2, 1], seed=1)
+    assert sides != assign(list(range(100)), [7, 2, 1], seed=2)
+    with pytest.raises(ValueError, match="stays empty"):
+        assign([0, 0, 0], [1, 1], seed=0)
+
+
+def test_near_duplicates_join_classes():
+    joined = join_classes([0, 1, 2, 1], ["cup", "cup", "dog", "pen"])
+    assert joined[0] == joined[1] == joined[3] != joined[2]
+    assert len(set(join_classes([0, 1], ["", ""]))) == 2
