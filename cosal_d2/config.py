@@ -63,15 +63,15 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     # demo and predictor when MODEL.WEIGHTS is empty (ours).
     cfg.MODEL.RELEASED = ""
 
-    cfg.MODEL.VGG = CN()
-    # The encoder's weights: "vgg16://imagenet", or a torchvision-named state dict file (paper:
-    # VGG-16 pre-trained on ImageNet).
-    cfg.MODEL.VGG.WEIGHTS = "vgg16://imagenet"
-    # Build the encoder with random weights instead of loading them: for tests only.
-    cfg.MODEL.VGG.ALLOW_RANDOM = False
+    # Weights that the encoder starts from, loaded when the network is built: "vgg16://imagenet", or
+    # a file in the encoder's names (.pth, .npz, or Detectron2's .pkl); "" for those of
+    # MODEL.WEIGHTS, or random ones (paper: VGG-16 pre-trained on ImageNet). Detectron2's
+    # MODEL.BACKBONE.FREEZE_AT says which stages do not learn (paper: none does).
+    cfg.MODEL.BACKBONE.WEIGHTS = ""
 
     cfg.MODEL.FEATURE_SENSITIVE = CN()
-    # The three trainable 3x3 convolutions on conv5_3 (paper); off is Table 1's columns 1 and 2.
+    # The three trainable 3x3 convolutions on H, the encoder's feature at stride 16 (paper: conv5_3
+    # of VGG-16); off is Table 1's columns 1 and 2.
     cfg.MODEL.FEATURE_SENSITIVE.ENABLED = True
     # Channels of R (paper: 512).
     cfg.MODEL.FEATURE_SENSITIVE.CHANNELS = 512
@@ -83,8 +83,10 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.DECODER = CN()
     # Decoder class, by its name in COSAL_DECODER_REGISTRY (paper: U-Net).
     cfg.MODEL.DECODER.NAME = "UNetDecoder"
-    # The encoder's levels that are fused, coarse to fine (paper: every level).
-    cfg.MODEL.DECODER.SKIPS = ("conv4_3", "conv3_3", "conv2_2", "conv1_2")
+    # The encoder's features that are fused, coarse to fine, each at half the stride before it;
+    # empty for every feature finer than H (paper). The map of a decoder that ends above stride 1
+    # is enlarged.
+    cfg.MODEL.DECODER.SKIPS = ()
     # Output channels of each decoder level, coarse to fine (paper: symmetric to the encoder).
     cfg.MODEL.DECODER.CHANNELS = (512, 256, 128, 64)
     # Number of 3x3 convolutions of each level (paper: symmetric to the encoder).
@@ -152,14 +154,15 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # and a gate leaves of the foreground what belongs together.
     cfg.MODEL.GROUPING = CN()
     cfg.MODEL.GROUPING.ENABLED = False
-    # Encoder levels from which regions get masks and whose pooled features are compared (ours).
-    cfg.MODEL.GROUPING.LEVELS = ("conv3_3", "conv4_3", "conv5_3")
+    # The encoder's features from which regions get masks, and which are pooled and compared; empty
+    # for those at strides 4 to 16 (ours).
+    cfg.MODEL.GROUPING.LEVELS = ()
     # RPN regions that are compared, an image (ours).
     cfg.MODEL.GROUPING.NUM_REGIONS = 48
     # IoU above which the less object-like of two such regions is dropped (ours).
     cfg.MODEL.GROUPING.NMS_THRESH = 0.6
     # Two regions are one object when they share more than this of the smaller one (ours).
-    cfg.MODEL.GROUPING.APART_SHARE = 0.5
+    cfg.MODEL.GROUPING.SAME_OBJECT_SHARE = 0.5
     # Masks of regions: channels that each level is reduced to, a multiple of 8, and width of the
     # head (ours).
     cfg.MODEL.GROUPING.MASK_LATERAL = 64
@@ -170,8 +173,6 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # range of the scale factor of each side (ours).
     cfg.MODEL.GROUPING.JITTER_OFFSET = 0.1
     cfg.MODEL.GROUPING.JITTER_SCALE = (0.85, 1.2)
-    # Train the grouping alone and leave everything else as MODEL.WEIGHTS has it (ours).
-    cfg.MODEL.GROUPING.TRAIN_ALONE = False
     # Weight of loss_group and loss_pair (ours).
     cfg.MODEL.GROUPING.LOSS_WEIGHT = 1.0
     # At test time a map has to decide: a verdict's logit minus THRESHOLD times SHARPNESS, and the
@@ -293,9 +294,9 @@ def check_config(cfg: CfgNode) -> None:
     if cfg.SOLVER.AMP.ENABLED:
         raise ValueError("SOLVER.AMP.ENABLED is not used here: set MODEL.DTYPE and leave it False")
     decoder = cfg.MODEL.DECODER
-    lengths = {
-        key: len(decoder[key]) for key in ("SKIPS", "CHANNELS", "NUM_CONVS", "SKIP_CHANNELS")
-    }
+    lengths = {key: len(decoder[key]) for key in ("CHANNELS", "NUM_CONVS", "SKIP_CHANNELS")}
+    if decoder.SKIPS:
+        lengths["SKIPS"] = len(decoder.SKIPS)
     if len(set(lengths.values())) != 1:
         raise ValueError(f"MODEL.DECODER's lists need one entry a level each, but have {lengths}")
     _check_augmentations(cfg)
@@ -304,19 +305,12 @@ def check_config(cfg: CfgNode) -> None:
 def _check_grouping(cfg: CfgNode) -> None:
     keys = cfg.MODEL.GROUPING
     if not keys.ENABLED:
-        if keys.TRAIN_ALONE:
-            raise ValueError(
-                "MODEL.GROUPING.TRAIN_ALONE trains nothing but the grouping, which is off: set "
-                "MODEL.GROUPING.ENABLED True, or MODEL.GROUPING.TRAIN_ALONE False"
-            )
         return
     if cfg.MODEL.RFM.SAMPLER != "OnlineSampler":
         raise ValueError(
             "MODEL.GROUPING compares RPN's regions by their embeddings: set MODEL.RFM.SAMPLER "
             '"OnlineSampler", or MODEL.GROUPING.ENABLED False'
         )
-    if not keys.LEVELS:
-        raise ValueError("MODEL.GROUPING.LEVELS is empty: name at least one encoder level")
     if keys.MASK_LATERAL < 1 or keys.MASK_LATERAL % MASK_GROUPS:
         raise ValueError(
             f"MODEL.GROUPING.MASK_LATERAL is {keys.MASK_LATERAL}; use a multiple of {MASK_GROUPS}"

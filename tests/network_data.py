@@ -17,7 +17,7 @@ from cosal_d2.config import get_cosal_config
 from cosal_d2.data import register_cosal_instances
 
 TINY = [
-    *("MODEL.VGG.ALLOW_RANDOM", "True", "MODEL.DTYPE", "float32", "MODEL.DEVICE", "cpu"),
+    *("MODEL.BACKBONE.WEIGHTS", "", "MODEL.DTYPE", "float32", "MODEL.DEVICE", "cpu"),
     *("MODEL.FEATURE_SENSITIVE.CHANNELS", "16", "MODEL.FEATURE_SENSITIVE.NUM_CONVS", "1"),
     *("MODEL.DECODER.CHANNELS", "(16, 8, 8, 8)", "MODEL.DECODER.SKIP_CHANNELS", "(8, 8, 8, 8)"),
     *("MODEL.RFM.REDUCED_CHANNELS", "4", "MODEL.RFM.EMBEDDING_DIM", "8"),

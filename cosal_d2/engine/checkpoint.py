@@ -1,47 +1,58 @@
-"""Checkpoints of the trainable part, and the released files."""
+"""Checkpoints, and the released files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from pathlib import Path
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
+from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 
+import cosal_d2.modeling as _  # noqa: F401  (registers the network)
+from cosal_d2.utils.files import replacing, write_text
+
 ENCODER_PREFIX = "backbone."
-TEST_TIME_PARTS = ("feature_sensitive.", "decoder.")
+TEST_TIME_PARTS = ("backbone.", "feature_sensitive.", "decoder.")
 RPN_PART, GROUPING_PART = "proposal_generator.", "grouping."
 RELEASED_PREFIX = "cosal://"
 RELEASED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "released")
 
+logger = logging.getLogger(__name__)
+
 
 class CoSaliencyCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer without the frozen encoder, for plain types only, written
-    atomically.
+    """Detectron2's checkpointer for plain types only, written atomically.
 
-    The encoder is loaded when the model is built, from ``MODEL.VGG.WEIGHTS``.
+    Frozen weights that ``MODEL.BACKBONE.WEIGHTS`` gives when the network is built are not written;
+    a file may hold them.
 
     Attributes:
         partial: whether weights may lack parts that learn, as those that a training starts from
             may.
+        missing: after loading, names that the file lacks.
     """
 
     partial = False
+    missing: tuple[str, ...] = ()
 
     def save(self, name: str, **kwargs) -> None:
-        """Write ``name``.pth: the trainable part, the checkpointables, and plain ``kwargs``."""
+        """Write ``name``.pth: the weights, the checkpointables, and plain ``kwargs``."""
         if not self.save_dir or not self.save_to_disk:
             return
-        data = {"model": trainable_state_dict(self.model)}
+        data = {"model": own_state_dict(self.model)}
         data.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
         data.update(kwargs)
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
-        save_atomically(data, path)
+        with replacing(Path(path)) as temporary:
+            torch.save(data, temporary)
         self.tag_last_checkpoint(f"{name}.pth")
 
     def load(self, path: str, *args, **kwargs) -> dict:
@@ -61,10 +72,7 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint in ``last_checkpoint``, atomically."""
-        path = os.path.join(self.save_dir, "last_checkpoint")
-        with open(f"{path}.tmp", "w") as f:
-            f.write(last_filename_basename)
-        os.replace(f"{path}.tmp", path)
+        write_text(Path(self.save_dir, "last_checkpoint"), last_filename_basename)
 
     def _load_file(self, filename: str) -> dict:
         if filename.endswith((".pkl", ".pyth")):
@@ -80,27 +88,37 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: dict):
         incompatible = super()._load_model(checkpoint)
+        model = getattr(self.model, "module", self.model)
         missing = incompatible.missing_keys
-        missing[:] = [k for k in missing if not k.startswith(ENCODER_PREFIX)]
+        missing[:] = [k for k in missing if k not in model.given_weights]
+        self.missing = tuple(missing)
         if incompatible.incorrect_shapes:
             key, found, wanted = incompatible.incorrect_shapes[0]
             raise ValueError(
                 f"the weights do not fit the config: {key} is {tuple(found)} in the file and "
                 f"{tuple(wanted)} in the network; use the config they were trained with"
             )
-        if self.partial and len(missing) == len(trainable_state_dict(self.model)):
+        if self.partial and len(missing) == len(own_state_dict(model)):
             raise ValueError(
                 "the weights hold nothing of this network: set MODEL.WEIGHTS to a checkpoint of "
-                "this project (the encoder's weights are MODEL.VGG.WEIGHTS)"
+                "this project (the encoder's weights are MODEL.BACKBONE.WEIGHTS)"
             )
-        lost = [k for k in missing if k.startswith(self._needed())]
+        if self.partial:
+            return incompatible
+        needed = TEST_TIME_PARTS
+        if model.grouping is not None:
+            needed += (RPN_PART, GROUPING_PART)
+        lost = [k for k in missing if k.startswith(needed)]
         if lost:
+            hint = "use the config they were trained with"
+            if lost[0].startswith(ENCODER_PREFIX):
+                hint += ", or set MODEL.BACKBONE.WEIGHTS to the encoder's weights"
             raise ValueError(
                 f"the weights do not fit the config: {lost[0]} and {len(lost) - 1} others are not "
-                "in the file; use the config they were trained with"
+                f"in the file; {hint}"
             )
         stray = [k for k in incompatible.unexpected_keys if k.startswith(GROUPING_PART)]
-        if stray and getattr(self.model, "grouping", None) is not None and not self.partial:
+        if stray and model.grouping is not None:
             raise ValueError(
                 f"the weights do not fit the network: {stray[0]} and {len(stray) - 1} others, of "
                 "an earlier form of the grouping, have no place in it; train on from them "
@@ -108,32 +126,41 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
             )
         return incompatible
 
-    def _needed(self) -> tuple[str, ...]:
-        """Prefixes of what a file has to hold."""
-        if self.partial and not getattr(self.model, "train_alone", False):
-            return ()
-        if getattr(self.model, "grouping", None) is None:
-            return TEST_TIME_PARTS
-        new = () if self.partial else (GROUPING_PART,)
-        return (*TEST_TIME_PARTS, RPN_PART, *new)
 
-
-def trainable_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The model's state dict without the encoder."""
+def own_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The model's state dict without the frozen weights that the encoder's own file gives."""
     model = getattr(model, "module", model)
-    return {k: v for k, v in model.state_dict().items() if not k.startswith(ENCODER_PREFIX)}
+    return {k: v for k, v in model.state_dict().items() if k not in model.given_weights}
 
 
-def save_atomically(data: dict, path: str) -> None:
-    """``torch.save`` to a temporary file beside ``path``, then rename."""
-    temporary = f"{path}.tmp{os.getpid()}"
+def load_network(cfg: CfgNode) -> torch.nn.Module:
+    """The network of a config in eval mode, with :func:`released_weights`.
+
+    Where the file holds the encoder too, ``MODEL.BACKBONE.WEIGHTS`` is not looked for.
+
+    Raises:
+        FileNotFoundError, ValueError: there are no such weights, or they do not fit.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = released_weights(cfg)
+    if _holds_encoder(cfg.MODEL.WEIGHTS):
+        cfg.MODEL.BACKBONE.WEIGHTS = ""
+    model = build_model(cfg).eval()
+    CoSaliencyCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    logger.info("weights: %s", cfg.MODEL.WEIGHTS)
+    return model
+
+
+def _holds_encoder(path: str) -> bool:
+    if not PathManager.isfile(path):
+        return False  # the checkpointer says so
     try:
-        with PathManager.open(temporary, "wb") as f:
-            torch.save(data, f)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        with PathManager.open(path, "rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        return any(k.startswith(ENCODER_PREFIX) for k in content.get("model", content))
+    except Exception:  # the checkpointer says what is wrong with it
+        return False
 
 
 def released_weights(cfg: CfgNode) -> str:

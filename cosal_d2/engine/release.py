@@ -1,60 +1,62 @@
-"""Turning a checkpoint into a released file."""
+"""A checkpoint becomes a released file: ``python -m cosal_d2.engine.release CONFIG CHECKPOINT``."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import torch
+from detectron2.config import CfgNode
 
-from cosal_d2.engine.checkpoint import ENCODER_PREFIX, RELEASED_FOLDER, save_atomically
+from cosal_d2.config import get_cosal_config
+from cosal_d2.engine.checkpoint import RELEASED_FOLDER, load_network, own_state_dict
+from cosal_d2.utils.files import replacing, write_json
 
 MAX_BYTES = 40 * 2**20
 
 
-def release(checkpoint: str, name: str, folder: str = RELEASED_FOLDER) -> tuple[str, str]:
-    """Write a checkpoint's trainable part as float16 and note its sha256 in ``released.json``.
-
-    A file of the same name is replaced: only the newest is kept.
+def release(cfg: CfgNode, *, encoder: bool = False, folder: str = RELEASED_FOLDER) -> str:
+    """Write ``MODEL.WEIGHTS`` as float16 under the name ``MODEL.RELEASED`` and note its sha256 in
+    ``released.json``; a file of the same name is replaced.
 
     Args:
-        checkpoint: a file written in training.
-        name: of the released file, as ``MODEL.RELEASED`` of a config names it.
+        cfg: the network, its checkpoint and the name.
+        encoder: write the frozen encoder too, so that the file is all that a prediction needs.
         folder: where released files live.
 
     Returns:
-        path and sha256.
+        the file's path.
 
     Raises:
-        ValueError: the checkpoint holds no model, or the result is over 40 MB.
+        ValueError: the config names no checkpoint or no released file, the checkpoint does not fit,
+            or the result is over 40 MB.
     """
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if "model" not in content:
-        raise ValueError(f"{checkpoint} has no `model`: give a checkpoint written in training")
-    model = {
-        key: value.half() if value.is_floating_point() else value
-        for key, value in content["model"].items()
-        if not key.startswith(ENCODER_PREFIX)
-    }
-    size = sum(v.numel() * v.element_size() for v in model.values())
+    if not cfg.MODEL.WEIGHTS or not cfg.MODEL.RELEASED:
+        raise ValueError("MODEL.WEIGHTS names the checkpoint, MODEL.RELEASED the file; set both")
+    model = load_network(cfg)
+    weights = model.state_dict() if encoder else own_state_dict(model)
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    size = sum(v.numel() * v.element_size() for v in weights.values())
     if size > MAX_BYTES:
-        raise ValueError(f"the trainable part of {checkpoint} takes {size / 2**20:.1f} MB, over 40")
-    path = os.path.join(folder, name)
-    save_atomically({"model": model}, path)
-    with open(path, "rb") as f:
-        digest = hashlib.sha256(f.read()).hexdigest()
-    _note(os.path.join(folder, "released.json"), name, digest)
-    return path, digest
+        raise ValueError(f"the weights of {cfg.MODEL.WEIGHTS} take {size / 2**20:.1f} MB, over 40")
+    path = Path(folder, cfg.MODEL.RELEASED)
+    with replacing(path) as temporary:
+        torch.save({"model": weights}, temporary)
+    index = Path(folder, "released.json")
+    known = json.loads(index.read_text()) if index.exists() else {}
+    known[path.name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    write_json(index, dict(sorted(known.items())))
+    return os.fspath(path)
 
 
-def _note(index: str, name: str, digest: str) -> None:
-    known = {}
-    if os.path.isfile(index):
-        with open(index) as f:
-            known = json.load(f)
-    known[name] = {"sha256": digest}
-    with open(f"{index}.tmp", "w") as f:
-        json.dump(known, f, indent=1, sort_keys=True)
-        f.write("\n")
-    os.replace(f"{index}.tmp", index)
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="the network; MODEL.RELEASED names the file")
+    parser.add_argument("checkpoint", help="written in training")
+    parser.add_argument("--encoder", action="store_true", help="with the frozen encoder")
+    args = parser.parse_args()
+    config = get_cosal_config(args.config, ["MODEL.WEIGHTS", args.checkpoint])
+    print(release(config, encoder=args.encoder))

@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
 
-import cosal_d2.modeling as _  # noqa: F401  (registers the network)
 from cosal_d2.data.transforms import build_augmentation
-from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, released_weights
+from cosal_d2.engine.checkpoint import load_network
 
 
 class CoSaliencyPredictor:
@@ -19,8 +17,7 @@ class CoSaliencyPredictor:
     def __init__(self, cfg: CfgNode) -> None:
         """Build the network and load ``MODEL.WEIGHTS``, or the released file if that is empty."""
         self.cfg = cfg.clone()
-        self.model = build_model(self.cfg).eval()
-        CoSaliencyCheckpointer(self.model).load(released_weights(cfg))
+        self.model = load_network(cfg)
         self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
 
     @torch.no_grad()

@@ -12,12 +12,14 @@ from detectron2.utils.registry import Registry
 from fvcore.nn import weight_init
 from torch import nn
 
+from cosal_d2.modeling.backbone.encoder import finer_features
 from cosal_d2.modeling.layers import build_norm, conv
 
 COSAL_DECODER_REGISTRY = Registry("COSAL_DECODER")
 COSAL_DECODER_REGISTRY.__doc__ = """
 Decoders. A decoder is built from ``(cfg, r_shape, skip_shapes)`` and offers
-``forward(r, skips) -> logits (N, 1, H, W)`` and ``losses(logits, targets) -> dict``.
+``forward(r, skips) -> logits (N, 1, H/stride, W/stride)``, ``losses(logits, targets) -> dict``, and
+the attributes ``stride`` and ``skips`` (names of the features that it fuses).
 """
 
 IGNORE = 255
@@ -82,7 +84,7 @@ class UNetDecoder(nn.Module):
         *,
         r_shape: ShapeSpec,
         skip_shapes: dict[str, ShapeSpec],
-        skips: Sequence[str] = ("conv4_3", "conv3_3", "conv2_2", "conv1_2"),
+        skips: Sequence[str] = (),
         channels: Sequence[int] = (512, 256, 128, 64),
         num_convs: Sequence[int] = (3, 3, 2, 2),
         skip_channels: Sequence[int] = (0, 0, 0, 0),
@@ -95,7 +97,8 @@ class UNetDecoder(nn.Module):
         Args:
             r_shape: channels and stride of R.
             skip_shapes: channels and stride of the encoder's features, by name.
-            skips: names of the fused features, coarse to fine, each at half the stride before it.
+            skips: names of the fused features, coarse to fine, each at half the stride before it;
+                empty for every feature finer than H.
             channels, num_convs, skip_channels: per level, see ``MODEL.DECODER`` in the config.
             norm: normalisation after each 3x3 convolution, "" for none.
             dropout: probability of dropping a whole channel of R in training.
@@ -104,6 +107,12 @@ class UNetDecoder(nn.Module):
         """
         super().__init__()
         levels = []
+        skips = tuple(skips) or finer_features(skip_shapes)
+        if len(skips) != len(channels):
+            raise ValueError(
+                f"MODEL.DECODER.CHANNELS has {len(channels)} entries for the {len(skips)} features "
+                f"{', '.join(skips)}; CHANNELS, NUM_CONVS and SKIP_CHANNELS need one each"
+            )
         width, stride = r_shape.channels, r_shape.stride
         for name, out, depth, narrow in zip(skips, channels, num_convs, skip_channels, strict=True):
             if name not in skip_shapes:
@@ -118,14 +127,10 @@ class UNetDecoder(nn.Module):
                 )
             levels.append(DecoderLevel(width, skip, out, depth, narrow, norm))
             width, stride = out, skip.stride
-        if stride != 1:
-            raise ValueError(
-                f"MODEL.DECODER.SKIPS ends at stride {stride}; the last one must have stride 1, "
-                "as the map has the picture's resolution"
-            )
         if min(num_convs) < 1:
             raise ValueError(f"MODEL.DECODER.NUM_CONVS is {tuple(num_convs)}; use 1 or more each")
-        self.skips = tuple(skips)
+        self.skips = skips
+        self.stride = stride
         self.levels = nn.ModuleList(levels)
         self.dropout = nn.Dropout2d(dropout)
         self.predictor = Conv2d(width, 1, 1)
@@ -159,7 +164,7 @@ class UNetDecoder(nn.Module):
             skips: the encoder's features by name.
 
         Returns:
-            logits, float32 (N, 1, H, W), H and W those of the finest skip.
+            logits, float32 (N, 1, H/stride, W/stride), of the size of the finest skip.
         """
         x = self.dropout(r)
         for name, level in zip(self.skips, self.levels, strict=True):

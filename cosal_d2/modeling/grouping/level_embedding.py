@@ -26,8 +26,8 @@ class LevelEmbedding(nn.Module):
     Regions are pooled from several encoder levels, each place of the RoIAlign grid weighted by how
     near to the centre it lies and how much of the region's mask and of the foreground is there.
     The levels' means are normalised as LayerNorm does, concatenated and scaled to unit length.
-    Nothing here is trained: a trained projection fitted the training classes and told others apart
-    less well (docs/ablation.md).
+    Nothing here is trained: a trained projection fitted the training classes and separated others
+    less well (docs/paper.md).
     """
 
     def __init__(self, shapes: dict[str, ShapeSpec], levels: Sequence[str]) -> None:
@@ -58,15 +58,14 @@ class LevelEmbedding(nn.Module):
 
         Args:
             features: the encoder's features by name.
-            foreground: (N, 1, H, W) probability of any object, at the input's resolution.
+            foreground: (N, 1, H/4, W/4) float32, probability of any object.
             regions: K_i of each image; they are pooled in their ``boxes``.
 
         Returns:
             (K_i, D) float32 of unit length, D the levels' channels together, a tensor an image.
         """
         boxes = [Boxes(r.boxes) for r in regions]
-        coarse = F.avg_pool2d(foreground.float(), FOREGROUND_STRIDE)
-        weight = self.foreground_pooler([coarse], boxes).flatten(1)
+        weight = self.foreground_pooler([foreground], boxes).flatten(1)
         weight = weight * torch.cat([self._pooled_masks(r) for r in regions])
         weight = (weight + FLOOR) * self.centre
         weight = weight / weight.sum(dim=1, keepdim=True)

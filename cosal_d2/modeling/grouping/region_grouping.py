@@ -1,9 +1,9 @@
 """Grouping of regions at test time: an extension of the paper, off in its own configs.
 
-The paper uses what the bottom-up branch learned only through R. Here the branch itself speaks at
-test time: the decoder finds the foreground, RPN's proposals get masks, are embedded and compared
-with each other, and each gets a probability of belonging to the repeated group. The verdicts are
-painted into a gate that the foreground passes.
+The paper uses what the bottom-up branch learned only through R. Here the branch works at test time
+too: the decoder finds the foreground, RPN's proposals get masks, are embedded and compared with
+each other, and each gets a probability of belonging to the repeated group. These are painted into
+a gate that the foreground passes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
-from cosal_d2.modeling.grouping.gate import gated_logits, paint_gate
+from cosal_d2.modeling.backbone.encoder import region_features
+from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
 from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
 from cosal_d2.modeling.grouping.region_labels import (
@@ -28,18 +29,26 @@ from cosal_d2.modeling.grouping.region_labels import (
     balanced_bce,
     label_regions,
 )
-from cosal_d2.modeling.grouping.region_masks import RegionMasks, RegionSet, paste_masks, tight_boxes
-from cosal_d2.modeling.grouping.region_selection import apart, distinct, select_regions
+from cosal_d2.modeling.grouping.region_masks import (
+    FOREGROUND_STRIDE,
+    RegionMasks,
+    RegionSet,
+    paste_masks,
+    tight_boxes,
+)
+from cosal_d2.modeling.grouping.region_selection import (
+    different_objects,
+    select_regions,
+    suppress_duplicates,
+)
 from cosal_d2.modeling.regions import jitter_boxes
 
-# Input pixels per pixel of a gate.
-GATE_STRIDE = 4
 # Lowest evidence of resemblance, a logit; that of regions that are one object.
-FAR = -20.0
+NO_EVIDENCE = -20.0
 # Objectness logit of a region that is known to be an object.
-SURE = 4.0
-# Where another region stands for the same object, a region's verdict counts this much (ours).
-QUIET = 0.01
+KNOWN_OBJECTNESS = 4.0
+# Where another region stands for the same object, a region's weight is multiplied by this (ours).
+DUPLICATE_WEIGHT = 0.01
 
 
 @dataclass
@@ -48,17 +57,18 @@ class Verdicts:
 
     Attributes:
         group: (K,) logits of belonging to the repeated group.
-        voice: (K,) logits: how much a region's verdict counts where regions overlap.
+        weight: (K,) logits: how much a region counts where regions overlap.
         pairs: (K, K) logits of being two instances of one class.
     """
 
     group: torch.Tensor
-    voice: torch.Tensor
+    weight: torch.Tensor
     pairs: torch.Tensor
 
 
 class RegionGrouping(nn.Module):
-    """From embedded regions to the probability that each belongs to the repeated group."""
+    """From the encoder's features, the foreground and RPN's regions to the probability that each
+    region belongs to the repeated group, and to a gated foreground."""
 
     @configurable
     def __init__(
@@ -66,9 +76,10 @@ class RegionGrouping(nn.Module):
         *,
         masks: RegionMasks,
         embedding: LevelEmbedding,
+        foreground_stride: int = 1,
         num_regions: int = 48,
         nms_thresh: float = 0.6,
-        apart_share: float = 0.5,
+        same_object_share: float = 0.5,
         hidden: int = 32,
         loss_weight: float = 1.0,
         jitter: tuple[float, tuple[float, float]] = (0.1, (0.85, 1.2)),
@@ -80,22 +91,32 @@ class RegionGrouping(nn.Module):
         Args:
             masks: the encoder's features and regions to masks.
             embedding: the encoder's features, regions and masks to embeddings.
+            foreground_stride: input pixels a pixel of the foreground: 1, 2 or 4.
             num_regions: proposals that are compared, the most object-like ones.
             nms_thresh: IoU above which the less object-like of two proposals is dropped.
-            apart_share: see :func:`apart`.
+            same_object_share: see :func:`different_objects`.
             hidden: width of the small network that judges a region's evidence.
             loss_weight: weight of ``loss_group`` and ``loss_pair``.
             jitter: offset and scale of the ground-truth boxes that join the training.
-            sharpness, threshold: at test time a verdict's logit minus the threshold is multiplied
-                by the sharpness: a map has to decide, where the training asks for probabilities.
+            sharpness, threshold: at test time a group logit minus the threshold is multiplied by
+                the sharpness: a map has to decide, where the training asks for probabilities.
             foreground_sharpness: factor of the foreground's logits at test time.
+
+        Raises:
+            ValueError: the foreground is too coarse.
         """
         super().__init__()
+        if FOREGROUND_STRIDE % foreground_stride:
+            raise ValueError(
+                f"MODEL.GROUPING needs a decoder that ends at stride 1, 2 or 4, not at "
+                f"{foreground_stride}: add finer features to MODEL.DECODER.SKIPS"
+            )
         self.masks = masks
         self.embedding = embedding
+        self.foreground_stride = foreground_stride
         self.num_regions = num_regions
         self.nms_thresh = nms_thresh
-        self.apart_share = apart_share
+        self.same_object_share = same_object_share
         self.loss_weight = loss_weight
         self.jitter = jitter
         self.sharpness = sharpness
@@ -108,14 +129,18 @@ class RegionGrouping(nn.Module):
         self.judge = RegionJudge(NUM_FEATURES, hidden)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, shapes: dict[str, ShapeSpec]) -> dict:
+    def from_config(
+        cls, cfg: CfgNode, shapes: dict[str, ShapeSpec], foreground_stride: int
+    ) -> dict:
         keys = cfg.MODEL.GROUPING
+        levels = tuple(keys.LEVELS) or region_features(shapes)
         return {
-            "masks": RegionMasks(shapes, keys.LEVELS, keys.MASK_LATERAL, keys.MASK_WIDTH),
-            "embedding": LevelEmbedding(shapes, keys.LEVELS),
+            "masks": RegionMasks(shapes, levels, keys.MASK_LATERAL, keys.MASK_WIDTH),
+            "embedding": LevelEmbedding(shapes, levels),
+            "foreground_stride": foreground_stride,
             "num_regions": keys.NUM_REGIONS,
             "nms_thresh": keys.NMS_THRESH,
-            "apart_share": keys.APART_SHARE,
+            "same_object_share": keys.SAME_OBJECT_SHARE,
             "hidden": keys.HIDDEN,
             "jitter": (keys.JITTER_OFFSET, tuple(keys.JITTER_SCALE)),
             "loss_weight": keys.LOSS_WEIGHT,
@@ -123,6 +148,61 @@ class RegionGrouping(nn.Module):
             "threshold": keys.THRESHOLD,
             "foreground_sharpness": keys.FOREGROUND_SHARPNESS,
         }
+
+    def forward(
+        self,
+        features: dict[str, torch.Tensor],
+        logits: torch.Tensor,
+        regions: list[Instances],
+        targets: list[Instances] | None = None,
+        generators: list[torch.Generator] | None = None,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Compare RPN's regions and let the foreground pass where they belong together.
+
+        Args:
+            features: the encoder's features by name.
+            logits: (N, 1, H/s, W/s) of the foreground, s the foreground's stride; no gradient
+                reaches them.
+            regions: RPN's, an image each.
+            targets: in training, with ``gt_boxes``, ``gt_masks``, ``gt_classes`` and
+                ``gt_cosalient``; jittered ground-truth boxes are then compared with each other as
+                well, without a part in the gate.
+            generators: in training, one CPU generator an image.
+
+        Returns:
+            gated logits of the same shape; in training ``loss_mask``, ``loss_group`` and
+            ``loss_pair``.
+        """
+        logits = logits.detach()
+        boxes, objectness = self.select(regions)
+        counts = [len(b) for b in boxes]
+        if self.training:
+            known = [self._jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)]
+            boxes = [torch.cat(pair) for pair in zip(boxes, known, strict=True)]
+            surely = [k.new_full((len(k),), KNOWN_OBJECTNESS) for k in known]
+            objectness = [torch.cat(pair) for pair in zip(objectness, surely, strict=True)]
+        foreground = self.coarse(logits)
+        mask_logits = self.masks(features, foreground, boxes)
+        sizes = [x.image_size for x in regions]
+        sets = self._regions(mask_logits, boxes, objectness, sizes)
+        embeddings = self.embedding(features, foreground, sets)
+        found = [s[:n] for s, n in zip(sets, counts, strict=True)]
+        verdicts = [self.compare(e[: len(s)], s) for e, s in zip(embeddings, found, strict=True)]
+        gates = [
+            self.gate(v, s, foreground.shape[-2:]) for v, s in zip(verdicts, found, strict=True)
+        ]
+        if not self.training:
+            return gated_logits(self.foreground_sharpness * logits, torch.stack(gates)), {}
+        losses = self.masks.losses(mask_logits, boxes, targets, generators)
+        truth = [s[n:] for s, n in zip(sets, counts, strict=True)]
+        of_truth = [e[n:] for e, n in zip(embeddings, counts, strict=True)]
+        verdicts += [self.compare(e, s) for e, s in zip(of_truth, truth, strict=True)]
+        labels = [
+            label_regions(s.boxes, t)
+            for s, t in zip([*found, *truth], [*targets, *targets], strict=True)
+        ]
+        losses.update(self.losses(verdicts, labels))
+        return gated_logits(logits, torch.stack(gates)), losses
 
     def select(self, regions: list[Instances]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Boxes and objectness logits of the regions to compare, a tensor an image."""
@@ -134,164 +214,87 @@ class RegionGrouping(nn.Module):
         ]
         return [boxes for boxes, _ in chosen], [logits for _, logits in chosen]
 
+    def coarse(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 1, H/s, W/s) of the foreground to float32 probabilities (N, 1, H/4, W/4)."""
+        return F.avg_pool2d(logits.sigmoid().float(), FOREGROUND_STRIDE // self.foreground_stride)
+
     @torch.no_grad()
-    def segment(
+    def embed_objects(
         self,
         features: dict[str, torch.Tensor],
-        foreground: torch.Tensor,
+        logits: torch.Tensor,
+        boxes: list[torch.Tensor],
+        sizes: list[tuple[int, int]],
+    ) -> list[torch.Tensor]:
+        """Embeddings (K_i, D) of objects whose boxes are known, a tensor an image.
+
+        Args:
+            features: the encoder's features by name.
+            logits: (N, 1, H/s, W/s) of the foreground.
+            boxes: (K_i, 4) XYXY in input pixels, a tensor an image.
+            sizes: (h, w) of each image, without the padding.
+        """
+        foreground = self.coarse(logits)
+        objectness = [b.new_full((len(b),), KNOWN_OBJECTNESS) for b in boxes]
+        sets = self._regions(self.masks(features, foreground, boxes), boxes, objectness, sizes)
+        for regions, b in zip(sets, boxes, strict=True):
+            regions.boxes = b
+        return self.embedding(features, foreground, sets)
+
+    def _regions(
+        self,
+        mask_logits: list[torch.Tensor],
         boxes: list[torch.Tensor],
         objectness: list[torch.Tensor],
         sizes: list[tuple[int, int]],
     ) -> list[RegionSet]:
-        """Give regions masks and the boxes around these.
-
-        Args:
-            features: the encoder's features by name.
-            foreground: (N, 1, H, W) probability of any object, at the input's resolution.
-            boxes: (K_i, 4), a tensor an image.
-            objectness: (K_i,) logits, a tensor an image.
-            sizes: (h, w) of each image, without the padding.
-        """
-        masks = [x.sigmoid() for x in self.masks(features, foreground, boxes)]
+        """Regions with masks and the boxes around these; no gradient passes."""
+        masks = [m.detach().sigmoid() for m in mask_logits]
         return [
             RegionSet(b, tight_boxes(m, b, size), o, m)
             for b, o, m, size in zip(boxes, objectness, masks, sizes, strict=True)
         ]
 
-    def group(
-        self,
-        features: dict[str, torch.Tensor],
-        foreground: torch.Tensor,
-        regions: list[Instances],
-        known: list[torch.Tensor] | None = None,
-    ) -> tuple[torch.Tensor, list[Verdicts], list[RegionSet]]:
-        """Compare RPN's regions, and known objects as well, and let the foreground pass where RPN's
-        regions belong together.
-
-        Args:
-            features: the encoder's features by name.
-            foreground: (N, 1, H, W) logits; no gradient reaches them.
-            regions: RPN's, an image each.
-            known: boxes of objects (T_i, 4), an image each, that are compared with each other as
-                well; they have no say in the gate.
-
-        Returns:
-            logits (N, 1, H, W); verdicts and regions, N each, or 2N with ``known``: first RPN's of
-            each image, then the known ones of each image.
-        """
-        foreground = foreground.detach()
-        verdicts, sets = self._judge(features, foreground.sigmoid(), regions, known)
-        h, w = foreground.shape[-2:]
-        size = (h // GATE_STRIDE, w // GATE_STRIDE)
-        gates = [self.gate(verdicts[i], sets[i], size) for i in range(len(regions))]
-        if not self.training:
-            foreground = self.foreground_sharpness * foreground
-        return gated_logits(foreground, torch.stack(gates)), verdicts, sets
-
-    def _judge(
-        self,
-        features: dict[str, torch.Tensor],
-        foreground: torch.Tensor,
-        regions: list[Instances],
-        known: list[torch.Tensor] | None,
-    ) -> tuple[list[Verdicts], list[RegionSet]]:
-        """Masks, embeddings and verdicts, of RPN's regions and known objects in one pass."""
-        boxes, objectness = self.select(regions)
-        counts = [len(b) for b in boxes]
-        if known is not None:
-            boxes = [torch.cat(pair) for pair in zip(boxes, known, strict=True)]
-            sure = [k.new_full((len(k),), SURE) for k in known]
-            objectness = [torch.cat(pair) for pair in zip(objectness, sure, strict=True)]
-        sizes = [x.image_size for x in regions]
-        sets = self.segment(features, foreground, boxes, objectness, sizes)
-        embeddings = self.embedding(features, foreground, sets)
-        if known is not None:
-            halves = [s.split(n) for s, n in zip(sets, counts, strict=True)]
-            sets = [found for found, _ in halves] + [truth for _, truth in halves]
-            of_known = [e[n:] for e, n in zip(embeddings, counts, strict=True)]
-            embeddings = [e[:n] for e, n in zip(embeddings, counts, strict=True)] + of_known
-        verdicts = [self(e, s.boxes, s.objectness) for e, s in zip(embeddings, sets, strict=True)]
-        return verdicts, sets
-
-    def forward(
-        self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
-    ) -> Verdicts:
-        """Compare the regions of one image, in float32 whatever the network's precision.
+    def compare(self, embeddings: torch.Tensor, regions: RegionSet) -> Verdicts:
+        """Compare the K regions of one image, in float32 whatever the network's precision.
 
         Args:
             embeddings: (K, D) of unit length.
-            boxes: (K, 4), around the masks.
-            objectness: (K,) logits.
+            regions: with boxes around the masks, and objectness.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self._compare(embeddings.float(), boxes.float(), objectness.float())
-
-    def _compare(
-        self, embeddings: torch.Tensor, boxes: torch.Tensor, objectness: torch.Tensor
-    ) -> Verdicts:
-        pairs = self.scale * (embeddings @ embeddings.T) + self.shift
-        if len(boxes) == 0:
-            group, voice = self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs)
-            return Verdicts(group, voice, pairs)
-        # A resemblance counts as much as the other region is an object, and elsewhere.
-        evidence = pairs + F.logsigmoid(objectness)[None]
-        evidence = torch.where(apart(boxes, self.apart_share), evidence, FAR).clamp(min=FAR)
-        group, voice = self.judge(describe(evidence, objectness), evidence)
-        return Verdicts(group, voice, pairs)
+            embeddings, objectness = embeddings.float(), regions.objectness.float()
+            pairs = self.scale * (embeddings @ embeddings.T) + self.shift
+            if len(pairs) == 0:
+                group, weight = self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs)
+                return Verdicts(group, weight, pairs)
+            # A resemblance counts as much as the other region is an object, and elsewhere.
+            evidence = pairs + F.logsigmoid(objectness)[None]
+            different = different_objects(regions.boxes.float(), self.same_object_share)
+            evidence = torch.where(different, evidence, NO_EVIDENCE).clamp(min=NO_EVIDENCE)
+            group, weight = self.judge(describe(evidence, objectness), evidence)
+            return Verdicts(group, weight, pairs)
 
     def gate(self, verdicts: Verdicts, regions: RegionSet, size: tuple[int, int]) -> torch.Tensor:
         """The gate of one image, float32 of ``size``, at ``GATE_STRIDE`` input pixels a pixel."""
         masks = paste_masks(regions.masks.float(), regions.proposals, size, GATE_STRIDE)
-        weight = regions.objectness.float().sigmoid() * verdicts.voice.sigmoid()
-        chosen = distinct(masks, regions.objectness, self.apart_share)
-        weight = torch.where(chosen, weight, QUIET * weight)
+        weight = regions.objectness.float().sigmoid() * verdicts.weight.sigmoid()
+        chosen = suppress_duplicates(masks, regions.objectness, self.same_object_share)
+        weight = torch.where(chosen, weight, DUPLICATE_WEIGHT * weight)
         group = verdicts.group
         if not self.training:
             group = self.sharpness * (group - self.threshold)
         return paint_gate(masks, group.sigmoid(), weight)
 
-    def training_losses(
-        self,
-        features: dict[str, torch.Tensor],
-        foreground: torch.Tensor,
-        verdicts: list[Verdicts],
-        sets: list[RegionSet],
-        targets: list[Instances],
-        generators: list[torch.Generator],
+    def losses(
+        self, verdicts: list[Verdicts], labels: list[RegionLabels]
     ) -> dict[str, torch.Tensor]:
-        """Losses over RPN's regions and over the known ones.
-
-        Args:
-            features: the encoder's features by name.
-            foreground: (N, 1, H, W) probability of any object.
-            verdicts, sets: 2N each, from :meth:`group` with :meth:`jittered_truth` as ``known``.
-            targets: with ``gt_boxes``, ``gt_masks``, ``gt_classes`` and ``gt_cosalient``.
-            generators: one an image.
-
-        Returns:
-            ``loss_mask``, ``loss_group`` and ``loss_pair``.
-        """
-        n = len(targets)
-        labelled = [
-            (v, label_regions(s.boxes, t))
-            for v, s, t in zip(verdicts, sets, [*targets, *targets], strict=True)
-        ]
-        boxes = [
-            torch.cat([a.proposals, b.proposals]) for a, b in zip(sets[:n], sets[n:], strict=True)
-        ]
-        losses = self.masks.losses(features, foreground, boxes, targets, generators)
-        return losses | self.losses(labelled)
-
-    def losses(self, parts: list[tuple[Verdicts, RegionLabels]]) -> dict[str, torch.Tensor]:
-        """``loss_group`` and ``loss_pair``: balanced binary cross-entropies.
-
-        Args:
-            parts: verdicts and labels of each set of regions.
-        """
-        group = torch.cat([v.group for v, _ in parts])
-        group_labels = torch.cat([x.group for _, x in parts])
-        pairs = torch.cat([v.pairs.flatten() for v, _ in parts])
-        pair_labels = torch.cat([x.pairs.flatten() for _, x in parts])
+        """``loss_group`` and ``loss_pair``: balanced binary cross-entropies over all sets of
+        regions."""
+        group = torch.cat([v.group for v in verdicts])
+        group_labels = torch.cat([x.group for x in labels])
+        pairs = torch.cat([v.pairs.flatten() for v in verdicts])
+        pair_labels = torch.cat([x.pairs.flatten() for x in labels])
         self._log(group, group_labels)
         return {
             "loss_group": self.loss_weight * balanced_bce(group, group_labels),
@@ -307,7 +310,7 @@ class RegionGrouping(nn.Module):
                 right = (logits[of_kind] > 0) == (value == YES)
                 storage.put_scalar(f"grouping/{name}", right.float().mean().item())
 
-    def jittered_truth(self, targets: Instances, generator: torch.Generator) -> torch.Tensor:
+    def _jittered_truth(self, targets: Instances, generator: torch.Generator) -> torch.Tensor:
         """The ground truth's boxes, slightly moved and scaled: regions that no RPN has to find."""
         boxes = targets.gt_boxes.tensor
         return jitter_boxes(boxes, targets.image_size, *self.jitter, generator)

@@ -40,8 +40,8 @@ def describe(evidence: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
 class RegionJudge(nn.Module):
     """A small network over the graph of resemblances; it sees no appearance, so no classes.
 
-    A region starts from a few numbers about its own evidence and hears twice from the regions that
-    it resembles, so that what counts is resemblance to the group, not to any one region.
+    A region starts from a few numbers about its own evidence and takes in those of the regions that
+    it resembles, twice, so that what counts is resemblance to the group, not to any one region.
     """
 
     def __init__(self, num_features: int, hidden: int, rounds: int = 2) -> None:
@@ -49,7 +49,7 @@ class RegionJudge(nn.Module):
         Args:
             num_features: numbers about each region.
             hidden: width.
-            rounds: how often regions hear from each other.
+            rounds: how often regions take in each other's state.
         """
         super().__init__()
         self.start = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU())
@@ -58,16 +58,23 @@ class RegionJudge(nn.Module):
             for _ in range(rounds)
         )
         self.verdict = nn.Linear(hidden, 1)
-        self.voice = nn.Linear(hidden, 1)
+        self.weight = nn.Linear(hidden, 1)
 
     def forward(
         self, features: torch.Tensor, evidence: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (K, F) and evidence (K, K), the logits of resembling another object, to logits
-        (K,) of the verdict and of its voice."""
+        (K,) of belonging to the group and of the region's weight."""
         x = self.start(features)
         nearest, resembling = evidence.softmax(dim=1), evidence.sigmoid()
         count = resembling.sum(dim=1, keepdim=True)
         for step in self.rounds:
             x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))
-        return self.verdict(x)[:, 0], self.voice(x)[:, 0]
+        return self.verdict(x)[:, 0], self.weight(x)[:, 0]
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        # Weights of version 0.1 name the layer `voice`.
+        for name in ("weight", "bias"):
+            if f"{prefix}voice.{name}" in state_dict:
+                state_dict[f"{prefix}weight.{name}"] = state_dict.pop(f"{prefix}voice.{name}")
+        super()._load_from_state_dict(state_dict, prefix, *args)

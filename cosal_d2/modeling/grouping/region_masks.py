@@ -51,10 +51,12 @@ class RegionSet:
     objectness: torch.Tensor
     masks: torch.Tensor
 
-    def split(self, count: int) -> tuple[RegionSet, RegionSet]:
-        """The first ``count`` regions, and the rest."""
+    def __len__(self) -> int:
+        return len(self.proposals)
+
+    def __getitem__(self, part: slice) -> RegionSet:
         parts = (self.proposals, self.boxes, self.objectness, self.masks)
-        return RegionSet(*(x[:count] for x in parts)), RegionSet(*(x[count:] for x in parts))
+        return RegionSet(*(x[part] for x in parts))
 
 
 class RegionMasks(nn.Module):
@@ -103,7 +105,7 @@ class RegionMasks(nn.Module):
 
         Args:
             features: the encoder's features by name; no gradient reaches them.
-            foreground: (N, 1, H, W) probability of any object, at the input's resolution.
+            foreground: (N, 1, H/4, W/4) float32, probability of any object.
             boxes: (K_i, 4) XYXY in input pixels, a tensor an image.
 
         Returns:
@@ -115,15 +117,13 @@ class RegionMasks(nn.Module):
             pooler([lateral(features[name].detach()).float()], regions)
             for name, lateral, pooler in zip(self.levels, self.laterals, self.poolers, strict=True)
         ]
-        coarse = F.avg_pool2d(foreground.detach().float(), FOREGROUND_STRIDE)
-        parts.append(2 * self.foreground_pooler([coarse], regions) - 1)
+        parts.append(2 * self.foreground_pooler([foreground], regions) - 1)
         logits = self.head.layers(torch.cat(parts, dim=1))[:, 0].float()
         return list(logits.split([len(b) for b in boxes]))
 
     def losses(
         self,
-        features: dict[str, torch.Tensor],
-        foreground: torch.Tensor,
+        logits: list[torch.Tensor],
         boxes: list[torch.Tensor],
         targets: list[Instances],
         generators: list[torch.Generator],
@@ -131,21 +131,22 @@ class RegionMasks(nn.Module):
         """``loss_mask``: binary cross-entropy over the windows of regions that are on objects.
 
         Args:
-            features, foreground, boxes: as for a forward pass.
+            logits, boxes: result and argument of a forward pass.
             targets: with ``gt_boxes`` and ``gt_masks`` (bit masks).
             generators: one an image; they draw which regions learn where there are many.
         """
         chosen, truth = [], []
-        for b, t, generator in zip(boxes, targets, generators, strict=True):
+        for x, b, t, generator in zip(logits, boxes, targets, generators, strict=True):
             index, matched = _matched(b, t, generator)
-            chosen.append(b[index])
+            chosen.append(x[index])
             masks = t.gt_masks[matched].crop_and_resize(windows(b[index]), SIDE)
-            truth.append(masks.to(foreground.device))
-        logits, labels = torch.cat(self(features, foreground, chosen)), torch.cat(truth)
+            truth.append(masks.to(x))
+        chosen, labels = torch.cat(chosen), torch.cat(truth)
         if len(labels) == 0:
-            return {"loss_mask": logits.sum() * 0 + sum(p.sum() * 0 for p in self.parameters())}
-        loss = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-        return {"loss_mask": loss}
+            # Connected to every parameter, as DistributedDataParallel wants it.
+            unused = sum(p.sum() for p in self.parameters()) + sum(x.sum() for x in logits)
+            return {"loss_mask": 0 * unused}
+        return {"loss_mask": F.binary_cross_entropy_with_logits(chosen, labels)}
 
 
 def _matched(

@@ -31,7 +31,7 @@ def select_regions(
     return boxes[keep], logits[keep]
 
 
-def apart(boxes: torch.Tensor, share: float) -> torch.Tensor:
+def different_objects(boxes: torch.Tensor, share: float) -> torch.Tensor:
     """Whether two regions can be different objects.
 
     Args:
@@ -48,27 +48,27 @@ def apart(boxes: torch.Tensor, share: float) -> torch.Tensor:
     return result.fill_diagonal_(False)
 
 
-def distinct(masks: torch.Tensor, objectness: torch.Tensor, share: float) -> torch.Tensor:
-    """One region for each object: greedily, the most object-like first, those whose mask shares no
-    more than ``share`` of the smaller one's pixels with any that was taken before.
+def suppress_duplicates(
+    masks: torch.Tensor, objectness: torch.Tensor, share: float
+) -> torch.Tensor:
+    """One region for each object: greedy suppression, the most object-like first, of regions whose
+    mask shares more than ``share`` of the smaller one's pixels with one that stays.
 
     Args:
         masks: (K, h, w) probabilities on the image's grid; pixels over a half count.
         objectness: (K,) logits.
 
     Returns:
-        (K,) bool; a region without pixels is never taken.
+        (K,) bool: whether a region stays; one without pixels never does.
     """
-    inside = (masks > 0.5).flatten(1).float()
+    order = objectness.argsort(descending=True, stable=True)
+    inside = (masks[order] > 0.5).flatten(1).float()
     area = inside.sum(dim=1)
     smaller = torch.minimum(area[:, None], area[None])
     with torch.autocast(masks.device.type, enabled=False):  # half types do not count that far
         shared = inside @ inside.T
-    clash = (shared > share * smaller).tolist()
-    taken: list[int] = []
-    for i in objectness.argsort(descending=True, stable=True).tolist():
-        if area[i] > 0 and not any(clash[i][j] for j in taken):
-            taken.append(i)
-    result = torch.zeros(len(masks), dtype=torch.bool, device=masks.device)
-    result[taken] = True
-    return result
+    later = (shared > share * smaller).triu(diagonal=1)
+    stays = area > 0
+    for i in range(len(masks)):
+        stays = stays & ~(later[i] & stays[i])
+    return torch.zeros_like(stays).scatter(0, order, stays)

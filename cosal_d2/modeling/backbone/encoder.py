@@ -1,0 +1,133 @@
+"""Any Detectron2 backbone as the encoder: which of its features the network takes, and the weights
+that it starts from."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
+from detectron2.utils.file_io import PathManager
+from torch import nn
+
+from cosal_d2.modeling.backbone import vgg_weights
+from cosal_d2.modeling.backbone.vgg_weights import EncoderWeightsError
+
+TOP_STRIDE = 16
+
+
+def top_feature(shapes: Mapping[str, ShapeSpec]) -> str:
+    """Name of H: the coarsest of the encoder's features with a stride of at most 16.
+
+    Raises:
+        ValueError: there is none.
+    """
+    names = [name for name, shape in shapes.items() if shape.stride <= TOP_STRIDE]
+    if not names:
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME: the encoder gives {sorted(shapes)}, none at a stride of "
+            f"{TOP_STRIDE} or less; name finer ones in its OUT_FEATURES"
+        )
+    return max(names, key=lambda name: shapes[name].stride)
+
+
+def finer_features(shapes: Mapping[str, ShapeSpec]) -> tuple[str, ...]:
+    """Names of the features below H, coarse to fine: what the decoder fuses by default."""
+    top = shapes[top_feature(shapes)].stride
+    names = [name for name, shape in shapes.items() if shape.stride < top]
+    return tuple(sorted(names, key=lambda name: -shapes[name].stride))
+
+
+def region_features(shapes: Mapping[str, ShapeSpec]) -> tuple[str, ...]:
+    """Names of the features at strides 4 to 16, fine to coarse: what regions are compared by, by
+    default."""
+    names = [name for name, shape in shapes.items() if 4 <= shape.stride <= TOP_STRIDE]
+    return tuple(sorted(names, key=lambda name: shapes[name].stride))
+
+
+def load_encoder(backbone: nn.Module, uri: str) -> set[str]:
+    """Load the weights that ``MODEL.BACKBONE.WEIGHTS`` names.
+
+    Args:
+        backbone: the encoder.
+        uri: ``vgg16://imagenet``, or a path or PathManager URI of a state dict in the encoder's
+            names, with or without a prefix: ``.pth`` or ``.pt``, ``.npz``, or a ``.pkl`` of numpy
+            arrays, as Detectron2's ``detectron2://ImageNetPretrained/MSRA/R-50.pkl``; "" leaves the
+            encoder as it was initialised.
+
+    Returns:
+        names in the encoder's state dict of what does not learn and came from the file, so that no
+        checkpoint has to hold it.
+
+    Raises:
+        EncoderWeightsError: the file cannot be had or read, or lacks a frozen weight.
+    """
+    if not uri:
+        return set()
+    try:
+        if uri.startswith(vgg_weights.PREFIX):
+            loaded, caffe_names = vgg_weights.load_imagenet(uri), False
+        else:
+            loaded, caffe_names = _read(Path(PathManager.get_local_path(uri)))
+        own = backbone.state_dict()
+        found = align_and_update_state_dicts(own, loaded, c2_conversion=caffe_names)
+        backbone.load_state_dict({k: found[k] for k in own if k in found}, strict=False)
+    except EncoderWeightsError:
+        raise
+    except Exception as error:  # each kind of file fails in its own ways
+        raise EncoderWeightsError(f"MODEL.BACKBONE.WEIGHTS: {uri}: {error}") from error
+    frozen = frozen_names(backbone)
+    lost = sorted(frozen - found.keys())
+    if lost:
+        raise EncoderWeightsError(
+            f"MODEL.BACKBONE.WEIGHTS: {uri} lacks {lost[0]} and {len(lost) - 1} others that are "
+            "frozen (MODEL.BACKBONE.FREEZE_AT); give the weights of this encoder"
+        )
+    return frozen
+
+
+def frozen_names(module: nn.Module) -> set[str]:
+    """Names in the state dict of what training leaves as it is: parameters without gradient, and
+    the statistics of frozen batch norms."""
+    names = {name for name, p in module.named_parameters() if not p.requires_grad}
+    for prefix, part in module.named_modules():
+        if isinstance(part, FrozenBatchNorm2d):
+            names.update(f"{prefix}.{name}" for name, _ in part.named_buffers())
+    return names
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads pickled dicts of numpy arrays and nothing that could run code."""
+
+    ALLOWED = {
+        *("numpy.dtype", "numpy.ndarray", "_codecs.encode", "collections.OrderedDict"),
+        *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        if f"{module}.{name}" not in self.ALLOWED:
+            raise ValueError(f"its pickle names {module}.{name}; only numpy arrays are loaded")
+        return super().find_class(module, name)
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
+    """A state dict in float32, and whether it has Caffe2's names, as Detectron2's own files."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            loaded = dict(arrays)
+    elif path.suffix == ".pkl":
+        with path.open("rb") as file:
+            loaded = _ArrayUnpickler(file, encoding="latin1").load()
+    else:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    caffe_names = path.suffix == ".pkl" and "__author__" not in loaded
+    state = {
+        name: torch.as_tensor(value).float()
+        for name, value in loaded.get("model", loaded).items()
+        if isinstance(value, (np.ndarray, torch.Tensor))
+    }
+    return state, caffe_names
