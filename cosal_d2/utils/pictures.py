@@ -1,13 +1,18 @@
-"""Reading pictures of any kind: 8-bit BGR or grey, upright."""
+"""Reading pictures of any kind, 8-bit BGR or grey and upright, and writing PNG."""
 
 from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+
+from cosal_d2.utils.files import write_bytes
 
 # Names of picture files, in lower case.
 PICTURE_SUFFIXES = (
@@ -15,7 +20,10 @@ PICTURE_SUFFIXES = (
     *(".webp", ".gif", ".ppm", ".pgm"),
 )
 # What Pillow and its readers raise on files that are no pictures, or damaged ones.
-READING_ERRORS = (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+READING_ERRORS = (
+    *(OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -54,6 +62,18 @@ def _read(path: str | os.PathLike, convert: Callable[[Image.Image], np.ndarray])
             return convert(image)
     except READING_ERRORS as error:
         raise ValueError(f"cannot read {path} as a picture: {error}") from error
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write a PNG that replaces a former file as a whole.
+
+    ``cv2.imwrite`` ends the process on a name that is not UTF-8; this takes any.
+
+    Args:
+        path: of the file.
+        pixels: uint8 BGR (H, W, 3) or grey (H, W).
+    """
+    write_bytes(path, cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def upright_bgr(image: Image.Image) -> np.ndarray:
