@@ -1,10 +1,8 @@
-"""Timings of two things side by side: ``benchmark.py ratio``, ``eval`` and ``data``."""
+"""Timings of two things side by side: ``benchmark.py ratio`` and ``eval``."""
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from pathlib import Path
 
 
 def _ratio(args: argparse.Namespace) -> None:
@@ -28,18 +26,6 @@ def _eval(args: argparse.Namespace) -> None:
             )
 
 
-def _data(args: argparse.Namespace) -> None:
-
-    from cosal_d2.prepare.convert.speed import measure
-
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        speed = measure(Path(folder), args.images, args.rounds, args.workers)
-    print(
-        f"{args.images} images: conversion / decoding and copying = {speed.ratio:.2f} "
-        f"({speed.conversion:.1f} s / {speed.plain:.1f} s), memory {speed.memory:.0f} MiB at most"
-    )
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,14 +39,6 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"))
         command.add_argument("--rounds", type=int, default=9)
         command.set_defaults(run=run)
-    data = commands.add_parser(
-        "data", help="converting COCO-like data over only decoding and copying its pictures"
-    )
-    data.add_argument("--images", type=int, default=5000, metavar="N", help="(%(default)s)")
-    data.add_argument("--rounds", type=int, default=3, help="timed pairs (%(default)s)")
-    data.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    data.add_argument("--folder", metavar="FOLDER", help="takes temporary files (the system's)")
-    data.set_defaults(run=_data)
     return parser
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Turn data of other formats into co-saliency datasets; check, merge, split and describe them."""
+"""Check, merge, split and describe datasets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from cosal_d2.prepare.check import command as checks  # noqa: E402
-from cosal_d2.prepare.convert import command as conversions  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")
-    conversions.add_commands(commands)
     checks.add_commands(commands)
     return parser
 
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"{parser.prog}: stopped; the same command goes on where it was", file=sys.stderr)
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 130
 
 

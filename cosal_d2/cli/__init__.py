@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import warnings
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
-from cosal_d2.cli import predict
+from cosal_d2.cli import convert, predict
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,6 +20,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cosal_d2 {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     predict.add_verbs(verbs)
+    data = verbs.add_parser("data", help="prepare datasets").add_subparsers(
+        dest="what", required=True, metavar="VERB"
+    )
+    convert.add_verbs(data)
     return parser
 
 
@@ -29,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit status: 0, 1 after an error (one sentence on stderr) or where a verb says so, 130
         when interrupted.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name that the terminal cannot show is no reason to stop.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Detectron2's own, about its calls into torch: nothing that the user could act on.
     warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
     warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")

@@ -40,13 +40,19 @@ def load_coco(json_file: str | os.PathLike) -> dict:
     return content
 
 
-def check_fields(content: dict, json_file: str | os.PathLike, optional: Collection = ()) -> None:
+def check_fields(
+    content: dict,
+    json_file: str | os.PathLike,
+    optional: Collection[str] = (),
+    may_repeat: Collection[str] = (),
+) -> None:
     """Make sure that every entry has the ``FIELDS`` of its list, and an id of its own.
 
     Args:
         content: from :func:`load_coco`.
         json_file: its file, for the messages.
         optional: names of fields that may lack.
+        may_repeat: lists in which ids may repeat.
 
     Raises:
         ValueError: naming file, entry and field.
@@ -60,7 +66,7 @@ def check_fields(content: dict, json_file: str | os.PathLike, optional: Collecti
                         f"{json_file}: {part}[{i}] has no `{field}`; add it as in COCO instance "
                         "format"
                     )
-            if entry["id"] in seen:
+            if entry["id"] in seen and part not in may_repeat:
                 raise ValueError(
                     f"{json_file}: {part}[{i}] repeats the id {entry['id']!r}; give each its own"
                 )

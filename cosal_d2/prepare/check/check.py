@@ -14,7 +14,7 @@ from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
 from cosal_d2.prepare.check.near_duplicates import Print, near_pairs
 from cosal_d2.prepare.check.picture import PictureTask, check_picture
 from cosal_d2.prepare.check.structure import check_structure, id_key, owners
-from cosal_d2.prepare.convert.entries import find_files
+from cosal_d2.prepare.convert.source_files import find_files
 from cosal_d2.utils.parallel import ordered_map, worker_count
 
 

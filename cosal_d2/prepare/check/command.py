@@ -5,17 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from cosal_d2.cli.convert import add_target_options, target
 from cosal_d2.prepare.check.check import Checked, check_dataset
 from cosal_d2.prepare.check.dataset import Dataset, find_json, load_dataset, sibling_splits
 from cosal_d2.prepare.check.findings import summary, write_reports
 from cosal_d2.prepare.check.near_duplicates import near_groups
-from cosal_d2.prepare.check.parts import PartJob, category_ids, items_of, merged, prints
+from cosal_d2.prepare.check.parts import category_ids, items_of, merge, prints, write_items
 from cosal_d2.prepare.check.repair import repair
 from cosal_d2.prepare.check.split import assign, class_of, join_classes
-from cosal_d2.prepare.convert.command import add_target_arguments, target
-from cosal_d2.prepare.convert.command import summary as written_summary
-from cosal_d2.prepare.convert.writer import Target, write_entries
-from cosal_d2.prepare.series import check_free
+from cosal_d2.prepare.convert.dataset_writer import Target
 
 ROUNDS = 4
 DATA = "NAME|JSON"
@@ -96,9 +94,7 @@ def _fixed_target(args: Namespace, dataset: Dataset) -> Target:
     name = args.fixed_name or f"{dataset.name}_fixed"
     home = dataset.json_file.resolve().parent
     root, folder = (home.parent, home.name) if args.out is None else (args.out, "cosal")
-    place = Target(root, name, args.link, args.overwrite, args.workers, True, folder)
-    check_free(place.home, name, args.overwrite)
-    return place
+    return Target(root, name, args.link, args.overwrite, args.workers, True, folder)
 
 
 def _fix(args: Namespace, checked: Checked, place: Target) -> tuple[list[str], list[str]]:
@@ -113,13 +109,13 @@ def _fix(args: Namespace, checked: Checked, place: Target) -> tuple[list[str], l
         if not again.errors or not steps:
             break
     left = [str(f) for f in findings if f.severity == "error"]
-    job = PartJob(
+    write_items(
         items_of(dataset),
+        place,
         f"Repaired from {dataset.json_file.name}",
         category_ids(dataset),
         fields=_fields(dataset),
     )
-    write_entries(job, place)
     return done, left
 
 
@@ -130,13 +126,13 @@ def _add_merge(commands) -> None:
         description="Put datasets into one: classes are joined by name, ids are given anew.",
     )
     parser.add_argument("data", nargs="+", metavar=DATA, help=DATA_HELP)
-    add_target_arguments(parser)
+    add_target_options(parser)
     parser.set_defaults(run=_merge)
 
 
 def _merge(args: Namespace) -> int:
-    job = merged([load_dataset(name) for name in args.data])
-    print(written_summary(write_entries(job, target(args)), args.out))
+    place = target(args)
+    print(merge([load_dataset(name) for name in args.data], place).summary())
     return 0
 
 
@@ -163,7 +159,7 @@ def _add_split(commands) -> None:
         help="class: each co-salient class is on one side alone (%(default)s)",
     )
     add("--seed", type=int, default=0, help="the same seed gives the same sides (%(default)s)")
-    add_target_arguments(parser, name=False)
+    add_target_options(parser, name=False)
     parser.set_defaults(run=_split)
 
 
@@ -175,8 +171,6 @@ def _split(args: Namespace) -> int:
         raise ValueError(f"seed: {args.seed} is negative; give 0 or more")
     dataset = load_dataset(args.data)
     places = [target(args, name) for name in args.names]
-    for place in places:
-        check_free(place.home, place.name, args.overwrite)
     items = items_of(dataset)
     groups = near_groups(prints(items, args.workers))
     near = len(items) - len(set(groups))
@@ -185,13 +179,14 @@ def _split(args: Namespace) -> int:
     sides = assign(groups, shares, args.seed)
     for number, place in enumerate(places):
         part = [item for item, side in zip(items, sides, strict=True) if side == number]
-        job = PartJob(
+        written = write_items(
             part,
+            place,
             f"Part {place.name} of {dataset.name}, by {args.by}, seed {args.seed}",
             category_ids(dataset),
             fields=_fields(dataset),
         )
-        print(written_summary(write_entries(job, place), args.out))
+        print(written.summary())
     print(f"{near} pictures are near-duplicates of another and stay on its side")
     return 0
 

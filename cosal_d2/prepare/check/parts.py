@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from cosal_d2.prepare.check.dataset import Dataset
 from cosal_d2.prepare.check.near_duplicates import Print, file_print
-from cosal_d2.prepare.convert.entries import Entry, safe_name
+from cosal_d2.prepare.convert.dataset_writer import Entry, Target, Written, write_entries
+from cosal_d2.prepare.convert.source_files import safe_name
 from cosal_d2.utils.parallel import ordered_map, worker_count
 
 
@@ -59,55 +58,38 @@ def items_of(dataset: Dataset) -> list[Item]:
     return items
 
 
-class PartJob:
-    """A `Job` that writes items as they are.
+def write_items(
+    items: list[Item],
+    target: Target,
+    description: str,
+    categories: dict[str, int] | None = None,
+    keep_ids: bool = True,
+    fields: dict | None = None,
+) -> Written:
+    """Write items as they are.
 
     Args:
         items: what to write.
+        target: where.
         description: goes to the json's `info`.
         categories: names with their ids; None: those that occur, sorted.
         keep_ids: keep the ids of images and annotations.
         fields: further top-level fields of the json.
     """
+    make_entry = partial(_entry, () if keep_ids else ("id",))
+    return write_entries(
+        make_entry, items, target, description=description, categories=categories, fields=fields
+    )
 
-    def __init__(
-        self,
-        items: list[Item],
-        description: str,
-        categories: dict[str, int] | None = None,
-        keep_ids: bool = True,
-        fields: dict | None = None,
-    ) -> None:
-        self.items, self.description, self.categories = items, description, categories
-        self.dropped = () if keep_ids else ("id",)
-        self.fields = fields or {}
-        digest = hashlib.sha256()
-        for item in items:
-            digest.update(json.dumps([str(item.file), item.image, item.annotations]).encode())
-        self.fingerprint = {
-            "items": digest.hexdigest(),
-            "ids": keep_ids,
-            "head": [description, categories, self.fields],
-        }
 
-    def __getstate__(self) -> dict:
-        return {"dropped": self.dropped}
-
-    def tasks(self, work: Path) -> tuple[int, Iterable]:
-        """The items."""
-        return len(self.items), self.items
-
-    def __call__(self, task: Item) -> Entry:
-        """The entry of an item."""
-        if not task.file.is_file():
-            raise FileNotFoundError(
-                f"{task.file}: no such picture; add it, or let `check --fix` write a repaired copy"
-            )
-        image = {k: v for k, v in task.image.items() if k not in self.dropped}
-        annotations = [
-            {k: v for k, v in a.items() if k not in self.dropped} for a in task.annotations
-        ]
-        return Entry(task.file, safe_name(task.image["file_name"]), image, annotations)
+def _entry(dropped: tuple[str, ...], item: Item) -> Entry:
+    if not item.file.is_file():
+        raise FileNotFoundError(
+            f"{item.file}: no such picture; add it, or let `check --fix` write a repaired copy"
+        )
+    image = {k: v for k, v in item.image.items() if k not in dropped}
+    annotations = [{k: v for k, v in a.items() if k not in dropped} for a in item.annotations]
+    return Entry(item.file, safe_name(item.image["file_name"]), image, annotations)
 
 
 def category_ids(dataset: Dataset) -> dict[str, int]:
@@ -115,8 +97,8 @@ def category_ids(dataset: Dataset) -> dict[str, int]:
     return {c["name"]: c["id"] for c in dataset.content["categories"]}
 
 
-def merged(datasets: list[Dataset]) -> PartJob:
-    """A job that puts datasets into one: categories by name, ids anew.
+def merge(datasets: list[Dataset], target: Target) -> Written:
+    """Put datasets into one: categories by name, ids anew.
 
     A file name that is there already gets its dataset's name in front.
 
@@ -138,7 +120,7 @@ def merged(datasets: list[Dataset]) -> PartJob:
             items.append(Item(item.file, {**item.image, "file_name": name}, item.annotations))
     parts = ", ".join(d.name for d in datasets)
     ids = {name: i for i, name in enumerate(sorted(names), 1)}
-    return PartJob(items, f"Merged from {parts}", ids, keep_ids=False)
+    return write_items(items, target, f"Merged from {parts}", ids, keep_ids=False)
 
 
 def prints(items: list[Item], workers: int | None = None) -> list[Print]:

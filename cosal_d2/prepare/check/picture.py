@@ -14,7 +14,7 @@ from cosal_d2.prepare.check.crossing import crosses_itself
 from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
 from cosal_d2.prepare.check.near_duplicates import Print, file_print
 from cosal_d2.prepare.check.structure import id_key
-from cosal_d2.prepare.convert.pictures import DAMAGED, Picture, load_picture
+from cosal_d2.prepare.convert.picture_file import Picture, load_picture
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.masks import to_rle
 
@@ -52,7 +52,7 @@ def check_picture(task: PictureTask) -> tuple[list[Finding], Print | None]:
     except FileNotFoundError:
         message, fix = "there is no such file", "add it, or remove the image and its annotations"
         return [_of(task, "missing image", message, fix)] if task.check else [], None
-    except DAMAGED as error:
+    except ValueError as error:
         reason = str(error).removeprefix(f"{task.file}: ")
         fix = "replace the file, or remove the image and its annotations"
         finding = _of(task, "unreadable image", reason.split("; replace")[0], fix)

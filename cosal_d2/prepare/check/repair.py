@@ -10,7 +10,7 @@ from cosal_d2.prepare.check.dataset import Dataset
 from cosal_d2.prepare.check.findings import ERROR, Finding
 from cosal_d2.prepare.check.picture import is_polygon
 from cosal_d2.prepare.check.structure import bereft_images, category_names, id_key
-from cosal_d2.prepare.convert.pictures import (
+from cosal_d2.prepare.convert.picture_file import (
     load_picture,
     picture_size,
     scaled_rle,

@@ -1,41 +1,20 @@
-"""Pictures of a source: decoded once to see that they are whole, and made smaller where asked."""
+"""A picture's file: decoded once to see that it is whole, and made smaller where asked."""
 
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from pycocotools import mask as coco_mask
 
 from cosal_d2.utils.masks import mask_rle
+from cosal_d2.utils.pictures import READING_ERRORS, upright_bgr, upright_size
 
-ORIENTATION = 0x0112  # EXIF tag
 JPEG_QUALITY = 95
-# What Pillow raises on damaged files.
-DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-MASK_STEPS = {
-    2: np.fliplr,
-    3: lambda m: np.rot90(m, 2),
-    4: np.flipud,
-    5: np.transpose,
-    6: lambda m: np.rot90(m, -1),
-    7: lambda m: np.rot90(m, 2).T,
-    8: np.rot90,
-}
 
 
 @dataclass(frozen=True)
@@ -43,28 +22,18 @@ class Picture:
     """A picture whose data are whole.
 
     Attributes:
-        file: its file.
         data: the file's content.
         stored: (height, width) before EXIF rotation, pixels.
+        upright: (height, width) after it, as the network sees the picture.
         orientation: EXIF's, 1 to 8.
         is_jpeg: whether it is a JPEG.
     """
 
-    file: Path
     data: bytes
     stored: tuple[int, int]
+    upright: tuple[int, int]
     orientation: int
     is_jpeg: bool
-
-    @property
-    def upright(self) -> tuple[int, int]:
-        """(height, width) after EXIF rotation, as the network sees it."""
-        return self.stored[::-1] if self.orientation >= 5 else self.stored
-
-
-def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(ORIENTATION, 1)
-    return value if value in MASK_STEPS else 1
 
 
 def picture_size(file: Path) -> tuple[int, int]:
@@ -76,12 +45,11 @@ def picture_size(file: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(file) as image:
-            size = image.size if _orientation(image) >= 5 else image.size[::-1]
+            return upright_size(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
-    except DAMAGED as error:
+    except READING_ERRORS as error:
         raise ValueError(f"{file}: not readable as a picture ({error}); replace it") from error
-    return size
 
 
 def load_picture(file: Path, data: bytes | None = None) -> Picture:
@@ -101,42 +69,32 @@ def load_picture(file: Path, data: bytes | None = None) -> Picture:
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
     try:
         with Image.open(io.BytesIO(data)) as image:
-            size, is_jpeg = image.size[::-1], image.format in ("JPEG", "MPO")
+            stored, upright = image.size[::-1], upright_size(image)
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
             image.draft("L", (1, 1))
             image.load()
-            return Picture(file, data, size, _orientation(image), is_jpeg)
-    except DAMAGED as error:
+            is_jpeg = image.format in ("JPEG", "MPO")
+            return Picture(data, stored, upright, orientation, is_jpeg)
+    except READING_ERRORS as error:
         raise ValueError(
             f"{file}: not readable as a picture ({error}); replace the file"
         ) from error
 
 
-def smaller(picture: Picture, max_side: int) -> tuple[bytes, str] | None:
-    """The picture upright with its longest side at `max_side` pixels; None where it is no longer.
+def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
+    """The picture upright, 8-bit, with its longest side at `max_side` pixels.
 
     Returns:
         The new file's content (JPEG of a JPEG, else PNG) and its suffix.
     """
-    if max(picture.stored) <= max_side:
-        return None
     with Image.open(io.BytesIO(picture.data)) as image:
         image.draft(None, (2 * max_side, 2 * max_side))
-        upright = ImageOps.exif_transpose(image)
-        size = scaled(picture.upright, max_side)[::-1]
-        if upright.mode in ("P", "1", "PA"):
-            upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-        if upright.mode[0] in "IF":
-            deep = np.asarray(upright, dtype=np.float32)
-            deep = cv2.resize(deep, size, interpolation=cv2.INTER_AREA)
-            upright = Image.fromarray(np.clip(np.nan_to_num(deep), 0, 65535).astype(np.uint16))
-        else:
-            upright = upright.resize(size, Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        if picture.is_jpeg:
-            upright.save(out, "JPEG", quality=JPEG_QUALITY)
-            return out.getvalue(), ".jpg"
-        upright.save(out, "PNG", exif=b"")
-        return out.getvalue(), ".png"
+        pixels = upright_bgr(image)
+    size = scaled(picture.upright, max_side)
+    pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
+    suffix = ".jpg" if picture.is_jpeg else ".png"
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if picture.is_jpeg else []
+    return cv2.imencode(suffix, pixels, quality)[1].tobytes(), suffix
 
 
 def scaled(size: tuple[int, int], max_side: int) -> tuple[int, int]:
@@ -147,9 +105,9 @@ def scaled(size: tuple[int, int], max_side: int) -> tuple[int, int]:
 
 def upright_rle(rle: dict, orientation: int) -> dict:
     """A mask of the stored picture as one of the upright picture."""
-    if orientation == 1:
-        return rle
-    return mask_rle(MASK_STEPS[orientation](coco_mask.decode(rle)))
+    image = Image.fromarray(coco_mask.decode(rle))
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return mask_rle(np.asarray(ImageOps.exif_transpose(image)))
 
 
 def scaled_rle(rle: dict, size: tuple[int, int]) -> dict:

@@ -1,0 +1,238 @@
+"""Pictures and their annotations become a dataset root, in parallel."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tqdm import tqdm
+
+from cosal_d2.prepare.series import check_free, check_name, install_dataset
+from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.parallel import ordered_map, worker_count
+
+SHOWN_FAULTS = 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture and its annotations as they will stand in a dataset.
+
+    Attributes:
+        file: the picture's source.
+        name: `file_name` in the dataset, a relative path.
+        image: further fields of its image entry; `id` where it is to be kept.
+        annotations: annotation entries without `image_id`, with `category` (a name) in place of
+            `category_id`; `id` where it is to be kept.
+        content: what the picture's file shall hold; None takes the source as it is.
+    """
+
+    file: Path
+    name: str
+    image: dict
+    annotations: list[dict] = field(default_factory=list)
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that is left out, with the reason; `bad` where its data are faulty."""
+
+    reason: str
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how a dataset is written.
+
+    Attributes:
+        root: dataset root; the files go to `root/folder/name.json` and `root/folder/name/`.
+        name: letters, digits, `_`, `-` and `.`.
+        link: symbolic links to the pictures instead of copies.
+        overwrite: replace a dataset of the same name once the new one is complete.
+        workers: processes; None takes one a core.
+        progress: show a progress bar.
+        folder: `cosal`, where datasets are found by their name.
+
+    Raises:
+        ValueError: `name` is no dataset name, or `workers` is less than 1.
+        FileExistsError: the dataset exists and `overwrite` is False.
+    """
+
+    root: Path
+    name: str
+    link: bool = False
+    overwrite: bool = False
+    workers: int | None = None
+    progress: bool = False
+    folder: str = "cosal"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        worker_count(self.workers)
+        check_free(self.home, self.name, self.overwrite)
+
+    @property
+    def home(self) -> Path:
+        """The folder of the json."""
+        return Path(self.root) / self.folder
+
+    @property
+    def json_file(self) -> Path:
+        """The annotations."""
+        return self.home / f"{self.name}.json"
+
+
+@dataclass
+class Written:
+    """What was written.
+
+    Attributes:
+        json_file: the annotations.
+        images: number of pictures.
+        instances, distractors: numbers of co-salient objects and of others.
+        skipped: number of pictures left out, by reason.
+        faults: messages on faulty pictures that were left out.
+    """
+
+    json_file: Path
+    images: int = 0
+    instances: int = 0
+    distractors: int = 0
+    skipped: Counter = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """What was written, how to use it, and what was left out; a few lines."""
+        root = self.json_file.parents[1]
+        lines = [
+            f"{self.json_file}: {self.images} pictures, {self.instances} co-salient objects, "
+            f"{self.distractors} distractors; registered as cosal_{self.json_file.stem} where "
+            f"DETECTRON2_DATASETS={root}"
+        ]
+        lines += [f"left out: {n} {reason}" for reason, n in self.skipped.most_common()]
+        lines += [f"faulty: {message}" for message in self.faults[:SHOWN_FAULTS]]
+        if len(self.faults) > SHOWN_FAULTS:
+            lines.append(f"and {len(self.faults) - SHOWN_FAULTS} more faulty pictures")
+        return "\n".join(lines)
+
+
+def write_entries(
+    make_entry: Callable[[Any], Entry | Skipped],
+    tasks: Sequence,
+    target: Target,
+    *,
+    description: str,
+    categories: dict[str, int] | None = None,
+    fields: dict | None = None,
+) -> Written:
+    """Write the entries of all tasks as a dataset, the same for any number of workers.
+
+    The dataset is built in a hidden folder beside its place and moved there when complete, so that
+    a former one stays until then.
+
+    Args:
+        make_entry: picklable pure function from a task to its entry.
+        tasks: picklable each.
+        target: where.
+        description: goes to the json's `info`.
+        categories: names with their ids, where others get ids behind them; None: the names that
+            occur, sorted.
+        fields: further top-level fields of the json.
+
+    Raises:
+        ValueError: no picture is left, or two would get one file name.
+        ValueError, OSError: `make_entry` or the disk failed.
+    """
+    written = Written(target.json_file)
+    workers = min(worker_count(target.workers), max(len(tasks), 1))
+    target.home.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{target.name}.", dir=target.home) as work:
+        new_folder, new_json = Path(work, "pictures"), Path(work, "new.json")
+        new_folder.mkdir()
+        place = partial(_place, make_entry, new_folder, target.link)
+        results = ordered_map(place, tasks, workers, chunk=8)
+        bar = tqdm(results, total=len(tasks), unit="image", disable=not target.progress)
+        entries = _sort(bar, written)
+        if not entries:
+            reasons = "; ".join(f"{n} {reason}" for reason, n in written.skipped.most_common())
+            raise ValueError(
+                f"{description}: no picture is left ({reasons or 'none found'}); loosen the "
+                "selection or correct the source" + "".join(f"\n{m}" for m in written.faults[:5])
+            )
+        head = {"info": {"description": description}, **(fields or {})}
+        content = {**head, **_assemble(entries, categories, written)}
+        text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+        new_json.write_text(text + "\n", encoding="utf-8")
+        install_dataset(new_folder, new_json, target.home / target.name, target.json_file)
+    return written
+
+
+def _place(
+    make_entry: Callable[[Any], Entry | Skipped], folder: Path, link: bool, task: object
+) -> Entry | Skipped:
+    """Make an entry and put its picture into the folder; returns the entry without content."""
+    entry = make_entry(task)
+    if isinstance(entry, Skipped):
+        return entry
+    target = folder / entry.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # never write through a link into the source
+    if entry.content is not None:
+        target.write_bytes(entry.content)
+    elif link:
+        target.symlink_to(entry.file.resolve())
+    else:
+        shutil.copyfile(entry.file, target)
+    return Entry(entry.file, entry.name, entry.image, entry.annotations)
+
+
+def _sort(results: Iterable[Entry | Skipped], written: Written) -> list[Entry]:
+    """The entries; the pictures left out are counted."""
+    entries: dict[str, Entry] = {}
+    for result in results:
+        if isinstance(result, Skipped):
+            written.skipped["faulty" if result.bad else result.reason] += 1
+            written.faults += [result.reason] if result.bad else []
+        elif result.name in entries:
+            raise ValueError(
+                f"{result.name}: two pictures would get this file name; give each a name of its own"
+            )
+        else:
+            entries[result.name] = result
+    return list(entries.values())
+
+
+def _assemble(
+    entries: list[Entry], categories: dict[str, int] | None, written: Written
+) -> dict[str, list]:
+    """COCO's three lists; pictures and objects are counted."""
+    names = {a["category"] for entry in entries for a in entry.annotations}
+    ids = dict(categories or {})
+    for name in sorted(names - ids.keys()):
+        ids[name] = max(ids.values(), default=0) + 1
+    images, annotations = [], []
+    for number, entry in enumerate(entries, 1):
+        images.append({"id": number, **entry.image, "file_name": entry.name})
+        for own in entry.annotations:
+            annotation = {"id": len(annotations) + 1, "image_id": images[-1]["id"]}
+            annotation |= {"category_id": ids[own["category"]], **own}
+            del annotation["category"]
+            annotations.append(annotation)
+    written.images = len(images)
+    written.distractors = sum(a["category_id"] == ids.get(DISTRACTOR) for a in annotations)
+    written.instances = len(annotations) - written.distractors
+    by_id = sorted(ids.items(), key=lambda pair: pair[1])
+    return {
+        "categories": [{"id": i, "name": name} for name, i in by_id],
+        "images": images,
+        "annotations": annotations,
+    }

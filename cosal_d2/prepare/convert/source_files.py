@@ -1,0 +1,109 @@
+"""Files of a source: its folders, its pictures and what belongs to them, lists of names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES
+
+
+def safe_name(file_name: str) -> str:
+    """A source's file name as a relative path inside the image folder.
+
+    An absolute path, or one that leaves its folder, becomes its last part.
+    """
+    path = PurePosixPath(file_name.replace("\\", "/"))
+    outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+    return path.name if outside else str(path)
+
+
+def need_folder(folder: Path, option: str) -> Path:
+    """`folder`, if it is one.
+
+    Raises:
+        FileNotFoundError: it is missing; the message names the option that gave it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; give an existing one to --{option}")
+    return folder
+
+
+def find_files(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> list[Path]:
+    """Files of the given suffixes below a folder, in any case, hidden ones left out, sorted."""
+    wanted = tuple(suffixes)
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in wanted
+        and p.is_file()
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
+
+
+def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
+    """Files below a folder by their relative path without suffix.
+
+    Raises:
+        ValueError: two files differ in their suffix alone.
+    """
+    found: dict[str, Path] = {}
+    for file in find_files(folder, suffixes):
+        stem = file.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise ValueError(
+                f"{file}: {found[stem].name} beside it has the same name but for the suffix; "
+                "rename or remove one"
+            )
+        found[stem] = file
+    return found
+
+
+def read_lines(file: Path) -> list[str]:
+    """Lines of a text file, the empty ones too.
+
+    Raises:
+        ValueError: it is no text in UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no text in UTF-8 ({error}); convert it") from error
+
+
+def read_names(file: Path, first: int) -> dict[int, str]:
+    """Class names by index: from a text file, one a line, or the field `names` of a YAML file.
+
+    Args:
+        file: `.yaml` or `.yml`, with `names` as a list or as a mapping from index to name; else
+            text.
+        first: index of the first name of a list.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: there are no names in it, or one twice.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; give a file of class names")
+    found = [line.strip() for line in read_lines(file) if line.strip()]
+    if file.suffix.lower() in (".yaml", ".yml"):
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{file} is not valid YAML: {error}") from error
+        found = content.get("names") if isinstance(content, dict) else None
+    if isinstance(found, list):
+        found = dict(enumerate(found, first))
+    if not isinstance(found, dict) or not found:
+        raise ValueError(f"{file}: no class names; give one a line, or a YAML file with `names`")
+    try:
+        names = {int(index): str(name) for index, name in found.items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"{file}: `names` maps something else than numbers to names") from None
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"{file}: a class name is there twice; give each its own")
+    return names
