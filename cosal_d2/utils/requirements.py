@@ -1,4 +1,4 @@
-"""What cosal_d2 expects beside itself, and the command that provides it."""
+"""What cosal_d2 expects beside itself, and the command that provides it; standard library only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from importlib.util import find_spec
 TORCH_PINS = ("torch==2.14.1", "torchvision==0.29.1")
 
 
+def location(module: str) -> str | None:
+    """File that a module would be imported from; None where only a stray folder has its name."""
+    spec = find_spec(module)
+    return spec.origin if spec else None
+
+
 def require_detectron2() -> None:
     """Check that torch, torchvision, Detectron2 and OpenCV can be imported.
 
     Raises:
         ImportError: one sentence with what is missing and the command that installs it.
     """
-    missing = [name for name in ("torch", "torchvision", "detectron2", "cv2") if not _found(name)]
+    names = ("torch", "torchvision", "detectron2", "cv2")
+    missing = [name for name in names if location(name) is None]
     if not missing:
         return
     python = shlex.quote(sys.executable)
@@ -23,8 +30,3 @@ def require_detectron2() -> None:
     if {"torch", "torchvision"} & set(missing):
         command = f"{python} -m pip install {' '.join(TORCH_PINS)} && {command}"
     raise ImportError(f"cosal_d2 needs {', '.join(missing)}, not found here; run: {command}")
-
-
-def _found(module: str) -> bool:
-    spec = find_spec(module)
-    return spec is not None and spec.origin is not None
