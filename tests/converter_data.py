@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from cosal_d2.cli import main
 from cosal_d2.prepare.convert.voc import CLASSES
 from cosal_d2.prepare.synthetic import SceneOptions, render_scene
 from cosal_d2.utils.masks import mask_rle, rle_fields
@@ -31,6 +32,12 @@ def scenes(count=COUNT):
     return found
 
 
+@cache
+def class_names():
+    """The classes of all scenes, sorted."""
+    return sorted({name for _, objects in scenes() for name, _, _ in objects})
+
+
 def outlined(mask):
     """The largest outline of a mask, (N, 2), and the mask that it encloses."""
     outlines, _ = cv2.findContours(
@@ -49,50 +56,68 @@ def write_pictures(folder, suffix=".png"):
     return folder
 
 
+# Each of the following writes a source, and gives the command line of its conversion and the
+# expected objects of each picture as (class, mask).
+
+
 def write_coco(root: Path, change=None):
     """A COCO json of the scenes, in which each object has its own class."""
-    images, annotations = [], []
+    images, annotations, expected = [], [], {}
     folder = write_pictures(root / "pictures")
-    names = sorted({name for _, objects in scenes() for name, _, _ in objects})
     for i, (_, objects) in enumerate(scenes()):
         images.append({"id": i + 10, "file_name": f"{i}.png", "height": 96, "width": 128})
+        expected[f"{i}.png"] = [(name, mask) for name, _, mask in objects]
         for name, _, mask in objects:
             own = {"id": len(annotations) + 5, "image_id": i + 10, "iscrowd": 0}
-            own["category_id"] = names.index(name) + 1
+            own["category_id"] = class_names().index(name) + 1
             annotations.append({**own, **rle_fields([mask_rle(mask)])[0]})
-    content = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": i, "name": n} for i, n in enumerate(names, 1)],
-    }
+    categories = [{"id": i, "name": n} for i, n in enumerate(class_names(), 1)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
     if change:
         change(content)
     json_file = root / "pictures.json"
     json_file.write_text(json.dumps(content))
-    return json_file, folder
+    line = ["coco", "--json", json_file, "--images", folder, "--min-area", "0.001"]
+    return line, expected
 
 
 def write_voc(root: Path):
     """VOC's tree; a palette PNG each, with a void border; classes stand for VOC's."""
-    names = sorted({name for _, objects in scenes() for name, _, _ in objects})
     write_pictures(root / "JPEGImages", ".jpg")
     for part in ("SegmentationObject", "SegmentationClass"):
         (root / part).mkdir()
+    expected = {}
     for i, (_, objects) in enumerate(scenes()):
         values, labels = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
         for number, (name, _, mask) in enumerate(objects, 1):
-            values[mask], labels[mask] = number, 1 + names.index(name)
+            values[mask], labels[mask] = number, 1 + class_names().index(name)
         free = values == 0
         values[0, free[0]] = labels[0, free[0]] = 255
         for part, array in (("SegmentationObject", values), ("SegmentationClass", labels)):
             image = Image.fromarray(array, "P")
             image.putpalette(bytes(range(256)) * 3)
             image.save(root / part / f"{i}.png")
-    return {name: CLASSES[k] for k, name in enumerate(names)}
+        expected[f"{i}.jpg"] = [(CLASSES[class_names().index(n)], m) for n, _, m in objects]
+    return ["voc", "--voc", root, "--min-area", "0.001"], expected
+
+
+def write_index_masks(root: Path, kind=np.uint8):
+    """Instance-index PNGs; 16-bit ones have indices over 255."""
+    images = write_pictures(root / "images")
+    (root / "masks").mkdir()
+    expected = {}
+    for i, (_, objects) in enumerate(scenes()):
+        values = np.zeros(SIZE, kind)
+        for number, (_, _, mask) in enumerate(objects, 1):
+            values[mask] = number * (300 if kind == np.uint16 else 1)
+        Image.fromarray(values).save(root / "masks" / f"{i}.png")
+        expected[f"{i}.png"] = [("object", mask) for _, _, mask in objects]
+    line = ["masks", "--images", images, "--masks", root / "masks"]
+    return [*line, *(["--kind", "index"] if kind == np.uint16 else [])], expected
 
 
 def write_labelme(root: Path):
-    """LabelMe files beside their pictures; the enclosed masks by file."""
+    """LabelMe files beside their pictures."""
     write_pictures(root, ".PNG")
     expected = {}
     for i, (_, objects) in enumerate(scenes()):
@@ -106,15 +131,14 @@ def write_labelme(root: Path):
         content = {"shapes": shapes, "imagePath": f"{i}.PNG", "imageHeight": 96, "imageWidth": 128}
         (root / f"{i}.json").write_text(json.dumps(content))
         expected[f"{i}.PNG"] = masks
-    return expected
+    return ["labelme", "--json", root], expected
 
 
 def write_yolo(root: Path):
-    """YOLO's tree; the enclosed masks by file."""
-    names = sorted({name for _, objects in scenes() for name, _, _ in objects})
-    write_pictures(root / "images", ".jpg")
+    """YOLO's tree."""
+    images = write_pictures(root / "images", ".jpg")
     (root / "labels").mkdir()
-    listing = "\n".join(f"  {i}: {n}" for i, n in enumerate(names))
+    listing = "\n".join(f"  {i}: {n}" for i, n in enumerate(class_names()))
     (root / "data.yaml").write_text(f"path: .\nnames:\n{listing}\n")
     expected = {}
     for i, (_, objects) in enumerate(scenes()):
@@ -122,15 +146,23 @@ def write_yolo(root: Path):
         for name, _, mask in objects:
             outline, inside = outlined(mask)
             shares = (outline / (128, 96)).ravel()
-            lines.append(" ".join([str(names.index(name)), *(f"{v:.6f}" for v in shares)]))
+            lines.append(" ".join([str(class_names().index(name)), *(f"{v:.6f}" for v in shares)]))
             masks.append((name, inside))
         (root / "labels" / f"{i}.txt").write_text("\n".join(lines) + "\n")
         expected[f"{i}.jpg"] = masks
-    return expected
+    line = ["yolo", "--images", images, "--labels", root / "labels"]
+    return [*line, "--names", root / "data.yaml", "--min-area", "0.001"], expected
+
+
+def convert(root: Path, line, *options, status=0):
+    """Run `cosal data` into `root/cosal/made.json`, which is given."""
+    ends = ["--out", root, "--name", "made", "--workers", "1", *options]
+    assert main(["data", *map(str, [*line, *ends])]) == status
+    return root / "cosal" / "made.json"
 
 
 def read_back(json_file: Path):
-    """(category, class_name, mask) of each annotation by picture."""
+    """The json, and (category, class_name, mask) of each annotation by picture."""
     content = json.loads(json_file.read_text())
     names = {c["id"]: c["name"] for c in content["categories"]}
     files = {i["id"]: i["file_name"] for i in content["images"]}
@@ -140,3 +172,8 @@ def read_back(json_file: Path):
         own = names[entry["category_id"]]
         found[files[entry["image_id"]]].append((own, entry.get("class_name", own), mask))
     return content, found
+
+
+def truth(objects):
+    """The union of the co-salient masks of what `read_back` gives for a picture."""
+    return np.any([mask for name, _, mask in objects if name != "distractor"], axis=0)
