@@ -15,15 +15,6 @@ from cosal_d2.evaluation import Scorer, Truth
 from cosal_d2.utils.sod_measures import heavy_score
 
 
-def build_network(config_file: str) -> torch.nn.Module:
-    """The network of a config in float32 on the CPU; its weights are random."""
-    cfg = get_cosal_config(
-        config_file,
-        ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.VGG.ALLOW_RANDOM", True],
-    )
-    return build_model(cfg).eval()
-
-
 def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
     """Median over rounds of time(network) / time(encoder), float32, batch 1, on the CPU.
 
@@ -32,24 +23,28 @@ def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
         height, width: of the input, in pixels.
         rounds: how many pairs are timed.
     """
-    model = build_network(config_file)
-    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    inputs = [{"image": picture, "height": height, "width": width}]
-    pixels = model.preprocess([picture]).tensor
+    model, inputs = _network(config_file, height, width)
+    pixels = model.preprocess([inputs[0]["image"]]).tensor
     ratios = []
     with torch.no_grad():
-        for i in range(rounds + 1):
+        for _ in range(rounds + 1):
             start = time.perf_counter()
             model.backbone(pixels)
             middle = time.perf_counter()
             model(inputs)
-            end = time.perf_counter()
-            if i:
-                ratios.append((end - middle) / (middle - start))
-    return statistics.median(ratios)
+            ratios.append((time.perf_counter() - middle) / (middle - start))
+    return statistics.median(ratios[1:])
 
 
-def ellipses(height: int, width: int, count: int) -> np.ndarray:
+def _network(config_file: str, height: int, width: int) -> tuple[torch.nn.Module, list[dict]]:
+    """The network of a config with random weights, in float32 on the CPU, and a noise picture."""
+    opts = ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.BACKBONE.WEIGHTS", ""]
+    model = build_model(get_cosal_config(config_file, opts)).eval()
+    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    return model, [{"image": picture, "height": height, "width": width}]
+
+
+def _discs(height: int, width: int, count: int) -> np.ndarray:
     """``(count, H, W)`` boolean masks of objects side by side."""
     y, x = np.mgrid[:height, :width]
     centres = (np.arange(count) + 0.5) * width / count
@@ -74,10 +69,8 @@ def evaluation_ratios(
         by choice of measures ("fast", "all"): medians over rounds of the ratio, and of the
         evaluation's seconds.
     """
-    model = build_network(config_file)
-    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    inputs = [{"image": picture, "height": height, "width": width}]
-    masks = ellipses(height, width, 6)
+    model, inputs = _network(config_file, height, width)
+    masks = _discs(height, width, 6)
     mask = masks[:4].any(axis=0)
     truth = Truth(mask, masks.any(axis=0), masks[:4], masks[4:])
     soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape))
