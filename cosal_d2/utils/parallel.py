@@ -1,4 +1,4 @@
-"""An ordered map over processes that holds only a few tasks and results at a time."""
+"""The one pool of worker processes, and the one count of cores."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import cv2
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+WAITING_PER_WORKER = 3
 
 _function: Callable | None = None
 
@@ -35,29 +39,6 @@ def worker_count(workers: int | None) -> int:
     return workers
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _start_process(pickled: bytes) -> None:
-    global _function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is the one to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)
-    _function = pickle.loads(pickled)
-
-
-def _run_chunk(tasks: list) -> list:
-    return [_function(task) for task in tasks]
-
-
-def _chunks(tasks: Iterable[Task], size: int) -> Iterator[list[Task]]:
-    remaining = iter(tasks)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
-
-
 def ordered_map(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, chunk: int = 4
 ) -> Iterator[Result]:
@@ -71,6 +52,9 @@ def ordered_map(
         tasks: picklable each.
         workers: number of processes.
         chunk: tasks that are sent at once.
+
+    Raises:
+        ChildProcessError: a process died.
     """
     if workers == 1:
         threads = cv2.getNumThreads()
@@ -80,19 +64,95 @@ def ordered_map(
         finally:
             cv2.setNumThreads(threads)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=context,
-        initializer=_start_process,
-        initargs=(pickle.dumps(function),),
-    )
-    chunks = _chunks(tasks, chunk)
-    try:
-        waiting = deque(pool.submit(_run_chunk, c) for c in islice(chunks, 3 * workers))
-        while waiting:
-            results = waiting.popleft().result()
-            waiting.extend(pool.submit(_run_chunk, c) for c in islice(chunks, 1))
+    remaining = iter(tasks)
+    with Pool(partial(_each, function), workers) as pool:
+        while part := list(islice(remaining, chunk)):
+            pool.submit(part)
+            for results in pool.results(WAITING_PER_WORKER * workers - 1):
+                yield from results
+        for results in pool.results():
             yield from results
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Pool(Generic[Task, Result]):
+    """Worker processes for tasks that come one by one; it ends them as a context manager.
+
+    The processes start afresh instead of forking, so a program that uses them guards its main part
+    by ``if __name__ == "__main__"``. OpenCV has one thread in them.
+
+    Args:
+        function: what they do with a task, picklable.
+        workers: number of processes, which start with the first tasks.
+    """
+
+    def __init__(self, function: Callable[[Task], Result], workers: int) -> None:
+        self._executor = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_process,
+            initargs=(pickle.dumps(function),),
+        )
+        self._futures: deque[Future[Result]] = deque()
+
+    def submit(self, task: Task) -> None:
+        """Queue a task, picklable.
+
+        Raises:
+            ChildProcessError: a process died.
+        """
+        try:
+            self._futures.append(self._executor.submit(_run, task))
+        except BrokenProcessPool as error:
+            raise _worker_died() from error
+
+    def results(self, leave: int = 0) -> Iterator[Result]:
+        """Give the next results in the order of the tasks, until `leave` tasks are left.
+
+        Raises:
+            ChildProcessError: a process died.
+        """
+        while len(self._futures) > leave:
+            try:
+                result = self._futures.popleft().result()
+            except BrokenProcessPool as error:
+                raise _worker_died() from error
+            yield result
+
+    def close(self) -> None:
+        """Forget what is queued and end the processes."""
+        self._futures.clear()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Pool[Task, Result]:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _each(function: Callable[[Task], Result], tasks: list[Task]) -> list[Result]:
+    return [function(task) for task in tasks]
+
+
+def _start_process(pickled: bytes) -> None:
+    global _function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is the one to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    _function = pickle.loads(pickled)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _run(task: Any) -> Any:
+    return _function(task)
+
+
+def _worker_died() -> ChildProcessError:
+    return ChildProcessError(
+        "a worker process died; free memory, ask for fewer workers, or, in a program of your own, "
+        'guard its main part by if __name__ == "__main__"'
+    )
