@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +12,8 @@ import torch
 from detectron2.structures import Instances
 from detectron2.utils.visualizer import Visualizer
 from matplotlib.figure import Figure
+
+from cosal_d2.utils.files import replacing
 
 HIGHLIGHT = (1.0, 0.1, 0.1)
 OUTLINE = (1.0, 1.0, 0.2)
@@ -93,12 +97,12 @@ def draw_regions(image: np.ndarray, boxes: torch.Tensor, triplets: torch.Tensor)
 
 
 def save_gallery(
-    path: str,
+    path: str | os.PathLike,
     titles: Sequence[str],
     rows: Sequence[Sequence[np.ndarray]],
     width: float = 2.4,
 ) -> None:
-    """Write a grid of pictures with a title above each column.
+    """Write a grid of pictures with a title above each column; a former file is replaced as a whole.
 
     Args:
         path: of the PNG.
@@ -116,4 +120,5 @@ def save_gallery(
             ax.set_axis_off()
     for title, ax in zip(titles, axes[0], strict=True):
         ax.set_title(title, fontsize=10)
-    figure.savefig(path, dpi=100)
+    with replacing(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -1,7 +1,8 @@
+import cv2
 import numpy as np
 import pytest
 
-from cosal_d2.utils.drawing import draw_overlay, map_to_uint8
+from cosal_d2.utils.drawing import draw_overlay, map_to_uint8, save_gallery
 
 
 def test_a_map_becomes_round_255_p():
@@ -35,3 +36,15 @@ def test_the_map_is_tinted_red_where_it_is_and_outlined():
     edge = overlay[18:23, 45]
     yellow = (edge[:, 2] > 180) & (edge[:, 1] > 130) & (edge[:, 0] < 110)
     assert yellow.any()
+
+
+def test_a_gallery_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "gallery.png"
+    path.write_bytes(b"old")
+    picture = np.zeros((20, 30, 3), np.uint8)
+    with pytest.raises(ValueError, match="shorter"):
+        save_gallery(path, ["one", "two"], [[picture]])
+    assert path.read_bytes() == b"old"
+    save_gallery(path, ["picture", "grey"], [[picture, picture[..., 0]]] * 2)
+    assert cv2.imread(str(path)).std() > 0
+    assert list(tmp_path.iterdir()) == [path]
