@@ -102,7 +102,7 @@ def save_gallery(
     rows: Sequence[Sequence[np.ndarray]],
     width: float = 2.4,
 ) -> None:
-    """Write a grid of pictures with a title above each column; a former file is replaced as a whole.
+    """Write a grid of pictures with a title above each column; it replaces a former file whole.
 
     Args:
         path: of the PNG.

@@ -42,7 +42,7 @@ def test_a_gallery_is_replaced_as_a_whole(tmp_path):
     path = tmp_path / "gallery.png"
     path.write_bytes(b"old")
     picture = np.zeros((20, 30, 3), np.uint8)
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         save_gallery(path, ["one", "two"], [[picture]])
     assert path.read_bytes() == b"old"
     save_gallery(path, ["picture", "grey"], [[picture, picture[..., 0]]] * 2)
