@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,7 +174,7 @@ def _add_common_options(parser: argparse.ArgumentParser, standard: Options) -> N
         "--class",
         dest="classes",
         nargs="+",
-        default=[],
+        default=standard.classes,
         metavar="NAME",
         help="only these can be co-salient (default: the class that covers most)",
     )
@@ -189,16 +190,7 @@ def _add_common_options(parser: argparse.ArgumentParser, standard: Options) -> N
 def _run(open_source: Callable[[argparse.Namespace], Source], args: argparse.Namespace) -> None:
     from cosal_d2.prepare.convert.conversion import convert
 
-    options = Options(
-        min_instances=args.min_instances,
-        min_area=args.min_area,
-        min_union=args.min_union,
-        max_union=args.max_union,
-        classes=tuple(args.classes),
-        keep_empty=args.keep_empty,
-        max_side=args.max_side,
-        skip_bad=args.skip_bad,
-    )
+    options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
     place = target(args)
     print(convert(open_source(args), place, options).summary())
 

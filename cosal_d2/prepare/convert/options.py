@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cosal_d2.utils.coco import DISTRACTOR
@@ -29,7 +30,7 @@ class Options:
     min_area: float = 0.01
     min_union: float = 0.05
     max_union: float = 0.7
-    classes: tuple[str, ...] = ()
+    classes: Sequence[str] = ()
     keep_empty: bool = False
     max_side: int | None = None
     skip_bad: bool = False
