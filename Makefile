@@ -5,7 +5,7 @@ THREADS ?= 2
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet -c constraints.txt
 STAMP := $(VENV)/.setup-done
-LINTED = $(wildcard cosal_d2 tools tests datasets setup.py)
+LINTED = cosal_d2 tools tests setup.py
 
 .PHONY: setup demo test lint clean browser
 
