@@ -47,11 +47,8 @@ def uncompressed(mask: np.ndarray) -> dict:
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 
-def write_source(root: Path, pictures: int = 8, form: str = "polygon") -> tuple[Path, Path]:
+def write_source(root: Path, pictures: int = 8) -> tuple[Path, Path]:
     """Write `source.json` and its folder: `PER_PICTURE` classes a picture, `distractor` in some.
-
-    Args:
-        form: `polygon`, `compressed` or `uncompressed` masks.
 
     Returns:
         The json file and the image folder.
@@ -66,19 +63,13 @@ def write_source(root: Path, pictures: int = 8, form: str = "polygon") -> tuple[
         for k in range(PER_PICTURE):
             name = names[(i + k) % len(names)]
             corners = outline(name, 60 + 100 * k, 80 + 20 * k, rng.uniform(32, 42))
-            mask = mask_of(corners)
-            photo[mask > 0] = COLOURS[name]
-            segmentation = {
-                "polygon": lambda c, m: [c.ravel().tolist()],
-                "compressed": lambda c, m: compressed(m),
-                "uncompressed": lambda c, m: uncompressed(m),
-            }[form](corners, mask)
+            photo[mask_of(corners) > 0] = COLOURS[name]
             annotations.append(
                 {
                     "id": 100 + len(annotations),
                     "image_id": i,
                     "category_id": 1 + names.index(name),
-                    "segmentation": segmentation,
+                    "segmentation": [corners.ravel().tolist()],
                 }
             )
         cv2.imwrite(str(folder / f"{i}.png"), photo)

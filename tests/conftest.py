@@ -6,7 +6,7 @@ from composites_data import write_source
 from detectron2.utils.events import EventStorage
 from network_data import registered, write_dataset
 
-from cosal_d2.prepare.composites.source import read_pictures
+from cosal_d2.prepare.composites.sources import read_pictures
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Writing a series of drawn scenes as a dataset root: COCO json beside its image folder."""
+"""Writing a series of drawn scenes as a dataset: COCO json beside its folder of pictures."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from tempfile import TemporaryDirectory
 
 import cv2
-import numpy as np
 from tqdm import tqdm
 
+from cosal_d2.prepare.scene import Scene, SceneOptions
 from cosal_d2.utils.masks import mask_rle, rle_fields
 from cosal_d2.utils.parallel import ordered_map, worker_count
 
@@ -25,146 +25,6 @@ def check_name(name: str) -> None:
         raise ValueError(
             f"name: {name!r} is no dataset name; use letters, digits, '_', '-' and '.'"
         )
-
-
-@dataclass(frozen=True)
-class SeriesSpec:
-    """A series of scenes to write.
-
-    Attributes:
-        root: dataset root; the files go to `root/cosal/name.json` and `root/cosal/name/`.
-        name: dataset name: letters, digits, `_`, `-` and `.`.
-        count: number of scenes.
-        seed: seed of the series.
-
-    Raises:
-        ValueError: a value is unusable; the message names the attribute.
-    """
-
-    root: Path
-    name: str
-    count: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        if self.count < 1:
-            raise ValueError(f"count: {self.count} scenes asked for; give 1 or more")
-        if self.seed < 0:
-            raise ValueError(f"seed: {self.seed} is negative; give 0 or more")
-
-
-class DrawnInstance(Protocol):
-    """An object of a scene: its category and class, and its visible pixels, bool (H, W)."""
-
-    category: str
-    class_name: str
-    mask: np.ndarray
-
-
-class DrawnScene(Protocol):
-    """A scene: uint8 BGR (H, W, 3), the repeated class or None, objects, JPEG quality (0-100)."""
-
-    image: np.ndarray
-    cosalient_category: str | None
-    instances: Sequence[DrawnInstance]
-    quality: int
-
-
-@dataclass(frozen=True)
-class SeriesContent:
-    """What a series shows.
-
-    Attributes:
-        draw: makes the scene of an index; a picklable, pure function.
-        categories: category names in the order of their ids, which start at 1.
-        description: goes to the json's `info`.
-        extra: names of further instance attributes that become annotation fields.
-    """
-
-    draw: Callable[[int], DrawnScene]
-    categories: Sequence[str]
-    description: str
-    extra: tuple[str, ...] = ()
-
-
-class _SceneWriter:
-    """Draws scene number i, writes its JPEG and returns its json entries, without ids."""
-
-    def __init__(self, content: SeriesContent, folder: Path) -> None:
-        self.content, self.folder = content, folder
-        self.ids = {name: i for i, name in enumerate(content.categories, 1)}
-
-    def __call__(self, index: int) -> dict:
-        scene = self.content.draw(index)
-        file_name = f"{index:06d}.jpg"
-        done, data = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])
-        if not done:
-            raise OSError(f"{self.folder / file_name}: OpenCV could not encode the image as JPEG")
-        (self.folder / file_name).write_bytes(data.tobytes())
-        height, width = scene.image.shape[:2]
-        return {
-            "image": {
-                "file_name": file_name,
-                "height": height,
-                "width": width,
-                "cosalient_category": scene.cosalient_category,
-            },
-            "annotations": [self._annotation(i) for i in scene.instances],
-        }
-
-    def _annotation(self, instance: DrawnInstance) -> dict:
-        return {
-            "category_id": self.ids[instance.category],
-            "class_name": instance.class_name,
-            **{name: getattr(instance, name) for name in self.content.extra},
-            **rle_fields([mask_rle(instance.mask)])[0],
-            "iscrowd": 0,
-        }
-
-
-def _assemble(content: SeriesContent, scenes: list[dict]) -> dict:
-    images, annotations = [], []
-    for image_id, scene in enumerate(scenes, 1):
-        images.append({"id": image_id, **scene["image"]})
-        for entry in scene["annotations"]:
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **entry})
-    return {
-        "info": {"description": content.description},
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": i, "name": name} for i, name in enumerate(content.categories, 1)],
-    }
-
-
-def former_versions(path: Path) -> list[Path]:
-    """What `install_dataset` moved aside from `path` and could not clear up, as it was killed."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.former")
-    return [p for p in path.parent.iterdir() if pattern.fullmatch(p.name)]
-
-
-def install_dataset(new_folder: Path, new_json: Path, folder: Path, json_file: Path) -> None:
-    """Put the finished dataset in place, the json last; on failure the former one is put back."""
-    former = [
-        (target, target.with_name(f".{target.name}.{os.getpid()}.former"))
-        for target in (json_file, folder)
-        if target.exists()
-    ]
-    moved: list[tuple[Path, Path]] = []
-    try:
-        for target, aside in former:
-            os.replace(target, aside)
-            moved.append((target, aside))
-        os.replace(new_folder, folder)
-        os.replace(new_json, json_file)
-    except BaseException:
-        if not new_folder.exists():
-            os.replace(folder, new_folder)
-        for target, aside in moved:
-            os.replace(aside, target)
-        raise
-    for _, aside in moved:
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
 def check_free(home: Path, name: str, overwrite: bool) -> None:
@@ -180,23 +40,127 @@ def check_free(home: Path, name: str, overwrite: bool) -> None:
             )
 
 
+def install(*moves: tuple[Path, Path]) -> None:
+    """Move new files and folders to their places, all of them or none; former ones are deleted.
+
+    Args:
+        moves: (new, place) in order, on one file system. On failure or interruption the new ones
+            are moved back, and the former ones are put back in their places.
+    """
+    former = [
+        (place, new.with_name(f".{place.name}.{os.getpid()}.former"))
+        for new, place in moves
+        if place.exists()
+    ]
+    try:
+        for place, aside in reversed(former):
+            os.replace(place, aside)
+        for new, place in moves:
+            os.replace(new, place)
+    except BaseException:
+        for new, place in moves:
+            if place.exists() and not new.exists():
+                os.replace(place, new)
+        for place, aside in former:
+            if aside.exists():
+                os.replace(aside, place)
+        raise
+    for _, aside in former:
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+
+
+def install_dataset(new_folder: Path, new_json: Path, folder: Path, json_file: Path) -> None:
+    """Put a finished dataset in place, the json last; on failure the former one is put back."""
+    install((new_folder, folder), (new_json, json_file))
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A series of scenes to write.
+
+    Attributes:
+        root: dataset root; the files go to `root/cosal/name.json` and `root/cosal/name/`.
+        name: dataset name: letters, digits, `_`, `-` and `.`.
+        count: number of scenes.
+        seed: seed of the series; scene i depends on (seed, i), `options` and the sources alone.
+        options: what a scene holds.
+
+    Raises:
+        ValueError: a value is unusable; the message names the attribute.
+    """
+
+    root: Path
+    name: str
+    count: int
+    seed: int = 0
+    options: SceneOptions = field(default_factory=SceneOptions)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.count < 1:
+            raise ValueError(f"count: {self.count} scenes asked for; give 1 or more")
+        if self.seed < 0:
+            raise ValueError(f"seed: {self.seed} is negative; give 0 or more")
+
+
+class _SceneWriter:
+    """Draws scene number i, writes its JPEG and returns its image entry and annotations."""
+
+    def __init__(
+        self, draw: Callable[[int], Scene], categories: dict[str, int], folder: Path
+    ) -> None:
+        self.draw, self.categories, self.folder = draw, categories, folder
+
+    def __call__(self, index: int) -> tuple[dict, list[dict]]:
+        scene = self.draw(index)
+        file_name = f"{index:06d}.jpg"
+        done, data = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])
+        if not done:
+            raise OSError(f"{self.folder / file_name}: OpenCV could not encode the image as JPEG")
+        (self.folder / file_name).write_bytes(data.tobytes())
+        image = {
+            "id": index + 1,
+            "file_name": file_name,
+            "height": scene.image.shape[0],
+            "width": scene.image.shape[1],
+            "cosalient_category": scene.cosalient_category,
+        }
+        annotations = [
+            {
+                "image_id": image["id"],
+                "category_id": self.categories[instance.category],
+                "class_name": instance.class_name,
+                **({} if instance.source is None else {"source": instance.source}),
+                **rle_fields([mask_rle(instance.mask)])[0],
+                "iscrowd": 0,
+            }
+            for instance in scene.instances
+        ]
+        return image, annotations
+
+
 def write_series(
-    spec: SeriesSpec,
-    content: SeriesContent,
+    spec: DatasetSpec,
+    draw: Callable[[int], Scene],
+    categories: Sequence[str],
+    description: str,
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Path:
     """Draw a series of scenes and write it as COCO instances.
 
-    Masks are compressed RLE, boxes are tight, `cosalient_category` (image field) names the repeated
-    class or is null, `class_name` (annotation field) is the object's own class, for distractors
-    too. The output is the same, byte by byte, for any number of workers. It is built in a hidden
-    folder beside its place and moved there when complete, the json last.
+    Masks are the visible pixels as compressed RLE, boxes are tight, `cosalient_category` (image
+    field) names the repeated class or is null, `class_name` (annotation field) is the object's own
+    class, for distractors too, and `source` (annotation field) says where it was cut out. The
+    output is the same, byte by byte, for any number of workers. It is built in a hidden folder
+    beside its place and moved there when complete, the json last.
 
     Args:
         spec: where to write, and how many scenes.
-        content: what to write.
+        draw: makes the scene of an index; a picklable, pure function.
+        categories: category names in the order of their ids, which start at 1.
+        description: goes to the json's `info`.
         workers: processes; None takes one for each core that this process may use.
         overwrite: replace a dataset of the same name once the new one is complete.
         progress: show a progress bar.
@@ -211,19 +175,21 @@ def write_series(
     home = Path(spec.root) / "cosal"
     workers = min(worker_count(workers), spec.count)
     check_free(home, spec.name, overwrite)
-    folder, json_file = home / spec.name, home / f"{spec.name}.json"
-    partial_folder = home / f".{spec.name}.{os.getpid()}.partial"
-    partial_json = partial_folder.with_suffix(".json")
     home.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir()
-    try:
-        drawn = ordered_map(_SceneWriter(content, partial_folder), range(spec.count), workers)
-        scenes = list(tqdm(drawn, total=spec.count, unit="scene", disable=not progress))
-        text = json.dumps(_assemble(content, scenes), separators=(",", ":"), allow_nan=False)
-        partial_json.write_text(text + "\n", encoding="utf-8")
-        install_dataset(partial_folder, partial_json, folder, json_file)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        partial_json.unlink(missing_ok=True)
-    return json_file
+    ids = {name: i for i, name in enumerate(categories, 1)}
+    content: dict = {"info": {"description": description}, "images": [], "annotations": []}
+    with TemporaryDirectory(prefix=f".{spec.name}.", dir=home) as work:
+        folder, json_file = Path(work, "pictures"), Path(work, "new.json")
+        folder.mkdir()
+        scenes = ordered_map(_SceneWriter(draw, ids, folder), range(spec.count), workers)
+        for image, annotations in tqdm(
+            scenes, total=spec.count, unit="scene", disable=not progress
+        ):
+            content["images"].append(image)
+            for entry in annotations:
+                content["annotations"].append({"id": len(content["annotations"]) + 1, **entry})
+        content["categories"] = [{"id": i, "name": name} for name, i in ids.items()]
+        text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+        json_file.write_text(text + "\n", encoding="utf-8")
+        install_dataset(folder, json_file, home / spec.name, home / f"{spec.name}.json")
+    return home / f"{spec.name}.json"

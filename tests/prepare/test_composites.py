@@ -1,5 +1,6 @@
 """Composites of cut-outs: which objects a picture shows, and how."""
 
+import json
 from collections import Counter
 
 import cv2
@@ -7,19 +8,22 @@ import numpy as np
 import pytest
 from composites_data import COLOURS, write_sprites
 
-from cosal_d2.prepare.composites import Composer, CompositeOptions
-from cosal_d2.prepare.composites import scene as scene_module
+from cosal_d2.cli import main
+from cosal_d2.data.datasets import load_cosal_json
+from cosal_d2.prepare.composites import Composer
 from cosal_d2.prepare.composites.backgrounds import Backgrounds
-from cosal_d2.prepare.composites.cutouts import photo_cutouts, sprite_cutouts
-from cosal_d2.prepare.composites.paste import MAX_UPSCALE, Look, render
+from cosal_d2.prepare.composites.compose import MAX_UPSCALE, Look, arrange, render, solid_pixels
+from cosal_d2.prepare.composites.sources import load_sprite, photo_cutouts, sprite_cutouts
+from cosal_d2.prepare.scene import SceneOptions
 
 SIZE = (150, 200)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def _composer(pictures, sprites=None, seed=1, **options):
-    options = CompositeOptions(**{"size": SIZE, **options})
-    return Composer(photo_cutouts(pictures), sprites or {}, Backgrounds(pictures), seed, options)
+def _composer(pictures, sprites=None, sprite_share=0.5, **options):
+    options = SceneOptions(size=SIZE, **options)
+    photos = photo_cutouts(pictures)
+    return Composer(photos, sprites or {}, Backgrounds(pictures), 1, options, sprite_share)
 
 
 def test_masks_show_their_class(pictures):
@@ -66,7 +70,7 @@ def test_counts_classes_and_sources(pictures):
 
 def test_a_scarce_class_repeats_its_cutout(pictures):
     few = [next(p for p in pictures if "star" in p.class_names), *pictures[:1]]
-    composer = _composer(few, objects=(4, 4), distractors=(0, 0))
+    composer = _composer(few, group=(4, 4), distractors=(0, 0))
     scenes = [composer(i) for i in range(6)]
     scarce = [s for s in scenes if len({i.source for i in s.instances}) == 1]
     assert scarce
@@ -75,14 +79,14 @@ def test_a_scarce_class_repeats_its_cutout(pictures):
 
 
 def test_no_object_is_hidden_by_more_than_a_third(pictures):
-    composer = _composer(pictures, objects=(5, 6), distractors=(2, 3))
+    composer = _composer(pictures, group=(5, 6), distractors=(2, 3))
     hidden = [1 - i.mask.sum() / i.full_area for k in range(25) for i in composer(k).instances]
     assert max(hidden) <= 0.35
     assert max(hidden) > 0.05
 
 
 def test_size_and_order_do_not_tell_the_group(pictures):
-    composer = _composer(pictures, distractors=(2, 3), objects=(2, 4))
+    composer = _composer(pictures, distractors=(2, 3), group=(2, 4))
     sizes, order = {True: [], False: []}, {True: [], False: []}
     sides = []
     for index in range(60):
@@ -101,17 +105,16 @@ def test_size_and_order_do_not_tell_the_group(pictures):
 
 
 def test_a_cutout_is_never_enlarged_much(pictures):
-    cutout = photo_cutouts(pictures)["disc"][0]
-    layer = render(cutout, Look(1000.0, 0.0, False, 1.0, 1.0, (1, 1, 1)), 1000.0)
-    assert max(layer.solid.shape) <= MAX_UPSCALE * (max(cutout.box[2:]) + 2)
-    bounded = render(cutout, Look(1000.0, 0.0, False, 1.0, 1.0, (1, 1, 1)), 50.0)
-    assert max(bounded.solid.shape) <= 52
+    sprite = load_sprite(photo_cutouts(pictures)["disc"][0])
+    layer = render(sprite, Look(1000.0), 1000.0)
+    assert max(solid_pixels(layer).shape) <= MAX_UPSCALE * (max(sprite.width, sprite.height) + 2)
+    assert max(solid_pixels(render(sprite, Look(1000.0), 50.0)).shape) <= 52
 
 
 def test_sprites_mix_with_photographs(pictures, tmp_path):
     sprites = sprite_cutouts(write_sprites(tmp_path, "abcdef"))
     assert list(sprites) == [f"sprite/{n}" for n in "abcdef"]
-    composer = _composer(pictures, sprites, distractors=(1, 3), sprite_share=0.5)
+    composer = _composer(pictures, sprites, distractors=(1, 3))
     table = Counter()
     for index in range(120):
         scene = composer(index)
@@ -146,26 +149,115 @@ def test_one_class_is_enough_without_distractors(pictures):
     discs = {"disc": photo_cutouts(pictures)["disc"]}
 
     def composer(**options):
-        return Composer(discs, {}, Backgrounds(pictures), 1, CompositeOptions(size=SIZE, **options))
+        return Composer(discs, {}, Backgrounds(pictures), 1, SceneOptions(size=SIZE, **options))
 
     for options in ({"distractors": (0, 0)}, {}):
         scene = composer(**options)(0)
         assert {i.category for i in scene.instances} == {"disc"}
     with pytest.raises(ValueError, match="1 usable classes, but a group and MIN.* need 2;"):
         composer(distractors=(1, 2))
-    with pytest.raises(ValueError, match="1 usable classes, but MIN of --objects need 2;"):
-        composer(repeat=False)
+    with pytest.raises(ValueError, match="1 usable classes, but MIN objects need 2;"):
+        composer(distractors=(2, 3), repeat=False)
 
 
 def test_classes_with_a_slash_are_told_apart(pictures):
     photos = photo_cutouts(pictures)
     renamed = {"ripe/fruit": photos["disc"], "raw/fruit": photos["star"]}
-    options = CompositeOptions(size=SIZE, distractors=(1, 1))
+    options = SceneOptions(size=SIZE, distractors=(1, 1))
     scene = Composer(renamed, {}, Backgrounds(pictures), 1, options)(0)
     assert {i.class_name for i in scene.instances} == set(renamed)
 
 
-def test_objects_that_do_not_fit_are_reported(pictures, monkeypatch):
-    monkeypatch.setattr(scene_module, "place", lambda *_, **__: None)
-    with pytest.raises(ValueError, match="size: .* objects do not fit into 150 x 200"):
-        _composer(pictures)(0)
+def test_objects_that_do_not_fit_are_reported(pictures):
+    sprite = load_sprite(photo_cutouts(pictures)["disc"][0])
+    with pytest.raises(ValueError, match="size: 40 objects do not fit into 20 x 20"):
+        arrange(np.random.default_rng(0), [sprite] * 40, 20.0, 20, 20)
+
+
+def _written(tmp_path):
+    return json.loads((tmp_path / "root" / "cosal" / "a.json").read_text())
+
+
+@pytest.fixture
+def arguments(source, tmp_path):
+    """Command line of a small series."""
+    return [
+        *("data", "composites", "--json", str(source[0]), "--images", str(source[1])),
+        *("--out", str(tmp_path / "root"), "--name", "a", "--count", "12"),
+        *("--size", "150", "200", "--workers", "1"),
+    ]
+
+
+def test_a_series_is_a_dataset_of_this_project(arguments, source, tmp_path):
+    assert main(arguments) == 0
+    ids = {a["id"] for a in json.loads(source[0].read_text())["annotations"]}
+    assert {a["source"] for a in _written(tmp_path)["annotations"]} <= ids
+    home = tmp_path / "root" / "cosal"
+    records = load_cosal_json(str(home / "a.json"), str(home / "a"), "composites_of_a_test")
+    assert len(records) == 12
+    for record in records:
+        assert sum(a["cosalient"] for a in record["annotations"]) >= 2
+        assert record["cosalient_category"] in set(COLOURS) - {"distractor"}
+
+
+def test_objects_are_counted_with_and_without_a_group(arguments, tmp_path):
+    for extra, counts in [
+        (["--objects", "3", "3", "--distractors", "1"], {4}),
+        (["--objects", "2", "4", "--no-group"], {2, 3, 4}),
+    ]:
+        assert main([*arguments, *extra, "--overwrite"]) == 0
+        found = Counter(a["image_id"] for a in _written(tmp_path)["annotations"])
+        assert set(found.values()) == counts
+
+
+def test_classes_restrict_group_and_distractors(arguments, tmp_path):
+    listed = tmp_path / "classes.txt"
+    listed.write_text("disc\n\n star \n")
+    assert main([*arguments, "--classes", str(listed), "--distractors", "1"]) == 0
+    data = _written(tmp_path)
+    assert {a["class_name"] for a in data["annotations"]} == {"disc", "star"}
+    assert {i["cosalient_category"] for i in data["images"]} == {"disc", "star"}
+
+
+@pytest.mark.parametrize(
+    ("content", "used"),
+    [
+        ("disc\nstar\nsprite/a\nsprite/b\n", {"disc", "star", "sprite/a", "sprite/b"}),
+        ("disc\n", {"disc", "sprite/a", "sprite/b", "sprite/c"}),
+        ("sprite/a\nsprite/b\n", {"sprite/a", "sprite/b"}),
+    ],
+)
+def test_classes_may_list_sprites(arguments, tmp_path, content, used):
+    listed = tmp_path / "classes.txt"
+    listed.write_text(content)
+    sprites = write_sprites(tmp_path / "sprites", "abc")
+    extra = ["--classes", str(listed), "--sprites", str(sprites), "--count", "1"]
+    assert main([*arguments, *extra]) == 0
+    assert {c["name"] for c in _written(tmp_path)["categories"]} == used | {"distractor"}
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [("disc\nzebra\nyak\n", "'zebra', 'yak'"), ("\n", "no class"), ("disc\n", "1 usable classes")],
+)
+def test_bad_classes_are_refused(arguments, tmp_path, capsys, content, named):
+    listed = tmp_path / "classes.txt"
+    listed.write_text(content)
+    assert main([*arguments, "--classes", str(listed), "--distractors", "1", "2"]) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        (["--objects", "1", "3"], "group: 1 to 3"),
+        (["--sprite-share", "1.5"], "sprite-share: 1.5"),
+        (["--distractors", "9", "9"], "4 usable classes"),
+        (["--no-group", "--distractors", "1", "2"], "--objects counts all objects"),
+    ],
+)
+def test_bad_options_are_named(arguments, capsys, tmp_path, extra, named):
+    assert main([*arguments, *extra]) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "root").exists()

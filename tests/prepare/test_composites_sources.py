@@ -1,27 +1,65 @@
 """What composites are made of: cut-outs, sprites and backgrounds."""
 
 import json
+import re
 
 import cv2
 import numpy as np
 import pytest
-from composites_data import COLOURS, HEIGHT, WIDTH, compressed, mask_of, outline, write_sprites
+from composites_data import (
+    COLOURS,
+    HEIGHT,
+    WIDTH,
+    compressed,
+    mask_of,
+    outline,
+    uncompressed,
+    write_sprites,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cosal_d2.prepare.composites.backgrounds import CELL, Backgrounds, largest_free_box
-from cosal_d2.prepare.composites.cutouts import LONGEST, load_cutout, photo_cutouts, sprite_cutouts
-from cosal_d2.prepare.composites.paste import Look, render
-from cosal_d2.prepare.composites.source import read_pictures
+from cosal_d2.prepare.composites.compose import Look, render, solid_pixels
+from cosal_d2.prepare.composites.cutouts import LONGEST
+from cosal_d2.prepare.composites.sources import (
+    load_sprite,
+    photo_cutouts,
+    read_pictures,
+    sprite_cutouts,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+def write_json(root, images, annotations, names=("thing",)):
+    """A json in `root` beside its pictures, with categories 1, 2 and so on."""
+    categories = [{"id": k, "name": name} for k, name in enumerate(names, 1)]
+    file = root / "some.json"
+    file.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    return file
+
+
+def entry(root, name, height, width, colour=(120, 120, 120), **extra):
+    """An image entry, and a plain picture for it."""
+    cv2.imwrite(str(root / name), np.full((height, width, 3), colour, np.uint8))
+    return {"id": name, "file_name": name, "height": height, "width": width, **extra}
+
+
+def box(image, number, x, y, w, h, **extra):
+    """An annotation of a rectangle."""
+    polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    common = {"id": number, "image_id": image, "category_id": 1, "bbox": [x, y, w, h]}
+    return {**common, "segmentation": polygon, **extra}
+
+
 def test_cutouts_have_soft_edges_and_no_halo(pictures):
     for name, cutouts in photo_cutouts(pictures).items():
-        pixels = load_cutout(cutouts[0])
+        pixels = load_sprite(cutouts[0]).pixels
         alpha = pixels[:, :, 3]
         assert ((alpha > 0.1) & (alpha < 0.9)).sum() > 0.02 * (alpha > 0.5).sum()
         assert not (alpha[0].any() or alpha[-1].any() or alpha[:, 0].any() or alpha[:, -1].any())
@@ -97,19 +135,15 @@ def test_backgrounds_show_no_objects(pictures, size):
         assert image.std() > 1
 
 
-def test_backgrounds_avoid_the_classes_of_the_scene(pictures):
-    shown = []
-
-    class Spy(Backgrounds):
-        def _filled(self, rng, k, height, width):
-            shown.append(self.pictures[k])
-            return super()._filled(rng, k, height, width)
-
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        Spy(pictures).draw(rng, 300, 400, {"disc"})
-    assert len(shown) == 10
-    assert all("disc" not in p.class_names for p in shown)
+def test_backgrounds_avoid_the_classes_of_the_scene(tmp_path):
+    colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
+    images = [entry(tmp_path, f"{k}.png", 200, 200, c) for k, c in enumerate(colours)]
+    objects = [box(f"{k}.png", k, 4, 4, 40, 40, category_id=1 + k) for k in range(3)]
+    json_file = write_json(tmp_path, images, objects, ("disc", "star", "wedge"))
+    backgrounds = Backgrounds(read_pictures(json_file, tmp_path)[0])
+    for seed in range(10):
+        image = backgrounds.draw(np.random.default_rng(seed), 100, 150, {"disc", "wedge"})
+        assert np.abs(image.mean(axis=(0, 1)) - colours[1]).max() < 3
 
 
 def test_sprites_of_one_name_are_one_class(tmp_path):
@@ -137,40 +171,14 @@ def test_bad_sprites_are_refused(tmp_path):
         sprite_cutouts(tmp_path)
 
 
-PLAIN = Look(100.0, 0.0, False, 1.0, 1.0, (1, 1, 1))
-
-
-def write_json(root, images, annotations, names=("thing",)):
-    """A json in `root` beside its pictures, with categories 1, 2 and so on."""
-    categories = [{"id": k, "name": name} for k, name in enumerate(names, 1)]
-    file = root / "some.json"
-    file.write_text(
-        json.dumps({"images": images, "annotations": annotations, "categories": categories})
-    )
-    return file
-
-
-def entry(root, name, height, width, colour=(120, 120, 120), **extra):
-    """An image entry, and a plain picture for it."""
-    cv2.imwrite(str(root / name), np.full((height, width, 3), colour, np.uint8))
-    return {"id": name, "file_name": name, "height": height, "width": width, **extra}
-
-
-def box(image, number, x, y, w, h, **extra):
-    """An annotation of a rectangle."""
-    polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    common = {"id": number, "image_id": image, "category_id": 1, "bbox": [x, y, w, h]}
-    return {**common, "segmentation": polygon, **extra}
-
-
 def test_a_large_sprite_is_shrunk_and_looks_the_same(tmp_path):
     sprite = np.zeros((1000, 2000, 4), np.uint8)
     cv2.ellipse(sprite, (1000, 500), (990, 480), 0, 0, 360, (10, 80, 200, 255), -1)
     cv2.imwrite(str(tmp_path / "large.png"), sprite)
     cv2.imwrite(str(tmp_path / "small.png"), cv2.resize(sprite, (400, 200)))
     large, small = (sprite_cutouts(tmp_path)[f"sprite/{n}"][0] for n in ("large", "small"))
-    assert max(load_cutout(large).shape) == LONGEST
-    one, two = (render(c, PLAIN, 1000.0).solid for c in (large, small))
+    assert max(load_sprite(large).pixels.shape) == LONGEST
+    one, two = (solid_pixels(render(load_sprite(c), Look(100.0), 1000.0)) for c in (large, small))
     assert np.abs(np.subtract(one.shape, two.shape)).max() <= 1
     assert abs(int(one.sum()) - int(two.sum())) < 0.02 * two.sum()
 
@@ -247,7 +255,7 @@ def test_photographs_are_upright_and_on_white(tmp_path):
     objects = [box(1, 1, 40, 30, 40, 70), box(2, 2, 20, 20, 40, 40)]
     pictures, _ = read_pictures(write_json(tmp_path, images, objects), tmp_path)
     for cutout in photo_cutouts(pictures)["thing"]:
-        solid = load_cutout(cutout)
+        solid = load_sprite(cutout).pixels
         solid = solid[solid[:, :, 3] > 0.99]
         assert np.abs(solid[:, :3] - (20, 60, 200)).mean() < 6
     clean = Backgrounds(pictures[1:]).draw(np.random.default_rng(0), 100, 100, set())
@@ -268,6 +276,63 @@ def test_ids_and_names_may_be_of_mixed_types(tmp_path):
     assert names == ["5", "thing"]
     assert [[a.id for a in p.annotations] for p in pictures] == [["x1"], [9, 10]]
     assert list(photo_cutouts(pictures)) == ["5", "thing"]
-    images[1]["id"] = "a.png"
-    with pytest.raises(ValueError, match=r"images\[1\] repeats the id 'a\.png'"):
-        read_pictures(write_json(tmp_path, images, objects), tmp_path)
+
+
+def test_any_form_of_mask_gives_the_same_cutouts(source, tmp_path):
+    content = json.loads(source[0].read_text())
+    plain = read_pictures(*source)[0]
+    for convert in (compressed, uncompressed):
+        for entry in content["annotations"]:
+            rle = next(a.rle for p in plain for a in p.annotations if a.id == entry["id"])
+            entry["segmentation"] = convert(coco_mask.decode(rle))
+        json_file = tmp_path / "other.json"
+        json_file.write_text(json.dumps(content))
+        for one, two in zip(plain, read_pictures(json_file, source[1])[0], strict=True):
+            assert one.annotations == two.annotations
+
+
+def _without(part, name):
+    return lambda content: content[part][1].pop(name)
+
+
+def _set(part, name, value):
+    return lambda content: content[part][1].__setitem__(name, value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda content: content.pop("categories"), "`categories`"),
+        (_without("images", "height"), "images[1] has no `height`"),
+        (_without("annotations", "image_id"), "annotations[1] has no `image_id`"),
+        (_set("annotations", "category_id", 77), "category_id 77"),
+        (_set("annotations", "image_id", 77), "image_id 77"),
+        (_set("annotations", "segmentation", "text"), "`segmentation` is unreadable"),
+        (
+            _set("annotations", "segmentation", compressed(np.zeros((9, 9), np.uint8))),
+            "is of size [9, 9]",
+        ),
+        (_set("images", "id", 0), "images[1] repeats the id 0"),
+        (_set("images", "width", 9), f"1.png is {HEIGHT} x {WIDTH} pixels"),
+    ],
+)
+def test_bad_json_is_refused(source, tmp_path, spoil, named):
+    content = json.loads(source[0].read_text())
+    spoil(content)
+    json_file = tmp_path / "spoilt.json"
+    json_file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=re.escape(named)) as raised:
+        read_pictures(json_file, source[1])
+    assert "spoilt.json" in str(raised.value)
+
+
+def test_missing_and_broken_files_are_named(source, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is --images right?"):
+        read_pictures(source[0], tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        read_pictures(tmp_path / "none.json", source[1])
+    image = entry(tmp_path, "a.png", 50, 50)
+    json_file = write_json(tmp_path, [image], [])
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"a\.png is not readable as a picture"):
+        read_pictures(json_file, tmp_path)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from cosal_d2.prepare.composites.cutouts import read_photo
-from cosal_d2.prepare.composites.source import Picture
+from cosal_d2.prepare.composites.sources import Picture, read_photo
+from cosal_d2.utils.masks import mask_rle
 
 CELL = 8  # pixels of the grid on which free rectangles are sought
 CLEARANCE = 7  # pixels kept free around objects, for their shadows
@@ -23,13 +21,17 @@ INPAINT_SIDE = 160  # longest side in pixels at which holes are filled
 TRIES = 40
 
 
+def _union(picture: Picture) -> dict:
+    """COCO's compressed RLE of all annotated pixels."""
+    rles = [a.rle for a in picture.annotations]
+    return coco_mask.merge(rles or [mask_rle(np.zeros((picture.height, picture.width)))])
+
+
 def _occupied(picture: Picture) -> np.ndarray:
     """Annotated pixels and `CLEARANCE` around them, uint8 (H, W), 0 or 1."""
-    union = np.zeros((picture.height, picture.width), np.uint8)
-    if picture.annotations:
-        union = coco_mask.decode(coco_mask.merge([a.rle for a in picture.annotations]))
     size = 2 * CLEARANCE + 1
-    return cv2.dilate(np.ascontiguousarray(union), np.ones((size, size), np.uint8))
+    mask = np.ascontiguousarray(coco_mask.decode(_union(picture)))
+    return cv2.dilate(mask, np.ones((size, size), np.uint8))
 
 
 def largest_free_box(occupied: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
@@ -68,10 +70,15 @@ def largest_free_box(occupied: np.ndarray, height: int, width: int) -> tuple[int
     return int(column) * CELL, int(row) * CELL, w * CELL, h * CELL
 
 
-def _inpaint(image: np.ndarray, occupied: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def inpaint(rng: np.random.Generator, image: np.ndarray, occupied: np.ndarray) -> np.ndarray:
     """Fill the occupied pixels from around them, with the grain of the rest.
 
     Where next to nothing is free they become one colour, the median of what there is.
+
+    Args:
+        rng: source of the grain.
+        image: uint8 BGR (H, W, 3).
+        occupied: uint8 (H, W), 1 where objects are.
     """
     factor = INPAINT_SIDE / max(image.shape[:2])
     size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
@@ -101,17 +108,21 @@ def _inpaint(image: np.ndarray, occupied: np.ndarray, rng: np.random.Generator) 
 
 def _serves(picture: Picture) -> bool:
     """Whether a picture is neither tiny nor full of objects."""
-    covered = 0.0
-    if picture.annotations:
-        union = coco_mask.merge([a.rle for a in picture.annotations])
-        covered = float(coco_mask.area(union)) / (picture.height * picture.width)
+    covered = coco_mask.area(_union(picture)) / (picture.height * picture.width)
     return min(picture.height, picture.width) >= MIN_SIDE and covered <= MAX_COVERED
 
 
-@lru_cache(maxsize=256)
-def _facts(backgrounds: Backgrounds, index: int) -> tuple[np.ndarray, float]:
-    occupied = _occupied(backgrounds.pictures[index])
-    return np.packbits(occupied), float(occupied.mean())
+def _fit(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A random part of the image of the wanted shape, as large as fits, resized."""
+    h, w = image.shape[:2]
+    scale = min(h / height, w / width)
+    ch, cw = (min(s, max(1, round(v * scale))) for s, v in ((h, height), (w, width)))
+    y, x = int(rng.integers(h - ch + 1)), int(rng.integers(w - cw + 1))
+    crop = image[y : y + ch, x : x + cw]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    method = cv2.INTER_AREA if ch > height else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=method)
 
 
 class Backgrounds:
@@ -148,38 +159,19 @@ class Backgrounds:
         incomplete = rng.random() < INCOMPLETE or not self.complete
         order = rng.permutation(len(self.pictures) if incomplete else self.complete)
         clear = [k for k in order if not self.pictures[k].class_names & avoid]
-        order = [int(k) for k in (clear or order)[:TRIES]]
+        tried = [self.pictures[k] for k in (clear or order)[:TRIES]]
         crop_first = rng.random() < CROP_FIRST
-        for k in order:
-            picture, (packed, share) = self.pictures[k], _facts(self, k)
-            x, y, w, h = largest_free_box(self._unpack(picture, packed), height, width)
+        least = np.inf
+        for picture in tried:
+            occupied = _occupied(picture)
+            x, y, w, h = largest_free_box(occupied, height, width)
             if w and width <= MAX_ENLARGE * w:
-                image = read_photo(picture.file)[y : y + h, x : x + w]
-                return self._fit(rng, image, height, width)
-            if share <= MAX_INPAINTED and not crop_first:
-                return self._filled(rng, k, height, width)
-        return self._filled(rng, min(order, key=lambda k: _facts(self, k)[1]), height, width)
-
-    @staticmethod
-    def _unpack(picture: Picture, packed: np.ndarray) -> np.ndarray:
-        shape = (picture.height, picture.width)
-        return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape)
-
-    def _filled(self, rng: np.random.Generator, k: int, height: int, width: int) -> np.ndarray:
-        picture = self.pictures[k]
-        occupied = self._unpack(picture, _facts(self, k)[0])
-        return self._fit(rng, _inpaint(read_photo(picture.file), occupied, rng), height, width)
-
-    @staticmethod
-    def _fit(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -> np.ndarray:
-        """A random part of the image of the wanted shape, as large as fits, resized."""
-        h, w = image.shape[:2]
-        scale = min(h / height, w / width)
-        ch, cw = (min(s, max(1, round(v * scale))) for s, v in ((h, height), (w, width)))
-        y, x = int(rng.integers(h - ch + 1)), int(rng.integers(w - cw + 1))
-        crop = image[y : y + ch, x : x + cw]
-        if rng.random() < 0.5:
-            crop = crop[:, ::-1]
-        shrink = ch > height
-        method = cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
-        return cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=method)
+                return _fit(rng, read_photo(picture.file)[y : y + h, x : x + w], height, width)
+            share = occupied.mean()
+            will_do = share <= MAX_INPAINTED and not crop_first
+            if will_do or share < least:
+                chosen, least = (picture, occupied), share
+            if will_do:
+                break
+        picture, occupied = chosen
+        return _fit(rng, inpaint(rng, read_photo(picture.file), occupied), height, width)

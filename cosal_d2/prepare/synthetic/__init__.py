@@ -1,17 +1,8 @@
 """Photograph-like scenes with a repeated object class and single distractors, drawn with OpenCV."""
 
+from cosal_d2.prepare.scene import SceneOptions
+from cosal_d2.prepare.series import DatasetSpec
 from cosal_d2.prepare.synthetic.catalogue import CLASSES, siblings
-from cosal_d2.prepare.synthetic.scene import Scene, SceneOptions, render_scene
-from cosal_d2.prepare.synthetic.writer import DatasetSpec, write_dataset
-from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.prepare.synthetic.render import render_scene, write_dataset
 
-__all__ = [
-    "CLASSES",
-    "DISTRACTOR",
-    "DatasetSpec",
-    "Scene",
-    "SceneOptions",
-    "render_scene",
-    "siblings",
-    "write_dataset",
-]
+__all__ = ["CLASSES", "DatasetSpec", "SceneOptions", "render_scene", "siblings", "write_dataset"]

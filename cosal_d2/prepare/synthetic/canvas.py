@@ -1,4 +1,4 @@
-"""Drawing surface of one object: colour, coverage and relief in a square of canonical units.
+"""Object classes and the surface they are drawn on: a square of canonical units.
 
 Canonical units: the square is [-EXTENT, EXTENT] in x (right) and y (down); an object of full size
 fills about [-1, 1].
@@ -7,7 +7,7 @@ fills about [-1, 1].
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from cosal_d2.prepare.synthetic.noise import octave_noise, spread
 
 EXTENT = 1.12
 _SHIFT = 5  # fractional bits of OpenCV's drawing coordinates
+Colour = tuple[float, float, float]  # hue in degrees, saturation, value
 
 
 @dataclass(frozen=True)
@@ -227,3 +228,25 @@ class Canvas:
         field = octave_noise(self.rng, h, w, [c * self.unit for c in cells])
         cover = mask[box].astype(np.float32) * np.float32(strength / 255)
         self.albedo[box] *= spread(np.clip(1 + cover * field, 0.3, 1.6))
+
+
+@dataclass(frozen=True)
+class ObjectClass:
+    """One class of objects.
+
+    Attributes:
+        name: category name.
+        draw: paints one upright instance on a `Canvas`, varied by the canvas's generator.
+        families: classes that share a family are siblings: they agree in shape, colour or texture
+            and are easily taken for each other.
+        span: factor on the object's length, above 1 for slender shapes.
+        gloss: strength of the highlight, 0 (matt) to 1.
+        turn: largest rotation from upright, degrees.
+    """
+
+    name: str
+    draw: Callable[[Canvas], None]
+    families: tuple[str, ...] = ()
+    span: float = 1.0
+    gloss: float = 0.15
+    turn: float = 180.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from cosal_d2.prepare.synthetic.canvas import ObjectClass
 from cosal_d2.prepare.synthetic.food import FOOD
 from cosal_d2.prepare.synthetic.nature import NATURE
-from cosal_d2.prepare.synthetic.objects import ObjectClass
 from cosal_d2.prepare.synthetic.things import THINGS
 
 SIBLING_SHARE = 0.5  # chance that a distractor is drawn from the siblings of a class in the scene

@@ -6,8 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from cosal_d2.prepare.synthetic.canvas import Canvas, ellipse, spline
-from cosal_d2.prepare.synthetic.objects import Colour, ObjectClass
+from cosal_d2.prepare.synthetic.canvas import Canvas, Colour, ObjectClass, ellipse, spline
 
 
 def _leaf(c: Canvas, blade: Colour, vein: Colour) -> None:

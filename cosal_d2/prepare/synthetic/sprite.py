@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cosal_d2.prepare.synthetic.canvas import EXTENT, Canvas, Tint
+from cosal_d2.prepare.synthetic.canvas import EXTENT, Canvas, ObjectClass, Tint
 from cosal_d2.prepare.synthetic.noise import spread
-from cosal_d2.prepare.synthetic.objects import ObjectClass
 
 MAX_CANVAS = 480  # edge of the largest drawing surface, pixels
 PIXELS_PER_PIXEL = 1.4  # drawing surface over result, for anti-aliasing of small objects

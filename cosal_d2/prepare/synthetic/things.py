@@ -6,8 +6,15 @@ from functools import partial
 
 import numpy as np
 
-from cosal_d2.prepare.synthetic.canvas import Canvas, ellipse, polar, rectangle, spline
-from cosal_d2.prepare.synthetic.objects import Colour, ObjectClass
+from cosal_d2.prepare.synthetic.canvas import (
+    Canvas,
+    Colour,
+    ObjectClass,
+    ellipse,
+    polar,
+    rectangle,
+    spline,
+)
 
 
 def _soft_step(field: np.ndarray, c: Canvas) -> np.ndarray:

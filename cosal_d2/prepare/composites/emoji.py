@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cosal_d2.prepare.composites.cutouts import SPRITE_FILES
+from cosal_d2.prepare.composites.sources import SPRITE_SUFFIXES, read_rgba
+from cosal_d2.prepare.series import install
 
 MIN_SIDE = 60  # pixels
 FAINT = 30  # of 255: alpha up to here is no part of a sprite's box
@@ -47,16 +48,17 @@ def code_point(stem: str) -> int | None:
     return codes[0] if len(codes) == 1 and is_pictograph(codes[0]) else None
 
 
-def crop_sprite(image: Image.Image) -> Image.Image | None:
-    """An RGBA picture cut to what is visible of it, None where that is less than ``MIN_SIDE``."""
-    box = image.getchannel("A").point(lambda v: 255 if v > FAINT else 0).getbbox()
-    if box is None or min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
-        return None
-    return image.crop(box)
+def _cropped(rgba: np.ndarray) -> np.ndarray | None:
+    """RGBA pixels cut to what is visible of them, None where that is less than `MIN_SIDE`."""
+    x, y, w, h = cv2.boundingRect((rgba[:, :, 3] > FAINT).astype(np.uint8))
+    return None if min(w, h) < MIN_SIDE else rgba[y : y + h, x : x + w]
 
 
-def font_sprites(file: Path) -> Iterator[tuple[int, Image.Image]]:
-    """The coloured pictographs of a font, each with its code point, ascending.
+def font_sprites(file: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """The coloured pictographs of a font, ascending.
+
+    Yields:
+        code point and uint8 RGBA (H, W, 4), cut to what is visible.
 
     Raises:
         FileNotFoundError: no such file.
@@ -69,13 +71,13 @@ def font_sprites(file: Path) -> Iterator[tuple[int, Image.Image]]:
             pixels = _render(font, chr(code))
             if np.array_equal(pixels, missing) or not _is_coloured(pixels):
                 continue
-            sprite = crop_sprite(Image.fromarray(pixels))
+            sprite = _cropped(pixels)
             if sprite is not None:
                 yield code, sprite
 
 
-def folder_sprites(folder: Path) -> Iterator[tuple[int, Image.Image]]:
-    """The pictographs among the PNG and WebP files of a folder, each with its code point.
+def folder_sprites(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """The pictographs among the PNG and WebP files of a folder, as `font_sprites` gives them.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -84,20 +86,11 @@ def folder_sprites(folder: Path) -> Iterator[tuple[int, Image.Image]]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; give a folder of pictures to --images")
     done = set()
-    for file in sorted(p for p in folder.iterdir() if p.suffix.lower() in SPRITE_FILES):
+    for file in sorted(p for p in folder.iterdir() if p.suffix.lower() in SPRITE_SUFFIXES):
         code = code_point(file.stem)
         if code is None or code in done:
             continue
-        try:
-            with Image.open(file) as image:
-                transparent, pixels = image.has_transparency_data, image.convert("RGBA")
-        except OSError as error:
-            raise ValueError(f"images: {file} is not readable as a picture: {error}") from error
-        if not transparent:
-            raise ValueError(
-                f"images: {file} has no alpha; give pictures with transparency around the object"
-            )
-        sprite = crop_sprite(pixels)
+        sprite = _cropped(read_rgba(file))
         if sprite is not None:
             done.add(code)
             yield code, sprite
@@ -106,9 +99,9 @@ def folder_sprites(folder: Path) -> Iterator[tuple[int, Image.Image]]:
 def write_sprites(
     out: Path, fonts: Sequence[Path] = (), folders: Sequence[Path] = (), overwrite: bool = False
 ) -> dict[str, list[str]]:
-    """Write ``OUT/SOURCE/CODE.png``, a folder for each font and folder of pictures, by its name.
+    """Write `OUT/SOURCE/CODE.png`, a folder for each font and folder of pictures, by its name.
 
-    Files are written to hidden folders, which take their places when all are complete.
+    Files are written to a hidden folder; the new folders take their places when all are complete.
 
     Args:
         out: made when missing; folders of other names in it stay.
@@ -120,7 +113,7 @@ def write_sprites(
         the code points written (hexadecimal), by source.
 
     Raises:
-        FileExistsError: a folder exists and ``overwrite`` is False.
+        FileExistsError: a folder exists and `overwrite` is False.
         FileNotFoundError: a source is missing.
         ValueError: no source, two of one name, or one that is unusable or has no sprite.
     """
@@ -129,29 +122,27 @@ def write_sprites(
     sources += [(Path(f).resolve().name, folder_sprites(Path(f)), f) for f in folders]
     names = [name for name, _, _ in sources]
     if not names:
-        raise ValueError("font: nothing to take sprites from; give --font or --images")
+        raise ValueError("nothing to take sprites from; give --font or --images")
     if len(set(names)) < len(names):
-        raise ValueError(f"images: two sources are named {max(names, key=names.count)!r}; rename")
+        raise ValueError(f"two sources are named {max(names, key=names.count)!r}; rename one")
     for name in names:
         if (out / name).exists() and not overwrite:
             raise FileExistsError(f"{out / name}: exists already; --overwrite replaces it")
     out.mkdir(parents=True, exist_ok=True)
-    partial = out / f".{os.getpid()}.partial"
-    try:
-        written = {}
+    written: dict[str, list[str]] = {name: [] for name in names}
+    with TemporaryDirectory(prefix=".sprites.", dir=out) as work:
         for name, sprites, source in sources:
-            (partial / name).mkdir(parents=True)
-            written[name] = [_save(partial / name, code, sprite) for code, sprite in sprites]
+            Path(work, name).mkdir()
+            for code, sprite in sprites:
+                Image.fromarray(sprite).save(Path(work, name, f"{code:x}.png"))
+                written[name].append(f"{code:x}")
             if not written[name]:
                 raise ValueError(
-                    f"images: {source} has no colour emoji of {MIN_SIDE} pixels or more; give a "
-                    "colour font, or PNG or WebP files named by code points such as 1f34e.png"
+                    f"{source} has no colour emoji of {MIN_SIDE} pixels or more; give a colour "
+                    "font, or PNG or WebP files named by code points such as 1f34e.png"
                 )
-        for name in names:
-            _install(partial / name, out / name)
-        return written
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        install(*((Path(work, name), out / name) for name in names))
+    return written
 
 
 def _open_font(file: Path) -> ImageFont.FreeTypeFont:
@@ -162,7 +153,7 @@ def _open_font(file: Path) -> ImageFont.FreeTypeFont:
             return ImageFont.truetype(str(file), size, layout_engine=ImageFont.Layout.BASIC)
         except OSError as error:
             reason = error
-    raise ValueError(f"font: {file} cannot be opened at {FONT_SIZES} pixels an em: {reason}")
+    raise ValueError(f"{file} cannot be opened at {FONT_SIZES} pixels an em: {reason}")
 
 
 def _render(font: ImageFont.FreeTypeFont, text: str) -> np.ndarray:
@@ -182,21 +173,3 @@ def _render(font: ImageFont.FreeTypeFont, text: str) -> np.ndarray:
 def _is_coloured(pixels: np.ndarray) -> bool:
     solid = pixels[pixels[:, :, 3] > 250]
     return len(solid) > 0 and bool((solid[:, :3] != INK).any())
-
-
-def _save(folder: Path, code: int, sprite: Image.Image) -> str:
-    sprite.save(folder / f"{code:x}.png")
-    return f"{code:x}"
-
-
-def _install(new: Path, target: Path) -> None:
-    """Put a finished folder in place; on failure the former one is put back."""
-    former = new.with_name(f"{new.name}.former")
-    if target.exists():
-        os.replace(target, former)
-    try:
-        os.replace(new, target)
-    except BaseException:
-        if former.exists():
-            os.replace(former, target)
-        raise

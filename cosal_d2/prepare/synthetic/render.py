@@ -1,12 +1,14 @@
-"""One synthetic scene: which objects, how large, where, and the image with its visible masks."""
+"""One synthetic scene: which objects, how large and where; and a series of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from cosal_d2.prepare.placement import place
+from cosal_d2.prepare.scene import Scene, SceneOptions, place, placed_instances
+from cosal_d2.prepare.series import DatasetSpec, write_series
 from cosal_d2.prepare.synthetic.camera import background, expose, paste
 from cosal_d2.prepare.synthetic.canvas import Tint
 from cosal_d2.prepare.synthetic.catalogue import CLASSES, draw_class
@@ -17,75 +19,6 @@ SIZES = ((450, 256), (808, 1078))  # smallest and largest (width, height) of the
 SCALE_SPREAD = np.sqrt(2.0)  # an object's scale is within this factor of the scene's
 MAX_OVERLAP = 0.30  # of the smaller of two objects
 PLACING = {"max_hidden": 0.38, "margin": 2, "tries": 50, "step": 2}
-
-
-@dataclass(frozen=True)
-class SceneOptions:
-    """What `render_scene` draws.
-
-    Attributes:
-        group: smallest and largest number of objects of the repeated class.
-        distractors: smallest and largest number of single objects of other classes.
-        repeat: False draws no group: all objects, `distractors` many, differ in class.
-        size: (height, width) in pixels; None draws a size between the paper's extremes.
-
-    Raises:
-        ValueError: a range is empty or too large; the message names the attribute.
-    """
-
-    group: tuple[int, int] = (2, 6)
-    distractors: tuple[int, int] = (0, 4)
-    repeat: bool = True
-    size: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        least = {"group": 2, "distractors": 0 if self.repeat else 1}
-        for name, low in least.items():
-            first, last = getattr(self, name)
-            if not low <= first <= last <= 12:
-                raise ValueError(
-                    f"{name}: {first} to {last} objects asked for; give MIN and MAX with "
-                    f"{low} <= MIN <= MAX <= 12"
-                )
-        if self.size is not None and not all(64 <= s <= 4096 for s in self.size):
-            raise ValueError(
-                f"size: {self.size[0]} x {self.size[1]} pixels asked for; "
-                "give H and W between 64 and 4096"
-            )
-
-
-@dataclass
-class Instance:
-    """One object of a scene.
-
-    Attributes:
-        category: class name, or `distractor`.
-        class_name: class name.
-        mask: bool (H, W), the visible pixels.
-        full_area: pixels of the object before occlusion.
-    """
-
-    category: str
-    class_name: str
-    mask: np.ndarray
-    full_area: int
-
-
-@dataclass
-class Scene:
-    """A drawn scene.
-
-    Attributes:
-        image: uint8 (H, W, 3) BGR.
-        cosalient_category: the repeated class, or None.
-        instances: objects in the order in which they were laid down.
-        quality: JPEG quality of the scene's camera.
-    """
-
-    image: np.ndarray
-    cosalient_category: str | None
-    instances: list[Instance] = field(default_factory=list)
-    quality: int = 90
 
 
 def _size(rng: np.random.Generator) -> tuple[int, int]:
@@ -155,13 +88,19 @@ def render_scene(seed: int, index: int, options: SceneOptions | None = None) -> 
 
     canvas = background(rng, height, width, sprites)
     lift = float(rng.uniform(0.08, 0.26))
-    top = np.full((height, width), -1, np.int16)
-    for k, (sprite, (x, y)) in enumerate(zip(sprites, places, strict=True)):
+    for sprite, (x, y) in zip(sprites, places, strict=True):
         h, w = sprite.alpha.shape
         paste(canvas, sprite, x, y, light, lift * float(np.sqrt(h * w)))
-        top[y : y + h, x : x + w][sprite.solid] = k
-    instances = [
-        Instance(n if n == repeated else DISTRACTOR, n, top == k, int(s.solid.sum()))
-        for k, (n, s) in enumerate(zip(names, sprites, strict=True))
-    ]
+    instances = placed_instances(names, repeated, solids, places, height, width)
     return Scene(expose(rng, canvas, light), repeated, instances, int(rng.integers(80, 96)))
+
+
+def write_dataset(
+    spec: DatasetSpec, workers: int | None = None, overwrite: bool = False, progress: bool = False
+) -> Path:
+    """Draw and write a series of scenes; arguments, result and errors are `write_series`'s."""
+    draw = partial(render_scene, spec.seed, options=spec.options)
+    description = f"Synthetic co-saliency scenes, seed {spec.seed}"
+    return write_series(
+        spec, draw, [*CLASSES, DISTRACTOR], description, workers, overwrite, progress
+    )

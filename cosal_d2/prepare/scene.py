@@ -1,0 +1,164 @@
+"""What a drawn scene is: its options, its objects, and where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosal_d2.utils.coco import DISTRACTOR
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How many objects a scene shows, and how large it is.
+
+    Attributes:
+        group: smallest and largest number of objects of the repeated class.
+        distractors: smallest and largest number of single objects of other classes.
+        repeat: False draws no group: all objects, `distractors` many, differ in class.
+        size: (height, width) in pixels; None draws a size like a photograph's.
+
+    Raises:
+        ValueError: a range is empty or too large; the message names the attribute.
+    """
+
+    group: tuple[int, int] = (2, 6)
+    distractors: tuple[int, int] = (0, 4)
+    repeat: bool = True
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        least = {"group": 2, "distractors": 0 if self.repeat else 1}
+        for name, low in least.items():
+            first, last = getattr(self, name)
+            if not low <= first <= last <= 12:
+                raise ValueError(
+                    f"{name}: {first} to {last} objects asked for; give MIN and MAX with "
+                    f"{low} <= MIN <= MAX <= 12"
+                )
+        if self.size is not None and not all(64 <= s <= 4096 for s in self.size):
+            raise ValueError(
+                f"size: {self.size[0]} x {self.size[1]} pixels asked for; "
+                "give H and W between 64 and 4096"
+            )
+
+
+@dataclass
+class Instance:
+    """One object of a scene.
+
+    Attributes:
+        category: class name, or `distractor`.
+        class_name: class name.
+        mask: bool (H, W), the visible pixels.
+        full_area: pixels of the object before occlusion.
+        source: where it was cut out: the id of an annotation or the file of a sprite; None where it
+            was drawn.
+    """
+
+    category: str
+    class_name: str
+    mask: np.ndarray
+    full_area: int
+    source: int | str | None = None
+
+
+@dataclass
+class Scene:
+    """A drawn scene.
+
+    Attributes:
+        image: uint8 (H, W, 3) BGR.
+        cosalient_category: the repeated class, or None.
+        instances: objects in the order in which they were laid down.
+        quality: JPEG quality of the scene's camera, 0 to 100.
+    """
+
+    image: np.ndarray
+    cosalient_category: str | None
+    instances: list[Instance]
+    quality: int
+
+
+def place(
+    rng: np.random.Generator,
+    solids: Sequence[np.ndarray],
+    height: int,
+    width: int,
+    *,
+    overlap: float,
+    max_hidden: float,
+    margin: int,
+    tries: int,
+    step: int = 1,
+) -> list[tuple[int, int]] | None:
+    """Random positions (x, y) of objects, later ones on top, or None when they do not fit.
+
+    Args:
+        rng: the positions are drawn from it.
+        solids: bool (h, w), the pixels of each object.
+        height, width: of the picture.
+        overlap: no two objects overlap by more than this share of the smaller.
+        max_hidden: no object is hidden by more than this share.
+        margin: pixels between objects and the frame, at least.
+        tries: positions that are tried for an object.
+        step: overlaps are counted on every so many pixels of every so many rows.
+    """
+    top = np.full((height, width), -1, np.int16)
+    areas: list[int] = []
+    hidden: list[int] = []
+    places: list[tuple[int, int]] = []
+    for index, solid in enumerate(solids):
+        h, w = solid.shape
+        room_x, room_y = width - w - 2 * margin, height - h - 2 * margin
+        counted = solid[::step, ::step]
+        area = int(counted.sum())
+        if room_x < 0 or room_y < 0 or not area:
+            return None
+        for _ in range(tries):
+            x = margin + int(rng.integers(room_x + 1))
+            y = margin + int(rng.integers(room_y + 1))
+            below = top[y : y + h : step, x : x + w : step][counted]
+            covered = np.bincount(below + 1, minlength=index + 1)[1:]
+            if all(
+                c <= overlap * min(area, areas[k]) and hidden[k] + c <= max_hidden * areas[k]
+                for k, c in enumerate(covered)
+                if c
+            ):
+                break
+        else:
+            return None
+        top[y : y + h, x : x + w][solid] = index
+        hidden = [k + int(c) for k, c in zip(hidden, covered, strict=True)] + [0]
+        areas.append(area)
+        places.append((x, y))
+    return places
+
+
+def placed_instances(
+    class_names: Sequence[str],
+    repeated: str | None,
+    solids: Sequence[np.ndarray],
+    places: Sequence[tuple[int, int]],
+    height: int,
+    width: int,
+) -> list[Instance]:
+    """The objects of a scene with their visible pixels.
+
+    Args:
+        class_names: of each object.
+        repeated: the class of the group; objects of all others are distractors.
+        solids: bool (h, w), the pixels of each object.
+        places: position (x, y) of each one's upper left corner; later ones lie on top.
+        height, width: of the picture.
+    """
+    top = np.full((height, width), -1, np.int16)
+    for k, (solid, (x, y)) in enumerate(zip(solids, places, strict=True)):
+        h, w = solid.shape
+        top[y : y + h, x : x + w][solid] = k
+    return [
+        Instance(name if name == repeated else DISTRACTOR, name, top == k, int(solid.sum()))
+        for k, (name, solid) in enumerate(zip(class_names, solids, strict=True))
+    ]
