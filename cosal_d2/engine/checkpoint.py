@@ -87,10 +87,12 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
             raise ValueError(f"{filename} is not a checkpoint of plain types: {error}") from error
 
     def _load_model(self, checkpoint: dict):
-        incompatible = super()._load_model(checkpoint)
         model = getattr(self.model, "module", self.model)
+        # FrozenBatchNorm2d resets statistics that a file lacks: what was given is loaded again.
+        given = {k: v for k, v in model.state_dict().items() if k in model.given_weights}
+        checkpoint["model"] = given | checkpoint["model"]
+        incompatible = super()._load_model(checkpoint)
         missing = incompatible.missing_keys
-        missing[:] = [k for k in missing if k not in model.given_weights]
         self.missing = tuple(missing)
         if incompatible.incorrect_shapes:
             key, found, wanted = incompatible.incorrect_shapes[0]

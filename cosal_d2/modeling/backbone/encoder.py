@@ -55,16 +55,17 @@ def load_encoder(backbone: nn.Module, uri: str) -> set[str]:
     Args:
         backbone: the encoder.
         uri: ``vgg16://imagenet``, or a path or PathManager URI of a state dict in the encoder's
-            names, with or without a prefix: ``.pth`` or ``.pt``, ``.npz``, or a ``.pkl`` of numpy
-            arrays, as Detectron2's ``detectron2://ImageNetPretrained/MSRA/R-50.pkl``; "" leaves the
-            encoder as it was initialised.
+            names (FPN's may lack their ``bottom_up.``): ``.pth`` or ``.pt``, ``.npz``, or a
+            ``.pkl`` of numpy arrays, as ``detectron2://ImageNetPretrained/MSRA/R-50.pkl``; ""
+            leaves the encoder as it was initialised.
 
     Returns:
         names in the encoder's state dict of what does not learn and came from the file, so that no
         checkpoint has to hold it.
 
     Raises:
-        EncoderWeightsError: the file cannot be had or read, or lacks a frozen weight.
+        EncoderWeightsError: the file cannot be had or read, has nothing of this encoder, or lacks a
+            frozen weight.
     """
     if not uri:
         return set()
@@ -75,7 +76,12 @@ def load_encoder(backbone: nn.Module, uri: str) -> set[str]:
             loaded, caffe_names = _read(Path(PathManager.get_local_path(uri)))
         own = backbone.state_dict()
         found = align_and_update_state_dicts(own, loaded, c2_conversion=caffe_names)
-        backbone.load_state_dict({k: found[k] for k in own if k in found}, strict=False)
+        found = {k: found[k] for k in own if k in found}
+        if not found:
+            raise ValueError("it holds nothing of this encoder (MODEL.BACKBONE.NAME)")
+        if caffe_names:  # there a batch norm's statistics are part of its weight and bias
+            found = {k: v for k, v in own.items() if ".norm.running_" in k} | found
+        backbone.load_state_dict(found, strict=False)
     except EncoderWeightsError:
         raise
     except Exception as error:  # each kind of file fails in its own ways

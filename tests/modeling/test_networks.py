@@ -1,0 +1,64 @@
+"""The networks that configs can make, each through the checks of ``base``."""
+
+from base import MAP, OFFLINE, WITH_GROUPING, NetworkTests
+from network_data import GROUPED
+
+RESNET = [
+    *("MODEL.BACKBONE.NAME", "build_resnet_backbone"),
+    *("MODEL.RESNETS.OUT_FEATURES", "['res2', 'res3', 'res4']"),
+    *("MODEL.DECODER.CHANNELS", "(16, 8)", "MODEL.DECODER.NUM_CONVS", "(1, 1)"),
+    *("MODEL.DECODER.SKIP_CHANNELS", "(8, 8)"),
+]
+FPN = [
+    *(*RESNET, "MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.FPN.OUT_CHANNELS", "32"),
+    *("MODEL.RESNETS.OUT_FEATURES", "['res2', 'res3', 'res4', 'res5']"),
+    *("MODEL.FPN.IN_FEATURES", "['res2', 'res3', 'res4', 'res5']"),
+]
+
+
+def frozen(stages):
+    return ["MODEL.BACKBONE.FREEZE_AT", str(stages)]
+
+
+class TestVGG16(NetworkTests):
+    options = frozen(5)
+
+
+class TestVGG16ThatLearns(NetworkTests):
+    options = frozen(0)
+    given = False
+
+
+class TestVGG16WithGrouping(NetworkTests):
+    options = [*GROUPED, *frozen(5)]
+    losses = WITH_GROUPING
+
+
+class TestVGG16OfflineSampler(NetworkTests):
+    options = [*frozen(5), "MODEL.RFM.SAMPLER", "OfflineSampler"]
+    losses = OFFLINE
+
+
+class TestUNet(NetworkTests):
+    options = [*frozen(5), "MODEL.RFM.SAMPLER", "", "MODEL.FEATURE_SENSITIVE.ENABLED", "False"]
+    losses = MAP
+    given = False
+
+
+class TestResNet50(NetworkTests):
+    options = [*RESNET, *frozen(5)]
+
+
+class TestResNet50WithGroupingThatLearns(NetworkTests):
+    options = [*RESNET, *GROUPED, *frozen(2)]
+    losses = WITH_GROUPING
+
+
+class TestResNet50GroupNormThatLearns(NetworkTests):
+    options = [*RESNET, *frozen(0), "MODEL.RESNETS.NORM", "GN"]
+    given = False
+
+
+class TestResNet50FPNWithGrouping(NetworkTests):
+    options = [*FPN, *GROUPED, *frozen(3)]
+    losses = WITH_GROUPING
