@@ -7,6 +7,11 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from cosal_d2.prepare.composites import Composer
+from cosal_d2.prepare.composites.backgrounds import Backgrounds
+from cosal_d2.prepare.composites.sources import Cutout, Picture, photo_cutouts
+from cosal_d2.prepare.scene import SceneOptions
+
 COLOURS = {  # BGR
     "disc": (30, 30, 220),
     "square": (30, 200, 30),
@@ -16,6 +21,7 @@ COLOURS = {  # BGR
 }
 HEIGHT, WIDTH = 240, 320
 PER_PICTURE = 3
+SIZE = (150, 200)  # of a composite
 
 
 def outline(name: str, x: float, y: float, radius: float) -> np.ndarray:
@@ -92,3 +98,17 @@ def write_sprites(folder: Path, names: str = "abc") -> Path:
         cv2.circle(sprite, (45, 45), 38, (0, 0, 0, 255), -1)
         cv2.imwrite(str(folder / "letters" / f"{name}.png"), sprite)
     return folder
+
+
+def composer(
+    pictures: list[Picture],
+    sprites: dict[str, list[Cutout]] | None = None,
+    sprite_share: float = 0.5,
+    seed: int = 1,
+    size: tuple[int, int] = SIZE,
+    **options: object,
+) -> Composer:
+    """A composer of all objects of the pictures."""
+    options = SceneOptions(size=size, **options)
+    photos, backgrounds = photo_cutouts(pictures), Backgrounds(pictures)
+    return Composer(photos, sprites or {}, backgrounds, seed, options, sprite_share)

@@ -2,34 +2,25 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from composites_data import COLOURS, write_sprites
+from composites_data import COLOURS, composer, write_sprites
 
 from cosal_d2.cli import main
 from cosal_d2.data.datasets import load_cosal_json
-from cosal_d2.prepare.composites import Composer
-from cosal_d2.prepare.composites.backgrounds import Backgrounds
-from cosal_d2.prepare.composites.compose import MAX_UPSCALE, Look, arrange, render, solid_pixels
+from cosal_d2.prepare.composites.pasting import MAX_UPSCALE, Look, arrange, render, solid_pixels
 from cosal_d2.prepare.composites.sources import load_sprite, photo_cutouts, sprite_cutouts
-from cosal_d2.prepare.scene import SceneOptions
 
-SIZE = (150, 200)
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def _composer(pictures, sprites=None, sprite_share=0.5, **options):
-    options = SceneOptions(size=SIZE, **options)
-    photos = photo_cutouts(pictures)
-    return Composer(photos, sprites or {}, Backgrounds(pictures), 1, options, sprite_share)
 
 
 def test_masks_show_their_class(pictures):
     checked = 0
     for index in range(12):
-        scene = _composer(pictures)(index)
+        scene = composer(pictures)(index)
         for instance in scene.instances:
             inner = cv2.erode(instance.mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
             found = np.median(scene.image[inner], axis=0)
@@ -39,30 +30,21 @@ def test_masks_show_their_class(pictures):
     assert checked > 40
 
 
-def test_counts_classes_and_sources(pictures):
-    composer = _composer(pictures)
-    others = {c.source: c.others for found in composer.cutouts.values() for c in found}
-    groups, singles, group_classes, unknown = set(), set(), Counter(), 0
+def test_sources_differ_and_distractors_of_unknown_class_are_unlike_the_rest(pictures):
+    compose = composer(pictures)
+    others = {c.source: c.others for found in compose.cutouts.values() for c in found}
+    group_classes, unknown = Counter(), 0
     for index in range(80):
-        scene = composer(index)
-        group = [i for i in scene.instances if i.category != "distractor"]
-        rest = [i.class_name for i in scene.instances if i.category == "distractor"]
-        assert {i.class_name for i in group} == {scene.cosalient_category}
-        assert len({i.source for i in group}) == min(
-            len(group), len(composer.cutouts[scene.cosalient_category])
-        )
-        assert len(set(rest)) == len(rest)
-        assert scene.cosalient_category not in rest
-        known = {scene.cosalient_category, *rest} - {"distractor"}
+        scene = compose(index)
+        group = [i.source for i in scene.instances if i.category != "distractor"]
+        cutouts = compose.cutouts[scene.cosalient_category]
+        assert len(set(group)) == min(len(group), len(cutouts))
+        known = {i.class_name for i in scene.instances} - {"distractor"}
         for instance in scene.instances:
             if instance.class_name == "distractor":
                 unknown += 1
                 assert known <= others[instance.source]
-        groups.add(len(group))
-        singles.add(len(rest))
         group_classes[scene.cosalient_category] += 1
-    assert groups == {2, 3, 4, 5, 6}
-    assert singles >= {0, 1, 2, 3}
     assert min(group_classes.values()) > 8
     assert len(group_classes) == 4
     assert unknown > 0
@@ -70,38 +52,12 @@ def test_counts_classes_and_sources(pictures):
 
 def test_a_scarce_class_repeats_its_cutout(pictures):
     few = [next(p for p in pictures if "star" in p.class_names), *pictures[:1]]
-    composer = _composer(few, group=(4, 4), distractors=(0, 0))
-    scenes = [composer(i) for i in range(6)]
+    compose = composer(few, group=(4, 4), distractors=(0, 0))
+    scenes = [compose(i) for i in range(6)]
     scarce = [s for s in scenes if len({i.source for i in s.instances}) == 1]
     assert scarce
     for scene in scarce:
         assert len({i.full_area for i in scene.instances}) > 1
-
-
-def test_no_object_is_hidden_by_more_than_a_third(pictures):
-    composer = _composer(pictures, group=(5, 6), distractors=(2, 3))
-    hidden = [1 - i.mask.sum() / i.full_area for k in range(25) for i in composer(k).instances]
-    assert max(hidden) <= 0.35
-    assert max(hidden) > 0.05
-
-
-def test_size_and_order_do_not_tell_the_group(pictures):
-    composer = _composer(pictures, distractors=(2, 3), group=(2, 4))
-    sizes, order = {True: [], False: []}, {True: [], False: []}
-    sides = []
-    for index in range(60):
-        instances = composer(index).instances
-        boxes = [cv2.boundingRect(i.mask.astype(np.uint8))[2:] for i in instances]
-        side = np.sqrt(np.prod(boxes, axis=1))
-        sides.extend(side / min(SIZE))
-        for position, instance in enumerate(instances):
-            single = instance.category == "distractor"
-            sizes[single].append(np.log(side[position] / side.mean()))
-            order[single].append(position / (len(instances) - 1))
-    assert abs(np.mean(sizes[True]) - np.mean(sizes[False])) < 0.08
-    assert abs(np.mean(order[True]) - np.mean(order[False])) < 0.1
-    assert np.percentile(sides, 5) > 0.1
-    assert np.percentile(sides, 95) < 0.5
 
 
 def test_a_cutout_is_never_enlarged_much(pictures):
@@ -114,10 +70,10 @@ def test_a_cutout_is_never_enlarged_much(pictures):
 def test_sprites_mix_with_photographs(pictures, tmp_path):
     sprites = sprite_cutouts(write_sprites(tmp_path, "abcdef"))
     assert list(sprites) == [f"sprite/{n}" for n in "abcdef"]
-    composer = _composer(pictures, sprites, distractors=(1, 3))
+    compose = composer(pictures, sprites, distractors=(1, 3))
     table = Counter()
     for index in range(120):
-        scene = composer(index)
+        scene = compose(index)
         group = scene.cosalient_category.startswith("sprite/")
         for instance in scene.instances:
             if instance.category == "distractor":
@@ -132,40 +88,31 @@ def test_sprites_mix_with_photographs(pictures, tmp_path):
 @pytest.mark.parametrize(("share", "expected"), [(0.0, {False}), (1.0, {True})])
 def test_sprite_share_bounds(pictures, tmp_path, share, expected):
     sprites = sprite_cutouts(write_sprites(tmp_path, "abcdef"))
-    composer = _composer(pictures, sprites, sprite_share=share, distractors=(1, 2))
-    found = {i.class_name.startswith("sprite/") for k in range(10) for i in composer(k).instances}
+    compose = composer(pictures, sprites, sprite_share=share, distractors=(1, 2))
+    found = {i.class_name.startswith("sprite/") for k in range(10) for i in compose(k).instances}
     assert found == expected
 
 
 def test_a_sprite_and_a_photograph_of_one_thing_never_meet(pictures, tmp_path):
     sprites = sprite_cutouts(write_sprites(tmp_path, ["disc", "Square", "a", "b"]))
-    composer = _composer(pictures, sprites, distractors=(2, 3))
+    compose = composer(pictures, sprites, distractors=(2, 3))
     for index in range(60):
-        names = {i.class_name.removeprefix("sprite/").lower() for i in composer(index).instances}
-        assert len(names) == len({i.class_name for i in composer(index).instances})
+        names = {i.class_name.removeprefix("sprite/").lower() for i in compose(index).instances}
+        assert len(names) == len({i.class_name for i in compose(index).instances})
 
 
 def test_one_class_is_enough_without_distractors(pictures):
-    discs = {"disc": photo_cutouts(pictures)["disc"]}
-
-    def composer(**options):
-        return Composer(discs, {}, Backgrounds(pictures), 1, SceneOptions(size=SIZE, **options))
-
+    discs = [p for p in pictures if "disc" in p.class_names]
+    discs = [
+        replace(p, annotations=[a for a in p.annotations if a.class_name == "disc"]) for p in discs
+    ]
     for options in ({"distractors": (0, 0)}, {}):
-        scene = composer(**options)(0)
+        scene = composer(discs, **options)(0)
         assert {i.category for i in scene.instances} == {"disc"}
     with pytest.raises(ValueError, match="1 usable classes, but a group and MIN.* need 2;"):
-        composer(distractors=(1, 2))
+        composer(discs, distractors=(1, 2))
     with pytest.raises(ValueError, match="1 usable classes, but MIN objects need 2;"):
-        composer(distractors=(2, 3), repeat=False)
-
-
-def test_classes_with_a_slash_are_told_apart(pictures):
-    photos = photo_cutouts(pictures)
-    renamed = {"ripe/fruit": photos["disc"], "raw/fruit": photos["star"]}
-    options = SceneOptions(size=SIZE, distractors=(1, 1))
-    scene = Composer(renamed, {}, Backgrounds(pictures), 1, options)(0)
-    assert {i.class_name for i in scene.instances} == set(renamed)
+        composer(discs, distractors=(2, 3), repeat=False)
 
 
 def test_objects_that_do_not_fit_are_reported(pictures):

@@ -22,8 +22,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cosal_d2.prepare.composites.backgrounds import CELL, Backgrounds, largest_free_box
-from cosal_d2.prepare.composites.compose import Look, render, solid_pixels
 from cosal_d2.prepare.composites.cutouts import LONGEST
+from cosal_d2.prepare.composites.pasting import Look, render, solid_pixels
 from cosal_d2.prepare.composites.sources import (
     load_sprite,
     photo_cutouts,

@@ -146,7 +146,7 @@ def test_font_and_folder_give_instances_of_the_same_classes(font, folder, tmp_pa
     assert run(out, "--font", font, "--images", folder) == 0
     files = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*"))
     assert files == [
-        *("Wedges/1f34e.png", "Wedges/1f350.png", "assets/1f347.png", "assets/1f34e.png"),
+        *("Wedges/1f34e.png", "Wedges/1f350.png", "assets/1f347.png", "assets/1f34e.png")
     ]
     with Image.open(out / "assets" / "1f34e.png") as sprite:
         assert (sprite.mode, sprite.size) == ("RGBA", (80, 80))

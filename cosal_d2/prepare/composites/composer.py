@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from cosal_d2.prepare.composites.backgrounds import Backgrounds
-from cosal_d2.prepare.composites.compose import (
+from cosal_d2.prepare.composites.pasting import (
     MAX_UPSCALE,
     SPREAD,
     arrange,
-    lay_down,
     middle_size,
+    paste,
     solid_pixels,
 )
 from cosal_d2.prepare.composites.sources import (
@@ -99,7 +99,7 @@ class Composer:
         sprites = [load_sprite(c) for c in cutouts]
         layers, places = arrange(rng, sprites, size, height, width)
         background = self.backgrounds.draw(rng, height, width, set(names))
-        image = lay_down(rng, background, layers, places)
+        image = paste(rng, background, layers, places)
         solids = [solid_pixels(layer) for layer in layers]
         instances = placed_instances(names, repeated, solids, places, height, width)
         for instance, cutout in zip(instances, cutouts, strict=True):

@@ -66,10 +66,7 @@ def _darken(
     small = cv2.GaussianBlur(small, (0, 0), max(sigma / step, 0.5))
     sx, sy = w / size[0], h / size[1]
     place = np.array(
-        [
-            [sx, 0, (0.5 - rim) * sx - 0.5 + x - x0],
-            [0, sy, (0.5 - rim) * sy - 0.5 + y - y0],
-        ]
+        [[sx, 0, (0.5 - rim) * sx - 0.5 + x - x0], [0, sy, (0.5 - rim) * sy - 0.5 + y - y0]]
     )
     shade = cv2.warpAffine(small, place, (x1 - x0, y1 - y0)).astype(np.float32)
     image[y0:y1, x0:x1] *= spread(1 - shade * np.float32(strength / 255))

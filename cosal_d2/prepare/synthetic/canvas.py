@@ -84,6 +84,12 @@ def polar(radius: np.ndarray, cx: float = 0.0, cy: float = 0.0, start: float = -
     return np.stack([cx + radius * np.cos(t), cy + radius * np.sin(t)], 1)
 
 
+def _box(mask: np.ndarray) -> tuple[slice, slice] | None:
+    """Rows and columns that a mask covers, None where it is empty."""
+    x, y, w, h = cv2.boundingRect(mask)
+    return np.s_[y : y + h, x : x + w] if w and h else None
+
+
 def _dome(mask: np.ndarray, bulge: float, bevel: float) -> np.ndarray:
     """Rounded relief over a coverage mask, see `Canvas.part`; float32, pixels.
 
@@ -190,10 +196,9 @@ class Canvas:
         Returns:
             `mask`, for use with `blend` and `mottle`.
         """
-        x, y, w, h = cv2.boundingRect(mask)
-        if w == 0 or h == 0:
+        box = _box(mask)
+        if box is None:
             return mask
-        box = np.s_[y : y + h, x : x + w]
         cover = mask[box].astype(np.float32) * np.float32(1 / 255)
         albedo = self.albedo[box]
         albedo += spread(cover, colour) - spread(cover) * albedo
@@ -209,10 +214,9 @@ class Canvas:
         Args:
             amount: 0 to 1, one number or an array that broadcasts to (side, side).
         """
-        x, y, w, h = cv2.boundingRect(mask)
-        if w == 0 or h == 0:
+        box = _box(mask)
+        if box is None:
             return
-        box = np.s_[y : y + h, x : x + w]
         share = np.broadcast_to(np.asarray(amount, np.float32), self.alpha.shape)[box]
         cover = mask[box].astype(np.float32) * np.float32(1 / 255) * share
         inside = self.alpha[box].astype(np.float32) * np.float32(1 / 255)
@@ -221,11 +225,10 @@ class Canvas:
 
     def mottle(self, mask: np.ndarray, strength: float, *cells: float) -> None:
         """Multiply the surface by 1 + strength * noise; `cells` are canonical lattice distances."""
-        x, y, w, h = cv2.boundingRect(mask)
-        if w == 0 or h == 0:
+        box = _box(mask)
+        if box is None:
             return
-        box = np.s_[y : y + h, x : x + w]
-        field = octave_noise(self.rng, h, w, [c * self.unit for c in cells])
+        field = octave_noise(self.rng, *mask[box].shape, [c * self.unit for c in cells])
         cover = mask[box].astype(np.float32) * np.float32(strength / 255)
         self.albedo[box] *= spread(np.clip(1 + cover * field, 0.3, 1.6))
 

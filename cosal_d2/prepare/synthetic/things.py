@@ -178,16 +178,8 @@ _MOON = np.concatenate(
     ]
 )
 _SQUARE = spline(
-    [
-        [-0.92, -0.92],
-        [0, -0.84],
-        [0.92, -0.92],
-        [0.84, 0],
-        [0.92, 0.92],
-        [0, 0.84],
-        [-0.92, 0.92],
-        [-0.84, 0],
-    ]
+    [[-0.92, -0.92], [0, -0.84], [0.92, -0.92], [0.84, 0]]
+    + [[0.92, 0.92], [0, 0.84], [-0.92, 0.92], [-0.84, 0]]
 )
 _FELT = (46, 0.72, 0.92)
 _CLOTH = (352, 0.68, 0.74)
@@ -206,20 +198,14 @@ THINGS: tuple[ObjectClass, ...] = (
         )
         for name, outline in (("star", _STAR), ("heart", _HEART), ("moon", _MOON))
     ),
-    ObjectClass(
-        "plain_pillow", partial(_cushion, outline=_SQUARE, colour=_CLOTH), ("pillow",), gloss=0.03
-    ),
-    ObjectClass(
-        "checked_pillow",
-        partial(_cushion, outline=_SQUARE, colour=_CLOTH, pattern="checks"),
-        ("pillow",),
-        gloss=0.03,
-    ),
-    ObjectClass(
-        "striped_pillow",
-        partial(_cushion, outline=_SQUARE, colour=_CLOTH, pattern="stripes"),
-        ("pillow",),
-        gloss=0.03,
+    *(
+        ObjectClass(
+            f"{name}_pillow",
+            partial(_cushion, outline=_SQUARE, colour=_CLOTH, pattern=pattern),
+            ("pillow",),
+            gloss=0.03,
+        )
+        for name, pattern in (("plain", ""), ("checked", "checks"), ("striped", "stripes"))
     ),
     ObjectClass("red_mug", partial(_mug, glaze=(2, 0.78, 0.72)), ("mug",), gloss=0.5, turn=35),
     ObjectClass("blue_mug", partial(_mug, glaze=(216, 0.7, 0.66)), ("mug",), gloss=0.5, turn=35),

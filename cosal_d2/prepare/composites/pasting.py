@@ -151,7 +151,7 @@ def arrange(
     )
 
 
-def lay_down(
+def paste(
     rng: np.random.Generator,
     background: np.ndarray,
     layers: Sequence[np.ndarray],
