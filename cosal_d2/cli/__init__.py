@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
-from cosal_d2.cli import convert, predict
+from cosal_d2.cli import convert, draw, predict
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="what", required=True, metavar="VERB"
     )
     convert.add_verbs(data)
+    draw.add_verbs(data)
     return parser
 
 
