@@ -5,11 +5,10 @@ from cosal_d2.utils.requirements import require_detectron2
 require_detectron2()
 
 
-from cosal_d2.evaluation.evaluator import CoSaliencyEvaluator
+from cosal_d2.evaluation.evaluator import CoSaliencyEvaluator, reference_rows
 from cosal_d2.evaluation.field import FieldScore, field_curves, summarize_field
-from cosal_d2.evaluation.histogram import ThresholdScore, threshold_score, to_levels
-from cosal_d2.evaluation.instances import ObjectScore, object_means, score_objects
-from cosal_d2.evaluation.metrics import (
+from cosal_d2.evaluation.maps import evaluate_methods
+from cosal_d2.evaluation.measures import (
     ImageScore,
     adaptive_threshold,
     f_beta,
@@ -18,10 +17,10 @@ from cosal_d2.evaluation.metrics import (
     score_image,
     summarize,
 )
-from cosal_d2.evaluation.references import reference_rows
-from cosal_d2.evaluation.results import ImageResult, group_rows, summarize_results
-from cosal_d2.evaluation.scorer import Scorer
-from cosal_d2.evaluation.truth import Truth, decode_truth
+from cosal_d2.evaluation.objects import ObjectScore, score_objects
+from cosal_d2.evaluation.scorer import ImageResult, Scorer
+from cosal_d2.evaluation.tables import group_rows, summarize_results
+from cosal_d2.evaluation.truth import Truth, decode_truth, load_truth
 
 __all__ = [
     "CoSaliencyEvaluator",
@@ -30,15 +29,15 @@ __all__ = [
     "ImageScore",
     "ObjectScore",
     "Scorer",
-    "ThresholdScore",
     "Truth",
     "adaptive_threshold",
     "decode_truth",
+    "evaluate_methods",
     "f_beta",
     "field_curves",
     "group_rows",
+    "load_truth",
     "mean_absolute_error",
-    "object_means",
     "precision_recall",
     "reference_rows",
     "score_image",
@@ -46,6 +45,4 @@ __all__ = [
     "summarize",
     "summarize_field",
     "summarize_results",
-    "threshold_score",
-    "to_levels",
 ]

@@ -1,22 +1,22 @@
-"""Paired bootstrap: how sure the difference between two methods is."""
+"""Paired bootstrap: how large the difference between two methods may be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from cosal_d2.evaluation.field import MEASURES
 from cosal_d2.evaluation.maps import MapsEvaluation
-from cosal_d2.evaluation.metrics import f_beta
-from cosal_d2.evaluation.results import ImageResult, result_row
+from cosal_d2.evaluation.measures import f_beta
+from cosal_d2.evaluation.scorer import ImageResult
+from cosal_d2.evaluation.tables import result_row
 
 RESAMPLES = 2000
 LEVEL = 0.95
-CHUNK = 250
+CHUNK = 250  # resamples at once, for the memory
 PAPER = ("P", "R", "F0.3", "F1", "raw_MAE", "raw_adpF")
 
 
@@ -65,90 +65,67 @@ def paired_differences(
     rows = []
     for a, b in combinations(evaluation.methods.values(), 2):
         places = sorted(set(a.results) & set(b.results))
-        if places:
-            pair = [[m.results[p] for p in places] for m in (a, b)]
-            rows += _compare(a.name, b.name, *pair, resamples, np.random.default_rng(seed))
+        if not places:
+            continue
+        n = len(places)
+        draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+        counts = np.concatenate([np.ones((1, n), dtype=np.int64), draws])
+        values = [_resampled([m.results[p] for p in places], counts) for m in (a, b)]
+        full = sum(not a.results[p].score.empty for p in places)
+        for measure in values[0]:
+            if measure not in values[1]:
+                continue
+            first, *others = values[0][measure] - values[1][measure]
+            known = [value for value in others if np.isfinite(value)]
+            if known:
+                tail = 100 * (1 - LEVEL) / 2
+                low, high = map(float, np.percentile(known, [tail, 100 - tail]))
+                images = full if measure in PAPER else n
+                rows.append(Difference(a.name, b.name, measure, float(first), low, high, images))
     return rows
 
 
-def _compare(
-    a: str,
-    b: str,
-    results_a: Sequence[ImageResult],
-    results_b: Sequence[ImageResult],
-    resamples: int,
-    rng: np.random.Generator,
-) -> list[Difference]:
-    n = len(results_a)
-    full = np.array([not result.score.empty for result in results_a])
-    everybody = np.ones(n, dtype=bool)
-    draws = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-    weights = np.concatenate([np.ones((1, n), dtype=np.int64), draws])
-    rows = []
-    tables = [_columns(results) for results in (results_a, results_b)]
-    for measure in (*MEASURES, *PAPER):
-        if not all(_applies(measure, table) for table in tables):
-            continue
-        members = full if measure in PAPER else everybody
-        if not members.any():
-            continue
-        values_a, values_b = (_values(measure, table, weights, members) for table in tables)
-        difference = values_a - values_b
-        resampled = difference[1:][np.isfinite(difference[1:])]
-        if not len(resampled):
-            continue
-        tail = 100 * (1 - LEVEL) / 2
-        low, high = np.percentile(resampled, [tail, 100 - tail])
-        rows.append(
-            Difference(
-                a, b, measure, float(difference[0]), float(low), float(high), int(members.sum())
-            )
-        )
-    return rows
+def _resampled(results: Sequence[ImageResult], counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The measures of a dataset under each row of ``counts``.
+
+    Args:
+        results: of N images.
+        counts: ``(B, N)``, how often each image was drawn.
+
+    Returns:
+        ``(B,)`` by measure, nan where only images with an empty truth were drawn.
+    """
+    rows = [result_row(result) for result in results]
+    fields = [result.field for result in results]
+    values = {}
+    for measure in MEASURES:
+        curve = measure.removeprefix("max")
+        if curve != measure and all(f is not None and curve in f.curves for f in fields):
+            values[measure] = _means(np.array([f.curves[curve] for f in fields]), counts, best=True)
+        elif all(measure in row for row in rows):
+            values[measure] = _means(np.array([row[measure] for row in rows]), counts)
+    full = np.array([not result.score.empty for result in results])
+    if full.any():
+        paper = {
+            name: _means(np.array([row[name] for row in rows], float)[full], counts[:, full])
+            for name in PAPER
+            if name in rows[0]
+        }
+        for name in ("F0.3", "F1"):
+            beta2 = float(name.removeprefix("F"))
+            pairs = zip(paper["P"], paper["R"], strict=True)
+            paper[name] = np.array([f_beta(p, r, beta2) for p, r in pairs])
+        values.update((name, paper[name]) for name in PAPER)
+    return values
 
 
-def _columns(results: Sequence[ImageResult]) -> dict[str, np.ndarray]:
-    rows: list[dict[str, Any]] = [result_row(result) for result in results]
-    columns = {
-        name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
-        for name in (*MEASURES, "P", "R", "raw_MAE", "raw_adpF")
-        if name in rows[0]
-    }
-    if all(result.field is not None for result in results):
-        for name in ("F", "E", "IoU", "Dice"):
-            if name != "E" or all(result.field.heavy for result in results):
-                columns[name] = np.array([result.field.curve(name) for result in results])
-    return columns
-
-
-def _applies(measure: str, table: dict[str, np.ndarray]) -> bool:
-    return measure in table or measure in ("F0.3", "F1")
-
-
-def _values(
-    measure: str, table: dict[str, np.ndarray], weights: np.ndarray, members: np.ndarray
-) -> np.ndarray:
-    """The measure under each row of weights, ``(B,)``."""
-    mean = _averager(weights[:, members], members)
-    if measure in ("F0.3", "F1"):
-        pairs = zip(mean(table["P"]), mean(table["R"]), strict=True)
-        beta2 = float(measure.removeprefix("F"))
-        return np.array([f_beta(p, r, beta2) for p, r in pairs])
-    if measure.startswith("max"):
-        return mean(table[measure.removeprefix("max")], np.max)
-    return mean(table[measure])
-
-
-def _averager(weights: np.ndarray, members: np.ndarray) -> Callable[..., np.ndarray]:
-    def mean(column: np.ndarray, reduce: Callable[..., np.ndarray] | None = None) -> np.ndarray:
-        parts = []
-        for start in range(0, len(weights), CHUNK):
-            chunk = weights[start : start + CHUNK].astype(np.float64)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                sums = chunk @ column[members]
-                count = chunk.sum(axis=1)
-                part = (sums.T / count).T
-            parts.append(part if reduce is None else reduce(part, axis=1))
-        return np.concatenate(parts)
-
-    return mean
+def _means(column: np.ndarray, counts: np.ndarray, best: bool = False) -> np.ndarray:
+    """Means over the images, ``(N,)`` or ``(N, T)``, under each row of ``counts``, ``(B, N)``; of
+    curves the highest point of the mean."""
+    parts = []
+    for start in range(0, len(counts), CHUNK):
+        chunk = counts[start : start + CHUNK].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = ((chunk @ column).T / chunk.sum(axis=1)).T
+        parts.append(means.max(axis=1) if best else means)
+    return np.concatenate(parts)

@@ -9,10 +9,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from cosal_d2.evaluation.histogram import THRESHOLDS
+from cosal_d2.evaluation.field import THRESHOLDS
 
 STYLES = ("-", "--", "-.", ":")
-COLOURS = tuple(f"C{i}" for i in range(10))
+COLOURS = 10  # of matplotlib, C0 to C9
 
 
 def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
@@ -26,8 +26,8 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     left, right = figure.subplots(1, 2)
     for i, (method, curve) in enumerate(curves.items()):
         style = {
-            "color": COLOURS[i % len(COLOURS)],
-            "linestyle": STYLES[i // len(COLOURS) % len(STYLES)],
+            "color": f"C{i % COLOURS}",
+            "linestyle": STYLES[i // COLOURS % len(STYLES)],
             "label": method.replace("$", r"\$"),
         }
         left.plot(curve["recall"], curve["precision"], **style)

@@ -1,27 +1,27 @@
-"""Detectron2 evaluator that scores co-saliency maps."""
+"""Detectron2 evaluator that scores co-saliency maps, and what answers without a network score."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 
-from cosal_d2.evaluation.field import field_row, summarize_field
-from cosal_d2.evaluation.instances import ObjectScore
-from cosal_d2.evaluation.metrics import summarize
-from cosal_d2.evaluation.pool import default_workers
-from cosal_d2.evaluation.results import ImageResult, group_rows
-from cosal_d2.evaluation.scorer import PAPER, Scorer
-from cosal_d2.evaluation.truth import decode_truth
+from cosal_d2.evaluation.field import summarize_field
+from cosal_d2.evaluation.measures import summarize
+from cosal_d2.evaluation.objects import ObjectScore
+from cosal_d2.evaluation.scorer import PAPER, ImageResult, Scorer
+from cosal_d2.evaluation.tables import group_rows, object_rows
+from cosal_d2.evaluation.truth import Truth, decode_truth
 from cosal_d2.utils.files import csv_text, write_json, write_text
 
 METRICS_FILE = "cosal_metrics.json"
@@ -29,7 +29,7 @@ FIELD_FILE = "field_metrics.json"
 PER_IMAGE_FILE = "per_image.csv"
 OBJECTS_FILE = "objects.csv"
 GROUPS_FILE = "groups.csv"
-OBJECT_COLUMNS = [field.name for field in fields(ObjectScore)]
+OBJECT_COLUMNS = ["file_name", "image_id", *(field.name for field in fields(ObjectScore))]
 
 
 class CoSaliencyEvaluator(DatasetEvaluator):
@@ -69,9 +69,8 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         self._distributed = distributed
         self._title = title
         self._records = _records_by_id(dataset_name)
-        if workers is None:
-            workers = default_workers(comm.get_world_size() if distributed else 1)
-        self._scorer = Scorer(measures, workers)
+        processes = comm.get_world_size() if distributed else 1
+        self._scorer = Scorer(measures, workers, processes)
 
     def reset(self) -> None:
         """Forget all images seen so far."""
@@ -89,7 +88,7 @@ class CoSaliencyEvaluator(DatasetEvaluator):
 
         Raises:
             ValueError: unknown image; or a map that is missing, of another size, not finite
-                (:class:`cosal_d2.evaluation.scorer.NotFiniteError`), or outside [0, 1].
+                (:class:`.scorer.NotFiniteError`), or outside [0, 1].
         """
         for input_, output in zip(inputs, outputs, strict=True):
             record = self._record(input_)
@@ -111,7 +110,7 @@ class CoSaliencyEvaluator(DatasetEvaluator):
 
         Returns:
             ``{"cosal": {"MAE": ..., ...}}`` in fractions on the main process (keys as in
-            :func:`.metrics.summarize`), with "fast" or "all" also ``"field"`` (keys as in
+            :func:`.measures.summarize`), with "fast" or "all" also ``"field"`` (keys as in
             :func:`.field.summarize_field`); ``{}`` on the others and where no image was seen.
         """
         results = self._gather()
@@ -160,8 +159,7 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         if "field" in summary:
             write_json(folder / FIELD_FILE, summary["field"])
         write_text(folder / PER_IMAGE_FILE, csv_text(map(_image_row, results)))
-        objects = [asdict(row) for result in results for row in result.objects]
-        write_text(folder / OBJECTS_FILE, csv_text(objects, OBJECT_COLUMNS))
+        write_text(folder / OBJECTS_FILE, csv_text(object_rows(results), OBJECT_COLUMNS))
         write_text(folder / GROUPS_FILE, csv_text(group_rows(results)))
         self._logger.info("wrote %s, %s and more to %s", METRICS_FILE, PER_IMAGE_FILE, folder)
 
@@ -220,7 +218,39 @@ def _records_by_id(dataset_name: str) -> dict[Any, Mapping[str, Any]]:
 
 
 def _image_row(result: ImageResult) -> dict[str, Any]:
-    row = asdict(result.score)
+    row = {"file_name": result.file_name, "image_id": result.image_id, **asdict(result.score)}
     if result.field is not None:
-        row.update((f"field_{name}", value) for name, value in field_row(result.field).items())
+        measures = summarize_field([result.field])
+        row.update((f"field_{name}", value) for name, value in measures.items())
     return row
+
+
+def reference_rows(dataset_name: str, constant: float = 0.5) -> dict[str, dict[str, float]]:
+    """Score two answers that need no network with :class:`CoSaliencyEvaluator`.
+
+    "all objects" is the truth of ALL objects, as a perfect saliency detector would answer: what it
+    loses against 1 is what telling co-salient objects from distractors is worth. The adaptive
+    threshold of a constant map lies above it (unless it is 0 or 1), so it finds no object and
+    rejects every distractor.
+
+    Works on the calling process alone, also in a multi-process run.
+
+    Args:
+        dataset_name: name under which the dataset is registered.
+        constant: value of the constant map, in [0, 1].
+
+    Returns:
+        ``{"all objects": {...}, "constant 0.5": {...}}``, each with the evaluator's keys; without
+        any in a dataset without images.
+    """
+    answers: dict[str, Callable[[Truth], np.ndarray]] = {
+        "all objects": lambda truth: truth.salient.astype(np.float64),
+        f"constant {constant:g}": lambda truth: np.full(truth.mask.shape, float(constant)),
+    }
+    rows: dict[str, dict[str, float]] = {}
+    for title, answer in answers.items():
+        evaluator = CoSaliencyEvaluator(dataset_name, distributed=False, title=f"'{title}'")
+        for record in DatasetCatalog.get(dataset_name):
+            evaluator.process([record], [{"cosal_map": answer(decode_truth(record))}])
+        rows[title] = dict(evaluator.evaluate().get("cosal", {}))
+    return rows

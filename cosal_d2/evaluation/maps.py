@@ -1,20 +1,50 @@
-"""Scoring anybody's maps: folders of PNG files against the truth of a dataset."""
+"""Scoring anybody's maps: folders of ``STEM.png`` or ``STEM_map.png`` against a dataset's truth."""
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Mapping
+import unicodedata
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 from tqdm import tqdm
 
-from cosal_d2.evaluation.map_files import CORRUPT, MISSING, OK, MapFile, find_maps, read_map
-from cosal_d2.evaluation.results import ImageResult, summarize_results
-from cosal_d2.evaluation.scorer import ALL, Scorer
-from cosal_d2.evaluation.truth import decode_truth
-from cosal_d2.evaluation.truth_sets import TruthSet, load_truth
+from cosal_d2.evaluation.scorer import ALL, ImageResult, Scorer
+from cosal_d2.evaluation.tables import summarize_results
+from cosal_d2.evaluation.truth import TruthSet, decode_truth, load_truth
+from cosal_d2.utils.pictures import read_grey
+
+OK, RESIZED, MISSING, EXTRA, CORRUPT = "ok", "resized", "missing", "extra", "corrupt"
+MAP_SUFFIX = "_map"
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """What became of one image, or of one file that belongs to none.
+
+    Attributes:
+        method: whose folder it is.
+        status: "ok", "resized" (its size was not the image's), "missing", "extra" (no image of the
+            dataset has this name), or "corrupt".
+        file: name in the method's folder; of a missing map, the name that was looked for.
+        image: file name of the dataset's image; "" of an extra file.
+        detail: sizes, or what is wrong.
+    """
+
+    method: str
+    status: str
+    file: str
+    image: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        about = f" ({self.detail})" if self.detail else ""
+        return f"{self.method}: {self.status}: {self.file}{about}"
 
 
 class MapFilesError(ValueError):
@@ -35,22 +65,15 @@ class MethodResult:
 
     Attributes:
         name: of the method.
-        folder: where its maps are.
         results: of the images that were scored, by place in the dataset's ``records``.
         maps: their map files, by the same places.
         files: what became of every image and of every other file in the folder.
     """
 
     name: str
-    folder: Path
     results: dict[int, ImageResult]
     maps: dict[int, Path]
     files: tuple[MapFile, ...]
-
-    @property
-    def metrics(self) -> OrderedDict[str, float]:
-        """All measures, see :func:`.results.summarize_results`."""
-        return summarize_results(self.results.values())
 
 
 @dataclass(frozen=True)
@@ -62,14 +85,9 @@ class MapsEvaluation:
 
     @property
     def metrics(self) -> dict[str, OrderedDict[str, float]]:
-        """``{method: {"MAE": ..., "adpF": ..., ...}}`` in the methods' order."""
-        return {name: method.metrics for name, method in self.methods.items()}
-
-    @property
-    def common(self) -> list[int]:
-        """Places of the images that every method has a map for, in order."""
-        places = [set(method.results) for method in self.methods.values()]
-        return sorted(set.intersection(*places)) if places else []
+        """``{method: {"MAE": ..., "adpF": ..., ...}}`` in the methods' order, all measures; see
+        :func:`.tables.summarize_results`."""
+        return {name: summarize_results(m.results.values()) for name, m in self.methods.items()}
 
     @property
     def problems(self) -> list[MapFile]:
@@ -92,7 +110,7 @@ def evaluate_methods(
     bilinearly to the truth's. All folders are checked before anything is scored.
 
     Args:
-        dataset: what :func:`.truth_sets.load_truth` takes, or its result.
+        dataset: what :func:`.truth.load_truth` takes, or its result.
         methods: folder of maps by name of the method.
         allow_missing: score what is there although maps are missing or corrupt.
         measures: "paper", "fast" or "all", see :class:`.scorer.Scorer`.
@@ -119,42 +137,135 @@ def evaluate_methods(
                 f"--maps {name}={methods[name]}: none of its files is a map of one of the "
                 f"{len(truth.records)} images; maps are STEM.png or STEM_map.png"
             )
-    scored = _score(truth, {n: maps for n, (maps, _) in found.items()}, measures, workers, progress)
-    return MapsEvaluation(
-        truth,
-        {
-            name: MethodResult(name, Path(methods[name]), scored[name], maps, tuple(files))
-            for name, (maps, files) in found.items()
-        },
-    )
-
-
-def _score(
-    truth: TruthSet,
-    maps: Mapping[str, Mapping[int, Path]],
-    measures: str,
-    workers: int | None,
-    progress: bool,
-) -> dict[str, dict[int, ImageResult]]:
     scorer = Scorer(measures, workers)
     try:
         records = tqdm(truth.records, unit="image", disable=None if progress else True)
         for place, record in enumerate(records):
             drawn = decode_truth(record)
-            for method, paths in maps.items():
-                if place in paths:
-                    levels = read_map(paths[place], *drawn.mask.shape)
+            for name, (maps, _) in found.items():
+                if place in maps:
                     scorer.add(
-                        (method, place),
-                        levels / 255,
+                        (name, place),
+                        read_map(maps[place], *drawn.mask.shape) / 255,
                         drawn,
                         name=str(record["file_name"]),
                         image_id=record["image_id"],
                     )
-        results = scorer.collect()
+        scored = scorer.collect()
     finally:
         scorer.close()
-    return {
-        method: {place: results[method, place] for place in sorted(paths)}
-        for method, paths in maps.items()
-    }
+    return MapsEvaluation(
+        truth,
+        {
+            name: MethodResult(
+                name, {place: scored[name, place] for place in maps}, maps, tuple(files)
+            )
+            for name, (maps, files) in found.items()
+        },
+    )
+
+
+def read_map(path: str | os.PathLike[str], height: int, width: int) -> np.ndarray:
+    """Read a map as 8-bit grey and resize it bilinearly to the truth's size, as the field does.
+
+    Returns:
+        ``(height, width)`` uint8.
+
+    Raises:
+        ValueError: the file is not a picture, or is truncated.
+    """
+    grey = read_grey(path)
+    if grey.shape != (height, width):
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR)
+    return grey
+
+
+def find_maps(
+    truth: TruthSet, method: str, folder: str | os.PathLike[str]
+) -> tuple[dict[int, Path], list[MapFile]]:
+    """Find and check the maps of a method.
+
+    A map is named after its image, in the same subfolder or, where only one image has that name,
+    directly in the folder. ``STEM.png`` comes before ``STEM_map.png``.
+
+    Args:
+        truth: the images.
+        method: its name.
+        folder: where its maps lie.
+
+    Returns:
+        paths by place in ``truth.records``, of the maps that can be read; and what became of every
+        image and every other file.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: two images would have one map.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"--maps {method}={folder}: no such folder")
+    files = sorted(
+        p for p in root.rglob("*") if p.is_file() and not p.name.startswith((".", "Thumbs.db"))
+    )
+    index: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() == ".png":
+            index.setdefault(_normal(path.relative_to(root)), path)
+    maps: dict[int, Path] = {}
+    notes: list[MapFile] = []
+    taken: set[Path] = set()
+    for i, (record, names) in enumerate(
+        zip(truth.records, _possible_names(truth.records), strict=True)
+    ):
+        path = next((index[name] for name in names if name in index), None)
+        if path is None:
+            image = str(record["file_name"])
+            wanted = Path(image).with_suffix(".png").as_posix()
+            notes.append(MapFile(method, MISSING, wanted, image, "no such map"))
+            continue
+        taken.add(path)
+        notes.append(_check(method, path, root, record))
+        if notes[-1].status != CORRUPT:
+            maps[i] = path
+    for path in files:
+        if path not in taken:
+            name = path.relative_to(root).as_posix()
+            notes.append(MapFile(method, EXTRA, name, "", "no image of the dataset has this name"))
+    return maps, notes
+
+
+def _possible_names(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Names that the map of each image may have, best first."""
+    stems = [_normal(Path(str(record["file_name"]))) for record in records]
+    for stem, count in Counter(stems).items():
+        if count > 1:
+            same = [str(r["file_name"]) for r, s in zip(records, stems, strict=True) if s == stem]
+            raise ValueError(
+                f"{' and '.join(same)} would have the same map, {stem}.png; rename one of them"
+            )
+    flat = Counter(stem.rsplit("/", 1)[-1] for stem in stems)
+    known = {*stems, *flat}
+    names = []
+    for stem in stems:
+        base = stem.rsplit("/", 1)[-1]
+        own = [stem, base] if flat[base] == 1 else [stem]
+        suffixed = (f"{name}{MAP_SUFFIX}" for name in own)
+        names.append([*own, *(name for name in suffixed if name not in known)])
+    return names
+
+
+def _normal(path: Path) -> str:
+    """A file's name without its ending, the same however its accents are encoded."""
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
+
+
+def _check(method: str, path: Path, root: Path, record: Mapping[str, Any]) -> MapFile:
+    name, image = path.relative_to(root).as_posix(), str(record["file_name"])
+    try:
+        height, width = read_grey(path).shape
+    except ValueError as error:
+        return MapFile(method, CORRUPT, name, image, str(error.__cause__ or error))
+    if (height, width) == (record["height"], record["width"]):
+        return MapFile(method, OK, name, image)
+    size = f"{width}x{height}, resized to the image's {record['width']}x{record['height']}"
+    return MapFile(method, RESIZED, name, image, size)

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cosal_d2.config import MEASURES
-from cosal_d2.evaluation.field import FieldScore
-from cosal_d2.evaluation.histogram import threshold_score, to_levels
-from cosal_d2.evaluation.metrics import as_float64, score_image
-from cosal_d2.evaluation.pool import HeavyPool, default_workers
-from cosal_d2.evaluation.results import ImageResult
+from cosal_d2.evaluation.field import FieldScore, threshold_score, to_levels
+from cosal_d2.evaluation.measures import ImageScore, as_float64, score_image
+from cosal_d2.evaluation.objects import ObjectScore
 from cosal_d2.evaluation.truth import Truth
+from cosal_d2.utils.parallel import WAITING_PER_WORKER, Pool, worker_count
+from cosal_d2.utils.sod_measures import heavy_score
 
 RANGE_TOLERANCE = 1e-6
+MAX_WORKERS = 8
 PAPER, FAST, ALL = MEASURES
 
 
 class NotFiniteError(ValueError, FloatingPointError):
     """A co-saliency map has nan or inf: the training has diverged."""
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """Everything known of one image under one map: a few kilobytes, the map itself is not kept.
+
+    Attributes:
+        file_name: of the image.
+        image_id: of the image.
+        score: the paper's protocol.
+        objects: object by object.
+        field: the field's measures; None where they were not asked for.
+    """
+
+    file_name: str
+    image_id: int | str
+    score: ImageScore
+    objects: tuple[ObjectScore, ...]
+    field: FieldScore | None = None
 
 
 class Scorer:
@@ -31,16 +53,23 @@ class Scorer:
             F, IoU, Dice, precision and recall as pysodmetrics gives them, from histograms on the
             map's device; "all": also S, E and weighted F, in worker processes.
         workers: number of those; 0 works in the calling process, None takes the usable cores.
+        processes: among how many processes, each with its scorer, the usable cores are shared out.
 
     Raises:
-        ValueError: ``measures`` is none of the three.
+        ValueError: ``measures`` is none of the three, or ``workers`` is negative.
     """
 
-    def __init__(self, measures: str = PAPER, workers: int | None = None) -> None:
+    def __init__(
+        self, measures: str = PAPER, workers: int | None = None, processes: int = 1
+    ) -> None:
         if measures not in MEASURES:
             raise ValueError(f"measures: {measures!r} is none of {', '.join(MEASURES)}")
+        if workers is None:
+            workers = max(1, min(MAX_WORKERS, worker_count(None) // processes))
         self._measures = measures
-        self._pool = HeavyPool(default_workers() if workers is None else workers)
+        self._workers = 0 if workers == 0 else worker_count(workers)
+        self._pool: Pool | None = None
+        self._queued: deque[Hashable] = deque()
         self._results: dict[Hashable, ImageResult] = {}
 
     def add(self, key: Hashable, cosal_map: Any, truth: Truth, *, name: str, image_id: Any) -> None:
@@ -56,29 +85,59 @@ class Scorer:
 
         Raises:
             ValueError: the map is of another size, not finite, or outside [0, 1].
+            ChildProcessError: a worker process died.
         """
         pred = checked_map(cosal_map, name, truth.mask.shape)
-        score, objects = score_image(pred, truth, file_name=name, image_id=image_id)
-        field = None
+        score, objects = score_image(pred, truth)
+        result = ImageResult(name, image_id, score, objects)
         if self._measures != PAPER:
             levels = to_levels(cosal_map)
-            field = FieldScore(threshold_score(levels, truth.mask))
-            if self._measures == ALL:
-                self._pool.submit(key, levels.cpu().numpy(), truth.mask)
-        self._results[key] = ImageResult(score, objects, field)
+            result = replace(result, field=threshold_score(levels, truth.mask))
+        self._results[key] = result
+        if self._measures != ALL:
+            return
+        pair = levels.cpu().numpy(), truth.mask
+        if not self._workers:
+            self._complete(key, *heavy_score(pair))
+            return
+        if self._pool is None:
+            self._pool = Pool(heavy_score, self._workers)
+        self._pool.submit(pair)
+        self._queued.append(key)
+        self._take(WAITING_PER_WORKER * self._workers)
 
     def collect(self) -> dict[Hashable, ImageResult]:
-        """Wait for the workers, end them, and give the results of all maps so far by key."""
-        for key, heavy in self._pool.collect().items():
-            result = self._results[key]
-            field = FieldScore(result.field.thresholds, heavy)
-            self._results[key] = ImageResult(result.score, result.objects, field)
-        return dict(self._results)
+        """Wait for the workers, end them, and give the results of all maps so far by key.
+
+        Raises:
+            ChildProcessError: a worker process died.
+        """
+        try:
+            self._take(0)
+            return dict(self._results)
+        finally:
+            self._end_workers()
 
     def close(self) -> None:
         """Forget all results and end the workers."""
         self._results = {}
-        self._pool.close()
+        self._end_workers()
+
+    def _take(self, leave: int) -> None:
+        if self._pool is not None:
+            for heavy in self._pool.results(leave):
+                self._complete(self._queued.popleft(), *heavy)
+
+    def _complete(self, key: Hashable, scalars: dict[str, float], e_curve: np.ndarray) -> None:
+        result = self._results[key]
+        field = FieldScore(result.field.scalars | scalars, result.field.curves | {"E": e_curve})
+        self._results[key] = replace(result, field=field)
+
+    def _end_workers(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = None
+        self._queued.clear()
 
 
 def checked_map(cosal_map: Any, name: str, size: tuple[int, int]) -> np.ndarray:

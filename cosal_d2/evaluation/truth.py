@@ -1,16 +1,22 @@
-"""Ground truth of a dataset dict, drawn at the image's original size."""
+"""Truth: of one dataset dict, drawn at the image's original size, and of a whole dataset."""
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from pycocotools import mask as mask_util
+from pycocotools import mask as coco_mask
 
-__all__ = ["Truth", "decode_segmentation", "decode_truth", "mask_box"]
+from cosal_d2.data.datasets import check_registered, load_cosal_json, register_all_cosal
+from cosal_d2.utils.masks import mask_rle, to_rle
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, read_grey
 
 
 @dataclass(frozen=True)
@@ -41,39 +47,22 @@ class Truth:
     crowd: bool = False
 
 
-def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Draw a COCO segmentation.
+@dataclass(frozen=True)
+class TruthSet:
+    """Images to score, in order.
 
-    Args:
-        segmentation: polygons (list of ``[x0, y0, x1, y1, ...]`` in absolute pixels) or an RLE
-            (dict with ``size`` and ``counts``, compressed or not).
-        height: H, pixels.
-        width: W, pixels.
-
-    Returns:
-        ``(H, W)`` boolean.
-
-    Raises:
-        ValueError: neither polygons nor RLE, a polygon with fewer than three points, an RLE of
-            another size.
+    Attributes:
+        name: of the dataset, for tables.
+        records: one dict an image, as :func:`decode_truth` takes it; ``file_name`` is relative to
+            the folder of the images, with "/".
+        image_root: the folder of the images; None where it is not known.
+        notes: what was unusual while reading.
     """
-    if isinstance(segmentation, Mapping):
-        size = [int(v) for v in segmentation.get("size", ())]
-        if size != [height, width] or "counts" not in segmentation:
-            raise ValueError(
-                f"RLE needs 'counts' and 'size' [{height}, {width}], its size is {size}"
-            )
-        rle = dict(segmentation)
-        if isinstance(rle["counts"], list):
-            rle = mask_util.frPyObjects(rle, height, width)
-        return _decode(rle)
-    if not isinstance(segmentation, (list, tuple)) or len(segmentation) == 0:
-        raise ValueError("needs polygons (a list of [x0, y0, x1, y1, ...]) or an RLE (a dict)")
-    polygons = [np.asarray(p, dtype=np.float64).ravel() for p in segmentation]
-    if any(p.size < 6 or p.size % 2 for p in polygons):
-        raise ValueError("a polygon needs at least three points (six numbers, x and y in turn)")
-    rles = mask_util.frPyObjects([p.tolist() for p in polygons], height, width)
-    return _decode(mask_util.merge(rles))
+
+    name: str
+    records: tuple[Mapping[str, Any], ...]
+    image_root: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def decode_truth(record: Mapping[str, Any]) -> Truth:
@@ -100,9 +89,10 @@ def decode_truth(record: Mapping[str, Any]) -> Truth:
     parts: dict[bool, list[tuple[np.ndarray, str, np.ndarray]]] = {True: [], False: []}
     for i, annotation in enumerate(record.get("annotations", ())):
         try:
-            mask = decode_segmentation(annotation.get("segmentation"), height, width)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{name}: annotation {i}, field 'segmentation': {error}") from error
+            rle = to_rle(annotation.get("segmentation"), height, width)
+        except ValueError as error:
+            raise ValueError(f"{name}: annotation {i}: {error}") from error
+        mask = np.ascontiguousarray(coco_mask.decode(rle), dtype=bool)
         cosalient = bool(annotation.get("cosalient", True))
         salient |= mask
         if cosalient:
@@ -112,15 +102,18 @@ def decode_truth(record: Mapping[str, Any]) -> Truth:
         elif mask.any():
             label = str(annotation.get("class_name") or "")
             parts[cosalient].append((mask, label, _box(annotation, mask)))
+    masks, labels, boxes = (
+        {role: [part[i] for part in found] for role, found in parts.items()} for i in range(3)
+    )
     return Truth(
         mask=truth,
         salient=salient,
-        objects=_stack([mask for mask, _, _ in parts[True]], height, width),
-        distractors=_stack([mask for mask, _, _ in parts[False]], height, width),
-        object_classes=tuple(label for _, label, _ in parts[True]),
-        distractor_classes=tuple(label for _, label, _ in parts[False]),
-        object_boxes=np.array([box for _, _, box in parts[True]]).reshape(-1, 4),
-        distractor_boxes=np.array([box for _, _, box in parts[False]]).reshape(-1, 4),
+        objects=np.array(masks[True], bool).reshape(-1, height, width),
+        distractors=np.array(masks[False], bool).reshape(-1, height, width),
+        object_classes=tuple(labels[True]),
+        distractor_classes=tuple(labels[False]),
+        object_boxes=np.array(boxes[True]).reshape(-1, 4),
+        distractor_boxes=np.array(boxes[False]).reshape(-1, 4),
         crowd=crowd,
     )
 
@@ -148,9 +141,96 @@ def _box(annotation: Mapping[str, Any], mask: np.ndarray) -> np.ndarray:
     return box if box[2] > box[0] and box[3] > box[1] else mask_box(mask)
 
 
-def _decode(rle: Mapping[str, Any]) -> np.ndarray:
-    return np.ascontiguousarray(mask_util.decode(rle), dtype=bool)
+def load_truth(dataset: str | os.PathLike[str]) -> TruthSet:
+    """Find the truth that ``dataset`` means.
+
+    Args:
+        dataset: a name in Detectron2's ``DatasetCatalog`` (``cosal_X`` is registered on the way
+            where ``DETECTRON2_DATASETS`` has it); or a COCO json, whose images need not be there;
+            or a folder of masks, one an image, white on black.
+
+    Raises:
+        FileNotFoundError: it is none of the three.
+        ValueError: it has no image, or something in it cannot be read.
+    """
+    path = Path(dataset)
+    name = os.fspath(dataset)
+    if not name:
+        raise FileNotFoundError("--dataset is empty; give a name, a json or a folder of masks")
+    register_all_cosal()
+    if name in DatasetCatalog:
+        root = MetadataCatalog.get(name).get("image_root")
+        truth = TruthSet(
+            name, _relative(DatasetCatalog.get(name), root), Path(root) if root else None
+        )
+    elif path.is_dir():
+        truth = _from_masks(path)
+    elif path.is_file():
+        truth = _from_json(path)
+    elif path.suffix or len(path.parts) > 1:
+        raise FileNotFoundError(
+            f"--dataset {name}: no such file or folder, and no registered dataset of that name"
+        )
+    else:
+        check_registered([name])
+    if not truth.records:
+        raise ValueError(f"--dataset {name}: it has no image; give one that has")
+    return truth
 
 
-def _stack(masks: list[np.ndarray], height: int, width: int) -> np.ndarray:
-    return np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool)
+def _relative(
+    records: list[dict[str, Any]], root: str | os.PathLike[str] | None
+) -> tuple[dict[str, Any], ...]:
+    """The records with file names relative to the folder of the images, or without a folder."""
+
+    def name(file: str) -> str:
+        relative = os.path.relpath(file, root) if root else os.path.basename(file)
+        return PurePosixPath(*Path(relative).parts).as_posix()
+
+    return tuple({**record, "file_name": name(str(record["file_name"]))} for record in records)
+
+
+def _from_json(path: Path) -> TruthSet:
+    image_root = path.with_suffix("")
+    name = f"{path}:{uuid.uuid4().hex}"
+    try:
+        records = load_cosal_json(str(path), str(image_root), name, need_images=False)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--dataset {path} is no json file: {error}") from error
+    finally:
+        if name in MetadataCatalog.list():
+            MetadataCatalog.remove(name)
+    return TruthSet(
+        path.stem, _relative(records, image_root), image_root if image_root.is_dir() else None
+    )
+
+
+def _from_masks(folder: Path) -> TruthSet:
+    """A mask stands for an unknown number of objects, so it is a crowd."""
+    records, notes, seen = [], [], {}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    for path in paths:
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            notes.append(f"{path}: not a picture, no mask")
+            continue
+        relative = path.relative_to(folder)
+        stem = relative.with_suffix("").as_posix()
+        if stem in seen:
+            raise ValueError(f"{seen[stem]} and {path} are two masks of one stem; keep one")
+        seen[stem] = path
+        grey = read_grey(path)
+        mask = grey > 128
+        if not mask.any() and grey.any():
+            notes.append(f"{path}: no pixel above 128, so every pixel above 0 is taken as truth")
+            mask = grey > 0
+        crowd = {"segmentation": mask_rle(mask), "iscrowd": 1, "cosalient": True}
+        records.append(
+            {
+                "file_name": relative.as_posix(),
+                "image_id": stem,
+                "height": mask.shape[0],
+                "width": mask.shape[1],
+                "annotations": [crowd],
+            }
+        )
+    return TruthSet(folder.resolve().name, tuple(records), None, tuple(notes))

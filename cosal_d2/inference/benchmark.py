@@ -74,7 +74,7 @@ def evaluation_ratios(
     mask = masks[:4].any(axis=0)
     truth = Truth(mask, masks.any(axis=0), masks[:4], masks[4:])
     soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape))
-    heavy_score((soft.numpy() * 255).astype(np.uint8), mask)  # imports the library
+    heavy_score(((soft.numpy() * 255).astype(np.uint8), mask))  # imports the library
     times: dict[str, list[tuple[float, float]]] = {"fast": [], "all": []}
     with torch.no_grad():
         for i in range(rounds + 1):

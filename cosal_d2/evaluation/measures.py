@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cosal_d2.evaluation.instances import (
+from cosal_d2.evaluation.objects import (
     BOX_IOU,
     ObjectScore,
     as_mask,
@@ -24,7 +24,7 @@ from cosal_d2.evaluation.instances import (
 )
 from cosal_d2.evaluation.truth import Truth
 
-EMPTY_ANSWER_LEVEL = 0.5
+EMPTY_ANSWER_LEVEL = 0.5  # a map that nowhere reaches it says that nothing is co-salient
 
 
 def as_float64(cosal_map: Any) -> np.ndarray:
@@ -101,22 +101,15 @@ def f_beta(precision: float, recall: float, beta2: float) -> float:
     return (1.0 + beta2) * precision * recall / denominator if denominator > 0 else 0.0
 
 
-def is_empty_answer(cosal_map: Any, level: float = EMPTY_ANSWER_LEVEL) -> bool:
-    """Whether a map says "nothing is co-salient here": no pixel reaches ``level``."""
-    return bool(as_float64(cosal_map).max() < level)
-
-
 @dataclass(frozen=True)
 class ImageScore:
-    """The numbers of one image: one row of ``per_image.csv``, and all that processes exchange.
+    """The paper's measures of one image: its row of ``per_image.csv``.
 
     ``precision``, ``recall``, ``adpF``, ``distractors_rejected``, ``false_regions`` and
     ``count_error`` are None where the truth is empty, ``count_error`` also where it has a crowd;
     ``empty`` and ``empty_answer`` are 0 or 1.
     """
 
-    file_name: str
-    image_id: int | str
     mae: float
     threshold: float
     precision: float | None
@@ -133,24 +126,20 @@ class ImageScore:
     empty_answer: int
 
 
-def score_image(
-    cosal_map: Any, truth: Truth, *, file_name: str = "", image_id: int | str = 0
-) -> tuple[ImageScore, tuple[ObjectScore, ...]]:
+def score_image(cosal_map: Any, truth: Truth) -> tuple[ImageScore, tuple[ObjectScore, ...]]:
     """Score one map by the paper's protocol, and its objects one by one.
 
     Args:
         cosal_map: ``(H, W)`` in [0, 1].
         truth: of the image.
-        file_name: copied into the rows.
-        image_id: copied into the rows.
 
     Returns:
-        the image's row, and the rows of its objects and distractors.
+        the image's measures, and those of its objects and distractors.
     """
     pred = as_float64(cosal_map)
     mask = as_mask(truth.mask, pred.shape)
     threshold = adaptive_threshold(pred)
-    details = score_objects(pred, truth, threshold, file_name=file_name, image_id=image_id)
+    details = score_objects(pred, truth, threshold)
     objects = [row for row in details if row.role == "object"]
     distractors = [row for row in details if row.role == "distractor"]
     found = sum(row.found for row in objects)
@@ -164,8 +153,6 @@ def score_image(
         if not truth.crowd:
             count_error = abs(found + false_regions - len(objects))
     score = ImageScore(
-        file_name=file_name,
-        image_id=image_id,
         mae=mean_absolute_error(pred, mask),
         threshold=threshold,
         precision=precision,
@@ -179,7 +166,7 @@ def score_image(
         false_regions=false_regions,
         count_error=count_error,
         empty=int(empty),
-        empty_answer=int(is_empty_answer(pred)),
+        empty_answer=int(pred.max() < EMPTY_ANSWER_LEVEL),
     )
     return score, details
 

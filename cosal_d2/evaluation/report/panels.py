@@ -10,52 +10,44 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cosal_d2.evaluation.map_files import read_map
+from cosal_d2.evaluation.maps import read_map
 from cosal_d2.evaluation.truth import Truth
-from cosal_d2.evaluation.truth_sets import PICTURES
-from cosal_d2.utils.pictures import read_image
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, read_image
 
-BACKGROUND = (40, 40, 40)
-CROWD = (255, 255, 255)
-DISTRACTOR = (0, 128, 255)
-OBJECTS = ((80, 200, 60), (150, 220, 90), (60, 170, 120), (120, 230, 180), (40, 140, 40))
+COLOURS = {"background": (40, 40, 40), "crowd": (255, 255, 255), "distractor": (0, 128, 255)}
+GREENS = ((80, 200, 60), (150, 220, 90), (60, 170, 120), (120, 230, 180), (40, 140, 40))
+JPEG_QUALITY = 82
 
 
-def data_address(picture: np.ndarray, longest: int, quality: int = 82) -> str:
-    """A picture as a JPEG in a ``data:`` address, its longest side at most ``longest`` pixels.
-
-    Args:
-        picture: uint8 BGR (H, W, 3) or grey (H, W).
-        longest: pixels.
-        quality: of the JPEG.
-    """
+def _data_address(picture: np.ndarray, longest: int) -> str:
+    """A picture as a JPEG in a ``data:`` address, its longest side at most so many pixels."""
     scale = min(1.0, longest / max(picture.shape[:2]))
     if scale < 1:
         size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 
-def draw_truth(truth: Truth) -> np.ndarray:
+def _draw_truth(truth: Truth) -> np.ndarray:
     """Co-salient objects in greens, crowds white, distractors orange, as uint8 BGR (H, W, 3)."""
-    picture = np.full((*truth.mask.shape, 3), BACKGROUND, dtype=np.uint8)
-    picture[truth.mask] = CROWD
+    picture = np.full((*truth.mask.shape, 3), COLOURS["background"], dtype=np.uint8)
+    picture[truth.mask] = COLOURS["crowd"]
     for mask in truth.distractors:
-        picture[mask] = DISTRACTOR
+        picture[mask] = COLOURS["distractor"]
     for i, mask in enumerate(truth.objects):
-        picture[mask] = OBJECTS[i % len(OBJECTS)]
+        picture[mask] = GREENS[i % len(GREENS)]
     return picture
 
 
-def find_image(root: Path | None, file_name: str) -> Path | None:
+def _find_image(root: Path | None, file_name: str) -> Path | None:
     """The image of a record: by its name, or by its stem with another picture's ending."""
     if root is None:
         return None
     exact = root / file_name
     if exact.is_file():
         return exact
-    for ending in PICTURES:
+    for ending in PICTURE_SUFFIXES:
         for candidate in (exact.with_suffix(ending), exact.with_suffix(ending.upper())):
             if candidate.is_file():
                 return candidate
@@ -84,13 +76,13 @@ def draw_panels(
     Raises:
         ValueError: an image or a map cannot be read.
     """
-    path = find_image(image_root, file_name)
+    path = _find_image(image_root, file_name)
     panels = {
-        "image": None if path is None else data_address(read_image(str(path)), longest),
-        "truth": data_address(draw_truth(truth), longest),
+        "image": None if path is None else _data_address(read_image(path), longest),
+        "truth": _data_address(_draw_truth(truth), longest),
     }
     for method, file in maps.items():
         there = Path(file).is_file()
         grey = read_map(file, *truth.mask.shape) if there else None
-        panels[f"map {method}"] = data_address(grey, longest) if there else None
+        panels[f"map {method}"] = _data_address(grey, longest) if there else None
     return panels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +22,6 @@ class ObjectScore:
     """One annotated object under one map.
 
     Attributes:
-        file_name: of its picture.
-        image_id: of its picture.
         index: place among the picture's objects, or among its distractors.
         role: "object" (co-salient) or "distractor".
         class_name: "" where the dataset names none.
@@ -35,8 +32,6 @@ class ObjectScore:
         box_iou: IoU of its box with the box of its predicted pixels; 0 where none is.
     """
 
-    file_name: str
-    image_id: int | str
     index: int
     role: str
     class_name: str
@@ -47,41 +42,12 @@ class ObjectScore:
     box_iou: float
 
 
-def object_means(cosal_map: np.ndarray, masks: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Mean map value over each object.
-
-    Args:
-        cosal_map: ``(H, W)`` float64 in [0, 1].
-        masks: N masks of ``(H, W)``, boolean, none of them without a pixel; they may overlap.
-
-    Returns:
-        ``(N,)`` float64.
-
-    Raises:
-        ValueError: a mask has no pixel, or another size than the map.
-    """
-    means = np.empty(len(masks), dtype=np.float64)
-    for i, mask in enumerate(masks):
-        values = cosal_map[as_mask(mask, cosal_map.shape)]
-        if values.size == 0:
-            raise ValueError(f"object {i} has no pixel, so its mean is undefined; leave it out")
-        means[i] = values.mean()
-    return means
-
-
 def size_name(share: float) -> str:
     """Size class of an object that covers ``share`` of its picture."""
     return SIZES[int(share >= SMALL) + int(share >= LARGE)]
 
 
-def score_objects(
-    cosal_map: np.ndarray,
-    truth: Truth,
-    threshold: float,
-    *,
-    file_name: str = "",
-    image_id: int | str = 0,
-) -> tuple[ObjectScore, ...]:
+def score_objects(cosal_map: np.ndarray, truth: Truth, threshold: float) -> tuple[ObjectScore, ...]:
     """Score each object and distractor of a picture.
 
     An object is found where the mean of the map over its mask is at or above ``threshold``.
@@ -90,11 +56,12 @@ def score_objects(
         cosal_map: ``(H, W)`` float64 in [0, 1].
         truth: of the picture.
         threshold: level in [0, 1].
-        file_name: copied into the rows.
-        image_id: copied into the rows.
 
     Returns:
         the N objects, then the M distractors.
+
+    Raises:
+        ValueError: a mask has no pixel, or another size than the map.
     """
     kinds = {
         "object": (truth.objects, truth.object_classes, truth.object_boxes),
@@ -103,24 +70,23 @@ def score_objects(
     predicted = cosal_map >= threshold
     rows = []
     for role, (masks, classes, boxes) in kinds.items():
-        means = object_means(cosal_map, masks)
         for i, mask in enumerate(masks):
             mask = as_mask(mask, cosal_map.shape)
+            if not mask.any():
+                raise ValueError(f"{role} {i} has no pixel, so its mean is undefined; leave it out")
+            mean = float(cosal_map[mask].mean())
             share = np.count_nonzero(mask) / mask.size
             box = boxes[i] if i < len(boxes) else mask_box(mask)
-            seen = mask_box(predicted & mask)
             rows.append(
                 ObjectScore(
-                    file_name=file_name,
-                    image_id=image_id,
                     index=i,
                     role=role,
                     class_name=classes[i] if i < len(classes) else "",
                     size=size_name(share),
                     share=share,
-                    mean=float(means[i]),
-                    found=int(means[i] >= threshold),
-                    box_iou=_box_iou(box, seen),
+                    mean=mean,
+                    found=int(mean >= threshold),
+                    box_iou=_box_iou(box, mask_box(predicted & mask)),
                 )
             )
     return tuple(rows)
