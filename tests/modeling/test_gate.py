@@ -2,12 +2,9 @@ import itertools
 
 import pytest
 import torch
+from box_data import seeded
 
 from cosal_d2.modeling.grouping.gate import PRIOR, gated_logits, paint_gate, saturated
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_a_gate_equals_a_slow_loop():
@@ -30,13 +27,13 @@ def test_a_gate_is_open_where_no_mask_is():
     assert torch.equal(gate[2:], torch.ones(2, 4)) and gate[:2, :2].max() < 0.001
 
 
-def test_the_louder_region_and_the_surer_mask_win_where_two_overlap():
+def test_the_heavier_region_and_the_surer_mask_win_where_two_overlap():
     masks = torch.tensor([[[1.0, 0.6, 0.3, 0.0]], [[0.0, 0.3, 0.6, 1.0]]])
     member = torch.tensor([1.0, 0.0])
     gate = paint_gate(masks, member, torch.ones(2))[0]
     assert (gate.diff() < 0).all() and gate[1] > 0.6 and gate[2] < 0.4
-    louder = paint_gate(masks, member, torch.tensor([1.0, 0.2]))[0]
-    assert (louder[1:3] > gate[1:3]).all()
+    heavier = paint_gate(masks, member, torch.tensor([1.0, 0.2]))[0]
+    assert (heavier[1:3] > gate[1:3]).all()
 
 
 def test_gated_logits_are_the_product_of_the_probabilities():

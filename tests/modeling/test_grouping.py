@@ -4,14 +4,18 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from box_data import area, overlap, random_boxes, seeded
+from box_data import random_boxes, seeded
 from detectron2.layers import ShapeSpec
 from network_data import instances
 from torch import nn
 from torchvision.ops import roi_align
 
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
-from cosal_d2.modeling.grouping.region_grouping import QUIET, RegionGrouping, Verdicts
+from cosal_d2.modeling.grouping.region_grouping import (
+    DUPLICATE_WEIGHT,
+    RegionGrouping,
+    Verdicts,
+)
 from cosal_d2.modeling.grouping.region_judge import RegionJudge
 from cosal_d2.modeling.grouping.region_labels import (
     BACKGROUND,
@@ -23,7 +27,7 @@ from cosal_d2.modeling.grouping.region_labels import (
     label_regions,
 )
 from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
-from cosal_d2.modeling.grouping.region_selection import apart
+from cosal_d2.modeling.grouping.region_selection import different_objects
 
 SHAPES = {"a": ShapeSpec(channels=6, stride=4), "b": ShapeSpec(channels=8, stride=8)}
 
@@ -46,10 +50,16 @@ def grouping(**options):
         return RegionGrouping(masks=nn.Identity(), embedding=nn.Identity(), **options)
 
 
+def filled(boxes, objectness):
+    """Regions whose masks fill their windows."""
+    return RegionSet(boxes, boxes, objectness, torch.ones(len(boxes), 28, 28))
+
+
 def described(count, dim=5, seed=0):
-    """Random embeddings of unit length, boxes, and objectness logits."""
+    """Random embeddings of unit length, and regions."""
     embeddings = F.normalize(torch.randn((count, dim), generator=seeded(seed)), dim=1)
-    return embeddings, random_boxes(count, seed), torch.randn(count, generator=seeded(seed + 1))
+    objectness = torch.randn(count, generator=seeded(seed + 1))
+    return embeddings, filled(random_boxes(count, seed), objectness)
 
 
 def test_labels_of_objects_distractors_background_and_undecided():
@@ -99,7 +109,7 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
         for k, s in SHAPES.items()
     }
     boxes = [random_boxes(4), random_boxes(0), random_boxes(2, 1)]
-    foreground = torch.rand((3, 1, 48, 48), generator=seeded(4))
+    foreground = torch.rand((3, 1, 12, 12), generator=seeded(4))
     regions = [
         RegionSet(
             b + torch.tensor([-1.0, -2, 2, 1]),
@@ -118,8 +128,8 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
             scale = torch.tensor([28 / (x1 - x0), 28 / (y1 - y0)] * 2)
             inner = (box - torch.tensor([x0, y0, x0, y0])) * scale
             share = roi_align(mask, [inner[None]], 7, 1.0, 2, aligned=True).flatten()
-            coarse = F.avg_pool2d(foreground[n : n + 1], 4)
-            share = share * roi_align(coarse, [box[None]], 7, 1 / 4, 2, aligned=True).flatten()
+            own_place = (foreground[n : n + 1], [box[None]], 7, 1 / 4, 2)
+            share = share * roi_align(*own_place, aligned=True).flatten()
             weights = [
                 (o + 0.02) * math.exp(-((i // 7 - 3) ** 2 + (i % 7 - 3) ** 2) * (2 / 7) ** 2 / 0.3)
                 for i, o in enumerate(share.tolist())
@@ -136,19 +146,20 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
 
 
 def test_evidence_and_features_equal_a_slow_count():
-    network = scramble(grouping(apart_share=0.31))
-    embeddings, boxes, objectness = described(9)
-    seen = []
+    network = scramble(grouping(same_object_share=0.31))
+    embeddings, regions = described(9)
+    objectness, seen = regions.objectness, []
     network.judge.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
-    pairs = network(embeddings, boxes, objectness).pairs
-    scale, shift, separate = network.scale.item(), network.shift.item(), apart(boxes, 0.31)
-    evidence = [[-20.0] * 9 for _ in boxes]
+    pairs = network.compare(embeddings, regions).pairs
+    scale, shift = network.scale.item(), network.shift.item()
+    different = different_objects(regions.boxes, 0.31)
+    evidence = [[-20.0] * 9 for _ in range(9)]
     for i, j in itertools.product(range(9), repeat=2):
         pair = scale * (embeddings[i] * embeddings[j]).sum().item() + shift
         assert pairs[i, j].item() == pytest.approx(pair, abs=1e-4)
-        if separate[i, j]:
+        if different[i, j]:
             evidence[i][j] = max(pair + math.log(sigmoid(objectness[j])), -20.0)
-    assert any(v > -20 for row in evidence for v in row) and separate.sum() < 72
+    assert any(v > -20 for row in evidence for v in row) and different.sum() < 72
     best = [sorted(row)[-1] for row in evidence]
     leader = [math.exp(b) * sigmoid(o) for b, o in zip(best, objectness, strict=True)]
     for i, row in enumerate(evidence):
@@ -160,42 +171,37 @@ def test_evidence_and_features_equal_a_slow_count():
         assert seen[1][i].tolist() == pytest.approx(row, rel=1e-3, abs=1e-4)
 
 
-def test_regions_are_compared_in_float32_under_autocast():
+def test_regions_are_compared_in_any_order_and_in_float32_under_autocast():
     network = scramble(grouping())
-    parts = described(9)
-    plain = network(*parts)
+    embeddings, regions = described(10)
+    first = network.compare(embeddings, regions)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = network(*parts)
-    assert all(torch.equal(getattr(found, k), v) for k, v in vars(plain).items())
-
-
-def test_the_order_of_regions_does_not_matter():
-    network = scramble(grouping())
-    parts = described(10)
+        again = network.compare(embeddings, regions)
+    assert all(torch.equal(getattr(again, k), v) for k, v in vars(first).items())
     order = torch.randperm(10, generator=seeded(4))
-    first, shuffled = network(*parts), network(*(x[order] for x in parts))
-    for name in ("group", "voice"):
+    shuffled = network.compare(embeddings[order], regions[order])
+    for name in ("group", "weight"):
         own = getattr(first, name)
         torch.testing.assert_close(getattr(shuffled, name), own[order], rtol=1e-4, atol=1e-4)
         assert own.std() > 0.01
     torch.testing.assert_close(shuffled.pairs, first.pairs[order][:, order])
 
 
-def test_the_judge_hears_from_what_each_region_resembles():
+def test_the_judge_takes_in_what_each_region_resembles():
     judge = scramble(RegionJudge(6, 4))
     features = torch.randn((5, 6), generator=seeded(5))
     evidence = torch.randn((5, 5), generator=seeded(6)) * 2
     x = [judge.start(f) for f in features]
     for step in judge.rounds:
-        heard = []
+        taken = []
         for own, row in zip(x, evidence, strict=True):
             nearest = sum(w * v for w, v in zip(row.softmax(dim=0), x, strict=True))
             resembling = sum(sigmoid(e) * v for e, v in zip(row, x, strict=True))
             count = torch.tensor([sum(sigmoid(e) for e in row)])
-            heard.append(own + step(torch.cat([own, nearest, resembling, count])))
-        x = heard
+            taken.append(own + step(torch.cat([own, nearest, resembling, count])))
+        x = taken
     turned = judge(features.flip(0), evidence.flip(0, 1))
-    for place, head in enumerate((judge.verdict, judge.voice)):
+    for place, head in enumerate((judge.verdict, judge.weight)):
         expected = torch.cat([head(v) for v in x])
         found = judge(features, evidence)[place]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -205,54 +211,41 @@ def test_the_judge_hears_from_what_each_region_resembles():
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_region_and_a_single_one(storage, count):
     network = grouping()
-    embeddings, boxes, objectness = described(count)
+    embeddings, regions = described(count)
     embeddings.requires_grad_()
-    verdicts = network(embeddings, boxes, objectness)
+    verdicts = network.compare(embeddings, regions)
     assert verdicts.group.shape == (count,) and verdicts.pairs.shape == (count, count)
-    labels = label_regions(boxes, instances((40, 40), boxes.tolist()))
-    losses = network.losses([(verdicts, labels)])
+    labels = label_regions(regions.boxes, instances((40, 40), regions.boxes.tolist()))
+    losses = network.losses([verdicts], [labels])
     assert (losses["loss_group"].item() > 0) == bool(count) and losses["loss_pair"].item() == 0
-    gate = network.gate(verdicts, filled(boxes, objectness), (3, 3))
+    gate = network.gate(verdicts, regions, (3, 3))
     (sum(losses.values()) + gate.sum()).backward()
     gradients = [embeddings.grad, *(p.grad for p in network.parameters())]
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
 
 
-def filled(boxes, objectness):
-    """Regions whose masks fill their windows."""
-    return RegionSet(boxes, boxes, objectness, torch.ones(len(boxes), 28, 28))
-
-
 def test_a_map_decides_at_test_time_only():
     network = grouping(sharpness=3.0, threshold=0.25, foreground_sharpness=1.0)
-    loud = torch.tensor([9.0])
-    verdicts = Verdicts(group=torch.tensor([0.5]), voice=loud, pairs=torch.zeros(1, 1))
-    regions = filled(torch.tensor([[0.0, 0, 16, 16]]), loud)
+    sure = torch.tensor([9.0])
+    verdicts = Verdicts(group=torch.tensor([0.5]), weight=sure, pairs=torch.zeros(1, 1))
+    regions = filled(torch.tensor([[0.0, 0, 16, 16]]), sure)
     for training, expected in ((True, sigmoid(0.5)), (False, sigmoid(3 * 0.25))):
         gate = network.train(training).gate(verdicts, regions, (4, 4))
         assert gate[1:3, 1:3].tolist() == [[pytest.approx(expected, abs=0.02)] * 2] * 2
 
 
-def test_a_region_that_repeats_an_object_is_hardly_heard():
+def test_a_region_that_repeats_an_object_hardly_counts():
     boxes = torch.tensor([(0.0, 0, 16, 16), (0.0, 0, 16, 16), (40.0, 0, 56, 16)])
-    voice = torch.tensor([0.3, 0.3, -1.0])
-    verdicts = Verdicts(group=torch.tensor([2.0, -3.0, -3.0]), voice=voice, pairs=torch.zeros(3, 3))
+    weight = torch.tensor([0.3, 0.3, -1.0])
+    verdicts = Verdicts(
+        group=torch.tensor([2.0, -3.0, -3.0]), weight=weight, pairs=torch.zeros(3, 3)
+    )
     objectness = torch.tensor([1.0, 0.9, 0.5])
     gate = grouping().train().gate(verdicts, filled(boxes, objectness), (4, 14))
     first, second = (sigmoid(o) for o in (1.0, 0.9))
-    yes = first * sigmoid(2.0) + QUIET * second * sigmoid(-3.0)
-    assert gate[1, 1].item() == pytest.approx(yes / (first + QUIET * second), abs=1e-3)
+    yes = first * sigmoid(2.0) + DUPLICATE_WEIGHT * second * sigmoid(-3.0)
+    assert gate[1, 1].item() == pytest.approx(yes / (first + DUPLICATE_WEIGHT * second), abs=1e-3)
     assert gate[1, 11].item() == pytest.approx(sigmoid(-3.0), abs=2e-3)
-
-
-def test_jittered_truth_stays_near_its_boxes_and_inside():
-    targets = instances((50, 60), [(0, 0, 20, 20), (30, 10, 60, 50)])
-    first, again, other = (grouping().jittered_truth(targets, seeded(s)) for s in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    for box, truth in zip(first.tolist(), targets.gt_boxes.tensor.tolist(), strict=True):
-        shared = overlap(box, truth)
-        assert box != truth and shared / (area(box) + area(truth) - shared) > 0.5
-        assert min(box) >= 0 and box[2] <= 60 and box[3] <= 50
 
 
 def scene(generator, dim=32):
@@ -263,7 +256,7 @@ def scene(generator, dim=32):
     group = torch.tensor([YES] * 3 + [OTHER] * 3 + [BACKGROUND] * 2)
     labels = RegionLabels(group, torch.maximum(group[:, None], group))
     labels.pairs[:3, 3:6] = labels.pairs[3:6, :3] = OTHER
-    return (F.normalize(vectors, dim=1), boxes, torch.full((8,), 2.0)), labels
+    return (F.normalize(vectors, dim=1), filled(boxes, torch.full((8,), 2.0))), labels
 
 
 def test_the_repeated_class_is_learned_in_a_few_dozen_steps(storage):
@@ -271,12 +264,12 @@ def test_the_repeated_class_is_learned_in_a_few_dozen_steps(storage):
     optimizer, history = torch.optim.Adam(network.parameters(), lr=0.01), []
     for _ in range(80):
         regions, labels = scene(generator)
-        losses = network.losses([(network(*regions), labels)])
+        losses = network.losses([network.compare(*regions)], [labels])
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
         history.append(losses["loss_group"].item())
     assert history[0] > 0.5 and sum(history[-10:]) / 10 < 0.15
     for regions, labels in (scene(seeded(s)) for s in range(100, 110)):  # vectors never met
-        assert torch.equal(network(*regions).group > 0, labels.group == YES)
+        assert torch.equal(network.compare(*regions).group > 0, labels.group == YES)
     assert storage.latest()["grouping/found"][0] == storage.latest()["grouping/rejected"][0] == 1
