@@ -1,46 +1,47 @@
-"""How well embeddings of ground-truth regions find their own class, beside raw encoder features."""
+"""How well embeddings of ground-truth regions find their own class, beside raw encoder features.
+
+Each region asks for the region nearest to it, by cosine: precision@1 is the share of those that
+find one of their own class.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, BoxMode
-from detectron2.utils.file_io import PathManager
-from torch import nn
+from matplotlib.figure import Figure
+from tabulate import tabulate
 from tqdm import tqdm
 
-import cosal_d2.modeling as _  # noqa: F401  (registers the network)
 from cosal_d2.data import CoSaliencyMapper
 from cosal_d2.data.datasets import check_registered
-from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, released_weights
-from cosal_d2.modeling.grouping.region_grouping import SURE
-from cosal_d2.paper.retrieval_measures import (
-    UNKNOWN,
-    chance_level,
-    precision_at_1,
-    queries_across,
-    queries_within,
-)
-from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, load_network, released_weights
+from cosal_d2.utils.coco import DISTRACTOR, load_coco
+from cosal_d2.utils.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
 
-RAW, GRID = "conv5_3", "conv5_3 7x7"
+RAW, GRID = "encoder", "encoder 7x7"
 OWN = ("rfm", "grouping")
 POOLED = 7
-STRIDE = 16  # of conv5_3
+UNKNOWN = -1  # a class that nobody named: equal to no other, not even to itself
+TIE = 1e-6  # difference of cosines below which two regions count as equally near
+CHUNK = 256  # queries compared at once
+
+MARKERS, COLOURS = ("o", "^"), tuple(f"C{i}" for i in range(10))
+MAX_SHOWN = len(MARKERS) * len(COLOURS)
 
 
 @dataclass
-class RegionSet:
+class EmbeddedRegions:
     """Ground-truth regions of a dataset.
 
     Attributes:
@@ -66,23 +67,26 @@ class RegionEmbedder:
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.DTYPE = "float32"
-        self.model = build_model(cfg).eval()
-        checkpointer = _Checkpointer(self.model)
         self.weights = released_weights(cfg)
+        self.model = load_network(cfg)
+        # Loaded once more, to learn which parts the file lacks.
+        checkpointer = CoSaliencyCheckpointer(self.model)
         checkpointer.load(self.weights)
         self.has_rfm = self.model.rfm is not None
         if any(key.startswith("rfm.") for key in checkpointer.missing):
             self.has_rfm = False
             logger.warning("%s holds no RFM: its embedding is left out", self.weights)
         self.mapper = CoSaliencyMapper(cfg, is_train=False)
-        self.pooler = ROIPooler(POOLED, [1.0 / STRIDE], 2, "ROIAlignV2")
+        stride = self.model.backbone.output_shape()[self.model.top_feature].stride
+        self.pooler = ROIPooler(POOLED, [1.0 / stride], 2, "ROIAlignV2")
 
     @torch.no_grad()
     def __call__(self, record: dict, boxes: torch.Tensor) -> dict[str, torch.Tensor]:
         """Embeddings of a picture's regions by kind, (K, D) float32 each.
 
-        ``conv5_3`` is the mean over RoIAlign's 7x7 grid, ``conv5_3 7x7`` the whole grid, ``rfm``
-        and ``grouping`` the embeddings that the network compares, where it has them.
+        ``encoder`` is the mean over RoIAlign's 7x7 grid on H, the encoder's coarsest level that the
+        network takes, ``encoder 7x7`` the whole grid, ``rfm`` and ``grouping`` the embeddings that
+        the network compares, where it has them.
 
         Args:
             record: dataset dict; the picture is resized as in the config's test.
@@ -92,42 +96,82 @@ class RegionEmbedder:
         scale = [image.shape[2] / record["width"], image.shape[1] / record["height"]]
         boxes = (boxes * boxes.new_tensor(scale * 2)).to(self.model.device)
         features, r = self.model.features(self.model.preprocess([image]))
-        grid = self.pooler([features[RAW].float().contiguous()], [Boxes(boxes)])
+        top = features[self.model.top_feature].float().contiguous()
+        grid = self.pooler([top], [Boxes(boxes)])
         found = {RAW: grid.mean(dim=(2, 3)), GRID: grid.flatten(1)}
         if self.has_rfm:
             found["rfm"] = self.model.rfm.embed(r, [boxes])[0]
         if self.model.grouping is not None:
-            foreground = self.model.decoder(r, features).sigmoid()
-            grouping = self.model.grouping
-            sure = boxes.new_full((len(boxes),), SURE)
-            size = tuple(image.shape[-2:])
-            (regions,) = grouping.segment(features, foreground, [boxes], [sure], [size])
-            regions.boxes = boxes
-            found["grouping"] = grouping.embedding(features, foreground, [regions])[0]
-        return {kind: nn.functional.normalize(e, dim=1).cpu() for kind, e in found.items()}
+            logits = self.model.decoder(r, features)
+            sizes = [tuple(image.shape[-2:])]
+            embedded = self.model.grouping.embed_objects(features, logits, [boxes], sizes)
+            found["grouping"] = embedded[0]
+        return {kind: F.normalize(e, dim=1).cpu() for kind, e in found.items()}
 
 
-class _Checkpointer(CoSaliencyCheckpointer):
-    """Remembers which parts the file lacks."""
+def compare_embeddings(
+    cfg: CfgNode,
+    names: Sequence[str],
+    *,
+    unseen_by: Sequence[str] = (),
+    across: bool = False,
+    out: Path | None = None,
+) -> str:
+    """Precision@1 of all embeddings among the regions of datasets.
 
-    missing: Sequence[str] = ()
+    Args:
+        cfg: the network, with its weights.
+        names: registered datasets.
+        unseen_by: registered datasets whose classes are not asked for.
+        across: a second table, of the nearest region of all other pictures.
+        out: takes ``retrieval.json`` and ``embeddings.png``; None writes nothing.
 
-    def _load_model(self, checkpoint: dict):
-        incompatible = super()._load_model(checkpoint)
-        self.missing = tuple(incompatible.missing_keys)
-        return incompatible
+    Returns:
+        the tables, Markdown.
+
+    Raises:
+        ValueError: no dataset is given, one is not registered or has no object, or the weights do
+            not fit.
+        FileNotFoundError: weights or pictures are missing.
+    """
+    if not names:
+        raise ValueError("no dataset to test: give --data NAME, as DATASETS.TEST is empty")
+    seen = annotated_classes(unseen_by)
+    check_registered(names)
+    embedder = RegionEmbedder(cfg)
+    sets = {name: collect_regions(name, embedder) for name in names}
+    content = {
+        "weights": Path(embedder.weights).name,
+        "unseen_by": list(unseen_by),
+        "regions": {name: len(regions.classes) for name, regions in sets.items()},
+        "within": {name: measure(s, seen, across=False) for name, s in sets.items()},
+    }
+    if across:
+        content["across"] = {name: measure(s, seen, across=True) for name, s in sets.items()}
+    sizes = {kind: e.shape[1] for kind, e in next(iter(sets.values())).embeddings.items()}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "retrieval.json", content)
+        shown = (best_embedding(list(content["within"].values()), list(sizes)), RAW)
+        with replacing(out / "embeddings.png") as temporary:
+            draw_embeddings(sets, shown, seen).savefig(temporary, dpi=110)
+    titles = {"within": "among an image's regions", "across": "among all other pictures' regions"}
+    return "\n".join(
+        f"\nRetrieval precision@1 {title}\n\n{markdown(content[key], sizes)}"
+        for key, title in titles.items()
+        if key in content
+    )
 
 
-def collect_regions(name: str, embedder: RegionEmbedder) -> RegionSet:
+def collect_regions(name: str, embedder: RegionEmbedder) -> EmbeddedRegions:
     """Embed all objects of a registered dataset, distractors too; crowds are left out.
 
     A region's class is its category; a distractor's is the annotation's ``class_name``, where the
     json has it.
 
     Raises:
-        ValueError: no such dataset, or it has no object.
+        ValueError: the dataset has no object.
     """
-    check_registered([name])
     records = DatasetCatalog.get(name)
     labels = class_names(name, records)
     index: dict[str, int] = {}
@@ -146,7 +190,7 @@ def collect_regions(name: str, embedder: RegionEmbedder) -> RegionSet:
             parts.append(embedder(record, torch.tensor(boxes, dtype=torch.float32)))
     if not parts:
         raise ValueError(f"dataset {name} has no object to compare; give one with annotations")
-    return RegionSet(
+    return EmbeddedRegions(
         list(index),
         torch.tensor(classes),
         torch.tensor(cosalient),
@@ -157,19 +201,20 @@ def collect_regions(name: str, embedder: RegionEmbedder) -> RegionSet:
 
 def class_names(name: str, records: Sequence[dict]) -> list[list[str | None]]:
     """The class of each annotation of each record; None for a distractor that nobody named."""
-    own: dict[tuple, str] = {}
+    named: dict[tuple, str] = {}
     json_file = MetadataCatalog.get(name).get("json_file")
     if json_file:
-        with PathManager.open(json_file) as f:
-            annotations = json.load(f)["annotations"]
-        own = {_place(a["image_id"], a): a["class_name"] for a in annotations if "class_name" in a}
+        annotations = load_coco(json_file)["annotations"]
+        named = {
+            _place(a["image_id"], a): a["class_name"] for a in annotations if "class_name" in a
+        }
     categories = MetadataCatalog.get(name).thing_classes
 
     def label(record: dict, annotation: dict) -> str | None:
         category = categories[annotation["category_id"]]
         if category != DISTRACTOR:
             return category
-        return own.get(_place(record["image_id"], annotation))
+        return named.get(_place(record["image_id"], annotation))
 
     return [[label(record, a) for a in record["annotations"]] for record in records]
 
@@ -183,7 +228,7 @@ def annotated_classes(names: Sequence[str]) -> set[str]:
     return {label for label in found if label is not None}
 
 
-def measure(regions: RegionSet, seen: set[str], across: bool) -> dict:
+def measure(regions: EmbeddedRegions, seen: set[str], across: bool) -> dict:
     """Precision@1 of each embedding.
 
     Args:
@@ -211,6 +256,84 @@ def measure(regions: RegionSet, seen: set[str], across: bool) -> dict:
     }
 
 
+def queries_within(
+    classes: torch.Tensor, cosalient: torch.Tensor, pictures: torch.Tensor
+) -> torch.Tensor:
+    """Regions to ask for within their picture: hit and miss are both possible.
+
+    Each is a co-salient object beside another co-salient one of its class and beside at least one
+    object that is of another class or of an unknown one.
+
+    Args:
+        classes: (M,) int64.
+        cosalient: (M,) bool.
+        pictures: (M,) int64.
+
+    Returns:
+        (Q,) int64 indices, ascending.
+    """
+    chosen = [torch.zeros(0, dtype=torch.int64)]
+    for picture in pictures.unique().tolist():
+        here = (pictures == picture).nonzero()[:, 0]
+        same = classes[here][:, None] == classes[here][None]
+        group = cosalient[here] & (classes[here] != UNKNOWN)
+        partners = (same & group[None]).sum(dim=1) >= 2
+        chosen.append(here[group & partners & (~same).any(dim=1)])
+    return torch.cat(chosen)
+
+
+def queries_across(classes: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """Regions to ask for across pictures: those whose class another picture shows as well.
+
+    Returns:
+        (Q,) int64 indices, ascending.
+    """
+    places = torch.stack([classes, pictures], dim=1).unique(dim=0)
+    names, counts = places[:, 0].unique(return_counts=True)
+    wanted = names[(counts >= 2) & (names != UNKNOWN)]
+    return torch.isin(classes, wanted).nonzero()[:, 0]
+
+
+def precision_at_1(
+    embeddings: torch.Tensor,
+    classes: torch.Tensor,
+    queries: torch.Tensor,
+    pictures: torch.Tensor,
+    across: bool = False,
+) -> float:
+    """Share of queries whose nearest other region, by cosine, is of the query's class.
+
+    Regions that are equally near count by their share: embeddings that are all alike get the chance
+    level, whatever the order of the regions.
+
+    Args:
+        embeddings: (M, D) float, of any length.
+        classes: (M,) int64, ``UNKNOWN`` for a region whose class is not known.
+        queries: (Q,) int64 indices of regions.
+        pictures: (M,) int64, the picture of each region.
+        across: compare with all regions of known class in the other pictures, instead of all
+            other regions of the query's own picture.
+
+    Raises:
+        ValueError: there is no query, or one has no region to be compared with.
+    """
+    unit = F.normalize(embeddings.float(), dim=1)
+    scores = []
+    for chunk, candidates in _chunks(classes, queries, pictures, across):
+        cosine = (unit[chunk] @ unit.T).masked_fill(~candidates, -torch.inf)
+        nearest = cosine >= cosine.amax(dim=1, keepdim=True) - TIE
+        scores.append(_share_of_class(nearest, classes, chunk))
+    return torch.cat(scores).mean().item()
+
+
+def chance_level(
+    classes: torch.Tensor, queries: torch.Tensor, pictures: torch.Tensor, across: bool = False
+) -> float:
+    """The expected :func:`precision_at_1` of a region drawn at random, with the same arguments."""
+    chunks = _chunks(classes, queries, pictures, across)
+    return torch.cat([_share_of_class(c, classes, q) for q, c in chunks]).mean().item()
+
+
 def best_embedding(scores: Sequence[dict], kinds: Sequence[str]) -> str:
     """The network's own embedding with the highest mean precision@1; the raw grid where none is."""
     own = [kind for kind in kinds if kind in OWN]
@@ -218,7 +341,7 @@ def best_embedding(scores: Sequence[dict], kinds: Sequence[str]) -> str:
     return max(own, key=lambda kind: sum(s[kind] for s in scored), default=GRID)
 
 
-def markdown(scores: dict[str, dict], sizes: dict[str, int]) -> str:
+def markdown(scores: Mapping[str, dict], sizes: Mapping[str, int]) -> str:
     """A table: a row an embedding, a column a dataset.
 
     Args:
@@ -228,10 +351,87 @@ def markdown(scores: dict[str, dict], sizes: dict[str, int]) -> str:
     head = ["Embedding", "length", *(f"{n} (n = {s['queries']})" for n, s in scores.items())]
     rows = [["chance", "", *(_shown(s["chance"]) for s in scores.values())]]
     for kind, size in sizes.items():
-        values = [_shown(s["precision_at_1"].get(kind)) for s in scores.values()]
+        values = (_shown(s["precision_at_1"].get(kind)) for s in scores.values())
         rows.append([kind, str(size), *values])
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+    align = ("left", *("right" for _ in head[1:]))
+    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def draw_embeddings(
+    sets: Mapping[str, EmbeddedRegions], kinds: Sequence[str], hidden: set[str] = frozenset()
+) -> Figure:
+    """The two directions of largest variance of embeddings, a panel a kind, coloured by class.
+
+    The most frequent ``MAX_SHOWN`` classes have a colour and stand in the legend; all other
+    regions are grey.
+
+    Args:
+        sets: regions by dataset; all go into each panel, and datasets may share classes.
+        kinds: of embeddings.
+        hidden: names of classes that stay grey.
+    """
+    labels = [
+        "" if i == UNKNOWN else regions.names[i]
+        for regions in sets.values()
+        for i in regions.classes.tolist()
+    ]
+    counts = {name: labels.count(name) for name in set(labels) - hidden - {""}}
+    shown = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_SHOWN]
+    inside = {name: torch.tensor([label == name for label in labels]) for name in shown}
+    rest = torch.tensor([label not in counts or label not in shown for label in labels])
+    figure = Figure(figsize=(5.2 * len(kinds) + 2, 5.2), layout="constrained")
+    axes = figure.subplots(1, len(kinds), squeeze=False)[0]
+    for ax, kind in zip(axes, kinds, strict=True):
+        plane = principal_plane(torch.cat([s.embeddings[kind] for s in sets.values()]))
+        ax.scatter(*plane[rest].T.numpy(), s=6, color="0.85", label=f"others ({int(rest.sum())})")
+        for k, name in enumerate(shown):
+            look = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k // len(COLOURS)]}
+            points = plane[inside[name]].T.numpy()
+            ax.scatter(*points, s=16, alpha=0.8, **look, label=f"{name} ({counts[name]})")
+        ax.set(title=kind, xticks=[], yticks=[])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    return figure
+
+
+def principal_plane(embeddings: torch.Tensor) -> torch.Tensor:
+    """Centred coordinates (M, 2) along the two directions of largest variance.
+
+    Args:
+        embeddings: (M, D) with M >= 2 and D >= 2.
+    """
+    x = embeddings.float()
+    u, s, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    return u[:, :2] * s[:2]
+
+
+def _chunks(
+    classes: torch.Tensor, queries: torch.Tensor, pictures: torch.Tensor, across: bool
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Queries (q,) and what each is compared with, (q, M) bool."""
+    if len(queries) == 0:
+        raise ValueError("there is no query: no region has another one of its class to be found")
+    for chunk in queries.split(CHUNK):
+        same_picture = pictures[chunk][:, None] == pictures[None]
+        if across:
+            candidates = ~same_picture & (classes != UNKNOWN)[None]
+        else:
+            candidates = same_picture
+            candidates[torch.arange(len(chunk)), chunk] = False
+        alone = ~candidates.any(dim=1)
+        if bool(alone.any()):
+            raise ValueError(
+                f"query {chunk[alone][0].item()} has no other region to be compared with"
+            )
+        yield chunk, candidates
+
+
+def _share_of_class(
+    chosen: torch.Tensor, classes: torch.Tensor, queries: torch.Tensor
+) -> torch.Tensor:
+    """Share of the chosen regions (q, M) that are of the query's class, (q,)."""
+    own = classes[queries][:, None]
+    right = chosen & (own == classes[None]) & (own != UNKNOWN)
+    return right.sum(dim=1).double() / chosen.sum(dim=1)
 
 
 def _place(image_id: int, annotation: dict) -> tuple:

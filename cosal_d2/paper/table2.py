@@ -2,59 +2,94 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detectron2.config import CfgNode
 
 from cosal_d2.config import get_cosal_config
-from cosal_d2.data.sources import dataset_name
+from cosal_d2.data.datasets import dataset_name
 from cosal_d2.evaluation.curves import render
 from cosal_d2.evaluation.maps import evaluate_methods
 from cosal_d2.paper import table2_report as report
-from cosal_d2.paper.baseline_maps import write_baseline_maps
 from cosal_d2.paper.classical import METHODS
-from cosal_d2.paper.network_maps import network_digest, weights_digest, write_network_maps
-from cosal_d2.paper.table2_rows import NETWORKS, ROWS, RowMaps, Sources
+from cosal_d2.paper.method_maps import (
+    network_digest,
+    weights_digest,
+    write_baseline_maps,
+    write_network_maps,
+)
 from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
-from cosal_d2.utils.files import write_bytes, write_json, write_text
+from cosal_d2.utils.files import replacing, write_bytes, write_json, write_text
 
 SCENES = ("table2_gallery", 6, (240, 320))  # name, seed and size of the synthetic scenes
-PAGE, CURVES, GALLERY = "results.md", "table2_pr", "table2_gallery.png"
+# Shipped config and config changes of the rows that are networks of this project.
+NETWORKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "U-Net": ("cosal_vgg16_unet.yaml", ()),
+    "ours-offline": (
+        "cosal_vgg16_cpu.yaml",
+        ("MODEL.RELEASED", "", "MODEL.GROUPING.ENABLED", "False")
+        + ("MODEL.RFM.SAMPLER", "OfflineSampler"),
+    ),
+    "ours-online": ("cosal_vgg16_cpu.yaml", ()),
+}
 
 
 @dataclass(frozen=True)
-class Table2Options:
-    """What is scored, and where results go.
+class Table2:
+    """What is compared, on what, and where results go.
 
     Attributes:
         dataset: a registered name, or a json beside its image folder.
-        gallery: the same for Figure 6's pictures; None draws synthetic scenes.
+        maps: folders of finished maps by method; a name that Table 2 lacks becomes a further row.
+        weights: checkpoint files of the rows in ``NETWORKS``.
+        configs: their configs, where not the shipped ones.
+        opts: config changes of all networks.
+        gallery: as ``dataset``, for Figure 6's pictures; None draws synthetic scenes.
         pictures: of Figure 6.
         out: folder of the page and its pictures.
         work: folder of maps and ``metrics.json``.
         workers: processes; None takes one for each core that this process may use.
-        command: as the page shows it.
+
+    Raises:
+        ValueError: a method is no network of this project, or there is no picture to show.
+        FileNotFoundError: a folder of maps is missing.
     """
 
     dataset: str = "cosal_val"
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    configs: Mapping[str, str] = field(default_factory=dict)
+    opts: tuple[str, ...] = ()
     gallery: str | None = None
     pictures: int = 6
-    out: Path = Path("docs")
+    out: Path = Path("output/table2")
     work: Path = Path("output/table2")
     workers: int | None = None
-    command: Sequence[str] = ("tools/table2.py",)
+
+    def __post_init__(self) -> None:
+        for option, methods in (("weights", self.weights), ("config", self.configs)):
+            for method in methods:
+                if method not in NETWORKS:
+                    raise ValueError(
+                        f"--{option} {method}: not a network of this project; there are "
+                        f"{', '.join(NETWORKS)}. Give the maps of others with --maps"
+                    )
+        for method, folder in self.maps.items():
+            if not folder.is_dir():
+                raise FileNotFoundError(f"--maps {method}={folder}: no such folder")
+        if self.pictures < 1:
+            raise ValueError(f"--pictures is {self.pictures}; give 1 or more")
 
 
-def write_table2(options: Table2Options, sources: Sources, *, progress: bool = False) -> str:
+def write_table2(table: Table2, command: Sequence[str], *, progress: bool = False) -> str:
     """Make maps, score them, and write ``results.md`` and its pictures, each as a whole.
 
     Args:
-        options: what and where.
-        sources: folders of maps and weights of networks.
+        table: what and where.
+        command: as the page shows it.
         progress: show progress bars.
 
     Returns:
@@ -64,120 +99,106 @@ def write_table2(options: Table2Options, sources: Sources, *, progress: bool = F
         ValueError: weights do not fit, data are unusable, or maps are missing or corrupt.
         FileNotFoundError: weights, data or a folder are missing.
     """
-    dataset = dataset_name(options.dataset)
-    rows = collect_maps(dataset, sources, options, progress)
-    folders = {name: row.folder for name, row in rows.items() if row.folder}
-    evaluation = evaluate_methods(dataset, folders, measures="fast", workers=0, progress=progress)
-    gallery, note = _gallery(options)
-    if gallery != dataset:
-        own = Sources({}, sources.weights, sources.configs, sources.opts)
-        others = collect_maps(gallery, own, options, progress)
-        folders = {name: row.folder for name, row in others.items() if row.folder}
-    page = report.markdown(
-        Path(options.dataset).stem, evaluation, rows, command=options.command, gallery_note=note
+    dataset = dataset_name(table.dataset)
+    rows = collect_maps(table, dataset, progress)
+    evaluation = evaluate_methods(
+        dataset, _folders(rows), measures="fast", workers=0, progress=progress
     )
-    options.out.mkdir(parents=True, exist_ok=True)
+    gallery, note = _gallery(table)
+    shown = rows
+    if gallery != dataset:
+        shown = collect_maps(replace(table, maps={}), gallery, progress)
+    page = report.markdown(Path(table.dataset).stem, evaluation, rows, command, note)
+    table.out.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):
         picture = render(report.draw_figure_5(evaluation), kind)
-        write_bytes(options.out / f"{CURVES}.{kind}", picture)
-    partial = options.out / f".{os.getpid()}.{GALLERY}"
-    try:
-        report.draw_gallery(partial, gallery, folders, options.pictures)
-        os.replace(partial, options.out / GALLERY)
-    finally:
-        partial.unlink(missing_ok=True)
-    write_json(options.work / "metrics.json", evaluation.metrics)
-    write_text(options.out / PAGE, page)
+        write_bytes(table.out / f"table2_pr.{kind}", picture)
+    with replacing(table.out / "table2_gallery.png") as temporary:
+        report.draw_gallery(temporary, gallery, _folders(shown), table.pictures)
+    write_json(table.work / "metrics.json", evaluation.metrics)
+    write_text(table.out / "results.md", page)
     return page
 
 
-def network_config(method: str, sources: Sources) -> CfgNode:
-    """Config of a row in ``NETWORKS``, with its weights if they were given."""
-    file, opts = NETWORKS[method]
-    if method in sources.configs:
-        file, opts = sources.configs[method], ()
-    weights = sources.weights.get(method, "")
-    return get_cosal_config(file, [*opts, "MODEL.WEIGHTS", weights, *sources.opts])
-
-
-def collect_maps(
-    dataset: str, sources: Sources, options: Table2Options, progress: bool = False
-) -> dict[str, RowMaps]:
+def collect_maps(table: Table2, dataset: str, progress: bool = False) -> dict[str, report.RowMaps]:
     """Make the maps that can be made, and find the others.
 
     They go to ``WORK/DATASET/METHOD``, those of a network to a folder for its weights; maps that
     are done already stay.
 
     Args:
+        table: maps, weights, the work folder.
         dataset: name in Detectron2's catalog.
-        sources: folders of maps and weights of networks.
-        options: the work folder and the number of workers.
         progress: show progress bars.
 
     Returns:
-        all rows of Table 2 in its order, then further ones.
+        all rows of Table 2 in its order, then further ones: the folder of maps, None where there
+        are none, and what made them, or what is missing.
 
     Raises:
         ValueError: weights do not fit, or data are unusable.
         FileNotFoundError: weights or data are missing.
     """
-    work = options.work / Path(dataset).stem
-    rows: dict[str, RowMaps] = {}
-    for method in [*ROWS, *(m for m in sources.maps if m not in ROWS)]:
-        if method in sources.maps:
-            rows[method] = RowMaps(sources.maps[method], "maps from a folder")
+    work = table.work / Path(dataset).stem
+    rows: dict[str, report.RowMaps] = {}
+    for method in [*report.ROWS, *(m for m in table.maps if m not in report.ROWS)]:
+        if method in table.maps:
+            rows[method] = (table.maps[method], "maps from a folder")
         elif method in METHODS:
-            write_baseline_maps(
-                method, dataset, work / method, workers=options.workers, progress=progress
-            )
-            rows[method] = RowMaps(work / method, f"`tools/baselines.py {method}`, seed 0")
+            out = work / method
+            write_baseline_maps(method, dataset, out, workers=table.workers, progress=progress)
+            rows[method] = (out, f"`cosal paper baselines {method}`, seed 0")
         elif method in NETWORKS:
-            rows[method] = _network_row(method, dataset, sources, work, progress)
+            rows[method] = _network_row(table, method, dataset, work, progress)
         else:
-            rows[method] = RowMaps(None, f"`--maps {method}=FOLDER` takes its maps")
+            rows[method] = (None, f"`--maps {method}=FOLDER` takes its maps")
     return rows
 
 
+def network_config(table: Table2, method: str) -> CfgNode:
+    """Config of a row in ``NETWORKS``, with its weights if they were given."""
+    file, opts = NETWORKS[method]
+    if method in table.configs:
+        file, opts = table.configs[method], ()
+    weights = table.weights.get(method, "")
+    return get_cosal_config(file, [*opts, "MODEL.WEIGHTS", weights, *table.opts])
+
+
 def _network_row(
-    method: str, dataset: str, sources: Sources, work: Path, progress: bool
-) -> RowMaps:
-    cfg = network_config(method, sources)
+    table: Table2, method: str, dataset: str, work: Path, progress: bool
+) -> report.RowMaps:
+    cfg = network_config(table, method)
+    file, opts = NETWORKS[method]
     if not (cfg.MODEL.WEIGHTS or cfg.MODEL.RELEASED):
-        train = ["tools/train_net.py", "--config-file", f"configs/{NETWORKS[method][0]}"]
-        train += NETWORKS[method][1]
-        words = (
-            f"`--weights {method}=FILE` takes its weights; `{shlex.join(train)}` trains them, with "
-            "the data and the start of [MODEL_ZOO.md](../MODEL_ZOO.md)"
-        )
-        return RowMaps(None, words)
+        train = shlex.join(["cosal", "train", "--config-file", file, *opts])
+        return None, f"`--weights {method}=FILE` takes its weights; `{train}` trains them"
     out = work / f"{method}-{network_digest(cfg)[:8]}"
     try:
         write_network_maps(cfg, dataset, out, progress=progress)
     except ValueError as error:
         raise ValueError(f"{method}: {error}") from error
-    file = Path(sources.configs.get(method, NETWORKS[method][0])).name
-    return RowMaps(out, f"`{file}`, weights of sha256 {weights_digest(cfg)[:12]}")
+    file = Path(table.configs.get(method, file)).name
+    return out, f"`{file}`, weights of sha256 {weights_digest(cfg)[:12]}"
 
 
-def _gallery(options: Table2Options) -> tuple[str, str]:
+def _folders(rows: Mapping[str, report.RowMaps]) -> dict[str, Path]:
+    return {name: folder for name, (folder, _) in rows.items() if folder}
+
+
+def _gallery(table: Table2) -> tuple[str, str]:
     """Dataset of Figure 6's pictures, and the page's words for it."""
-    if options.gallery is not None:
-        note = f"Pictures spread evenly over `{Path(options.gallery).stem}`, not chosen by result."
-        return dataset_name(options.gallery), note
+    if table.gallery is not None:
+        note = f"Pictures spread evenly over `{Path(table.gallery).stem}`, not chosen by result."
+        return dataset_name(table.gallery), note
     name, seed, size = SCENES
-    json_file = options.work / "scenes" / "cosal" / f"{name}_{options.pictures}.json"
+    root, count = table.work / "scenes", table.pictures
+    json_file = root / "cosal" / f"{name}_{count}.json"
     if not json_file.exists():
-        spec = DatasetSpec(
-            options.work / "scenes",
-            json_file.stem,
-            options.pictures,
-            seed,
-            SceneOptions(size=size),
-        )
-        write_dataset(spec, options.workers)
+        spec = DatasetSpec(root, json_file.stem, count, seed, SceneOptions(size=size))
+        write_dataset(spec, table.workers)
     note = (
-        f"The first {options.pictures} synthetic scenes of seed {seed}, 0 to 4 distractors, not "
-        "chosen by result. Methods whose maps come from a folder have none of these; `--gallery` "
-        "takes the pictures of another dataset."
+        f"The first {count} synthetic scenes of seed {seed}, 0 to 4 distractors, not chosen by "
+        "result. Methods whose maps come from a folder have none of these; `--gallery` takes the "
+        "pictures of another dataset."
     )
     return dataset_name(str(json_file)), note

@@ -1,26 +1,22 @@
 import json
 import re
 import shlex
-import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog
 from network_data import TINY, registered, tiny_model, write_dataset
-from tool_loading import load_tool
 
+from cosal_d2.cli import main
 from cosal_d2.config import get_cosal_config
 from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.evaluation import decode_truth, f_beta
 from cosal_d2.evaluation.maps import evaluate_methods
 from cosal_d2.paper.classical import METHODS
-from cosal_d2.paper.network_maps import network_digest, write_network_maps
-from cosal_d2.paper.table2 import network_config
-from cosal_d2.paper.table2_rows import NETWORKS, ROWS, Sources
+from cosal_d2.paper.table2 import NETWORKS
+from cosal_d2.paper.table2_report import ROWS
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -40,7 +36,7 @@ def page(tmp_path_factory, weights):
         (root / name).mkdir()
         with registered(json_file) as dataset:
             write_truths(dataset, root / name, level)
-    status = run_tool(
+    status = run(
         *("--dataset", json_file, "--out", root / "docs", "--work", root / "work"),
         *("--maps", f"DCL={root / 'DCL'}", f"perfect={root / 'perfect'}"),
         *("--weights", f"U-Net={weights}", "--pictures", 2, "--workers", 1),
@@ -56,8 +52,8 @@ def write_truths(dataset, folder, level):
         cv2.imwrite(str(folder / f"{i}.png"), np.rint(mask * 255 * level).astype(np.uint8))
 
 
-def run_tool(*argv):
-    return load_tool("tools/table2.py").main([*map(str, argv)])
+def run(*argv):
+    return main(["paper", "table2", *map(str, argv)])
 
 
 def table(text):
@@ -101,8 +97,8 @@ def test_the_page_names_sources_and_no_path_of_the_machine(page):
     assert "not available: `--weights ours-offline=FILE`" in text
     assert "not available: `--maps RFCN=FOLDER`" in text
     offline = next(line for line in text.splitlines() if line.startswith("- Ours (offline)"))
-    command = re.search(r"`tools/train_net.py --config-file (\S+) ([^`]+)` trains", offline)
-    cfg = get_cosal_config(ROOT / command[1], shlex.split(command[2]))
+    command = re.search(r"`cosal train --config-file (\S+) ([^`]+)` trains", offline)
+    cfg = get_cosal_config(command[1], shlex.split(command[2]))
     assert (cfg.MODEL.RFM.SAMPLER, cfg.MODEL.GROUPING.ENABLED) == ("OfflineSampler", False)
     for name in re.findall(r"\]\((table2[^)]+)\)", text):
         assert (page / "docs" / name).stat().st_size > 1000
@@ -114,35 +110,12 @@ def test_the_gallery_shows_picture_truth_and_every_method(page):
     assert (page / "docs" / "table2_pr.svg").read_text().count("<path") > 5
 
 
-def test_a_second_run_makes_only_what_is_missing(page, weights, monkeypatch):
-    def refuse(*_):
-        raise AssertionError("a network was built although its maps are there")
-
-    monkeypatch.setattr("cosal_d2.paper.network_maps.CoSaliencyPredictor", refuse)
-    cfg = network_config("U-Net", Sources({}, {"U-Net": str(weights)}, {}, tuple(TINY)))
-    (folder,) = (page / "work" / "tiny").glob("U-Net-*")
-    with registered(page / "cosal" / "tiny.json") as name:
-        shutil.copytree(folder, page / "copy")
-        (page / "copy" / ".maps.json").write_text(
-            json.dumps({"network": network_digest(cfg), "dataset": name})
-        )
-        assert write_network_maps(cfg, name, page / "copy") == 0
-        (page / "copy" / "1.png").unlink()
-        with pytest.raises(AssertionError, match="network was built"):
-            write_network_maps(cfg, name, page / "copy")
-        other = cfg.clone()
-        other.defrost()
-        other.INPUT.MIN_SIZE_TEST = 48
-        with pytest.raises(ValueError, match="made with"):
-            write_network_maps(other, name, page / "copy")
-
-
 def test_synthetic_scenes_are_the_gallery_unless_told(tmp_path, monkeypatch):
     monkeypatch.setattr("cosal_d2.paper.table2.SCENES", ("scenes", 6, (64, 80)))
     json_file = write_dataset(tmp_path)
     out = ("--out", tmp_path / "docs", "--work", tmp_path / "work", "--workers", 1)
     opts = ("--opts", "MODEL.RELEASED", "")
-    assert run_tool("--dataset", json_file, "--pictures", 2, *out, *opts) == 0
+    assert run("--dataset", json_file, "--pictures", 2, *out, *opts) == 0
     assert "2 synthetic scenes of seed 6" in (tmp_path / "docs" / "results.md").read_text("utf-8")
     for method in METHODS:
         assert len(list((tmp_path / "work" / "scenes_2" / method).glob("*.png"))) == 2
@@ -154,7 +127,7 @@ def test_what_is_wrong_is_named(tmp_path, capsys, weights):
     out = ("--dataset", json_file, "--out", tmp_path / "docs", "--work", tmp_path / "work")
 
     def refused(*argv, words):
-        assert run_tool(*out, "--workers", 1, *argv) == 1
+        assert run(*out, "--workers", 1, *argv) == 1
         said = capsys.readouterr().err
         assert all(word in said for word in words), said
         assert not (tmp_path / "docs").exists()
@@ -171,7 +144,7 @@ def test_what_is_wrong_is_named(tmp_path, capsys, weights):
     half = ("--maps", f"LFM={tmp_path / 'half'}", "--opts", "MODEL.RELEASED", "")
     refused(*half, words=["LFM", "missing", "1.png", "2.png"])
     with pytest.raises(SystemExit):
-        run_tool(*out, "--maps", "LFM")
+        run(*out, "--maps", "LFM")
     assert "METHOD=VALUE" in capsys.readouterr().err
 
 

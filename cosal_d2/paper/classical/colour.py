@@ -21,7 +21,7 @@ def bgr_to_lab(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(
             f"a picture is uint8 BGR (H, W, 3), not {image.dtype} {image.shape}; read it with "
-            "cosal_d2.data.read_image"
+            "cosal_d2.utils.pictures.read_image"
         )
     return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
 

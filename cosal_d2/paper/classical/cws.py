@@ -7,7 +7,7 @@ a single picture. Pixels are clustered by colour and texture, cues say how salie
     p(C_k) = w_c(k) * w_s(k) * w_d(k)                                the product of the cues
     p(x)   = sum over k of p(x | C_k) * p(C_k),   p(x | C_k) = N(|| v_x - mu_k ||; 0, sigma_k)
 
-``docs/baselines.md`` says where the paper leaves a choice or is not followed to the letter.
+``docs/paper.md`` says where the paper leaves a choice or is not followed to the letter.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
+"""Folders of maps of classical methods and networks."""
+
 import json
 
 import cv2
 import numpy as np
 import pytest
-from network_data import registered, write_dataset
+from network_data import registered, tiny_config, tiny_model, write_dataset
 from PIL import Image
-from tool_loading import load_tool
 
-from cosal_d2.paper.baseline_maps import write_baseline_maps
+from cosal_d2.cli import main
+from cosal_d2.engine import CoSaliencyCheckpointer
+from cosal_d2.paper.method_maps import write_baseline_maps, write_network_maps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,6 +42,27 @@ def test_a_stopped_run_goes_on_and_damaged_maps_are_made_anew(tmp_path, dataset)
     assert write_baseline_maps("FT", dataset, out, workers=1, overwrite=True) == 3
 
 
+def test_a_network_is_built_only_where_a_map_is_missing(tmp_path, dataset, monkeypatch):
+    CoSaliencyCheckpointer(tiny_model(), str(tmp_path)).save("model")
+    cfg = tiny_config("MODEL.WEIGHTS", str(tmp_path / "model.pth"))
+    out = tmp_path / "maps"
+    assert write_network_maps(cfg, dataset, out) == 3
+
+    def refuse(*_):
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr("cosal_d2.paper.method_maps.CoSaliencyPredictor", refuse)
+    assert write_network_maps(cfg, dataset, out) == 0
+    (out / "1.png").unlink()
+    with pytest.raises(AssertionError, match="a network was built"):
+        write_network_maps(cfg, dataset, out)
+    other = cfg.clone()
+    other.defrost()
+    other.INPUT.MIN_SIZE_TEST = 48
+    with pytest.raises(ValueError, match="made with"):
+        write_network_maps(other, dataset, out)
+
+
 def test_a_folder_of_other_maps_is_not_mixed_up(tmp_path, dataset):
     write_baseline_maps("FT", dataset, tmp_path / "ft", workers=1)
     with pytest.raises(ValueError, match="'FT'.*another folder"):
@@ -68,52 +92,49 @@ def test_pictures_of_one_name_in_two_folders_keep_their_folders(tmp_path):
     assert found == {"a/x.png", "b/x.png", "b/y.png"}
 
 
-def run_tool(*argv):
-    return load_tool("tools/baselines.py").main([*map(str, argv)])
+def run(dataset, out):
+    line = ["paper", "baselines", "FT", "--dataset", str(dataset), "--out", str(out)]
+    return main([*line, "--workers", "1"])
 
 
-def test_the_tool_takes_a_json_beside_its_folder(tmp_path, capsys):
+def test_the_command_takes_a_json_beside_its_folder(tmp_path, capsys):
     json_file = write_dataset(tmp_path, name="tëst")
     out = tmp_path / "maps"
-    assert run_tool("FT", "--dataset", json_file, "--out", out, "--workers", 1) == 0
+    assert run(json_file, out) == 0
     assert "3 maps of FT" in capsys.readouterr().out and len(maps_of(out)) == 3
 
 
-def test_the_tool_names_what_is_wrong(tmp_path, capsys):
+def test_the_command_names_what_is_wrong(tmp_path, capsys):
     json_file = write_dataset(tmp_path)
     content = json.loads(json_file.read_text())
-    out = tmp_path / "maps"
+    bad = json_file.with_name("bad.json")
+    bad.write_text(json.dumps({**content, "images": [], "annotations": []}))
 
-    def refused(*words, dataset=json_file, changed=None):
-        if changed is not None:
-            json_file.with_name("bad.json").write_text(json.dumps(changed))
-            dataset = json_file.with_name("bad.json")
-        assert run_tool("FT", "--dataset", dataset, "--out", out, "--workers", 1) == 1
+    def refused(dataset, *words):
+        assert run(dataset, tmp_path / "maps") == 1
         said = capsys.readouterr().err
         assert all(word in said for word in words), said
 
-    refused("cosal_nowhere", "DETECTRON2_DATASETS", dataset="cosal_nowhere")
-    refused("none.json", "no such json", dataset=tmp_path / "none.json")
-    refused("bad", "no folder", changed=content)
-    json_file.with_name("bad").symlink_to(json_file.with_suffix(""))
-    refused("bad.json", "no picture", changed={**content, "images": [], "annotations": []})
+    refused("cosal_nowhere", "cosal_nowhere", "DETECTRON2_DATASETS")
+    refused(tmp_path / "none.json", "none.json", "no such json")
+    refused(bad, "bad", "no folder")
+    bad.with_suffix("").symlink_to(json_file.with_suffix(""))
+    refused(bad, "bad.json", "no picture")
 
 
 def test_pictures_that_cannot_be_worked_on_are_named(tmp_path):
     json_file = write_dataset(tmp_path)
     content = json.loads(json_file.read_text())
-    content["images"][1]["width"] += 1
-    json_file.write_text(json.dumps(content))
-    with registered(json_file) as name, pytest.raises(ValueError, match="1.png.*64x48.*64x49"):
-        write_baseline_maps("FT", name, tmp_path / "maps", workers=1)
-    content["images"][1]["width"] -= 1
-    content["images"][2]["file_name"] = "0.jpg"
-    json_file.write_text(json.dumps(content))
-    with registered(json_file) as name, pytest.raises(ValueError, match="0.png.*0.jpg.*rename"):
-        write_baseline_maps("FT", name, tmp_path / "maps", workers=1)
-    content["images"][2]["file_name"] = "gone.png"
-    json_file.write_text(json.dumps(content))
-    with registered(json_file) as name, pytest.raises(FileNotFoundError, match="gone.png"):
-        write_baseline_maps("FT", name, tmp_path / "gone", workers=2)
-    with registered(json_file) as name, pytest.raises(ValueError, match="workers"):
-        write_baseline_maps("FT", name, tmp_path / "maps", workers=0)
+
+    def refused(field, value, error, message, workers=1):
+        image = content["images"][2]
+        before, image[field] = image[field], value
+        json_file.write_text(json.dumps(content))
+        image[field] = before
+        with registered(json_file) as name, pytest.raises(error, match=message):
+            write_baseline_maps("FT", name, tmp_path / name, workers=workers)
+
+    refused("width", 65, ValueError, "2.png.*48x64.*48x65")
+    refused("file_name", "0.jpg", ValueError, "0.png.*0.jpg.*rename")
+    refused("file_name", "gone.png", FileNotFoundError, "gone.png", workers=2)
+    refused("width", 64, ValueError, "workers", workers=0)
