@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -103,40 +104,35 @@ class DatasetSpec:
             raise ValueError(f"seed: {self.seed} is negative; give 0 or more")
 
 
-class _SceneWriter:
-    """Draws scene number i, writes its JPEG and returns its image entry and annotations."""
-
-    def __init__(
-        self, draw: Callable[[int], Scene], categories: dict[str, int], folder: Path
-    ) -> None:
-        self.draw, self.categories, self.folder = draw, categories, folder
-
-    def __call__(self, index: int) -> tuple[dict, list[dict]]:
-        scene = self.draw(index)
-        file_name = f"{index:06d}.jpg"
-        done, data = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])
-        if not done:
-            raise OSError(f"{self.folder / file_name}: OpenCV could not encode the image as JPEG")
-        (self.folder / file_name).write_bytes(data.tobytes())
-        image = {
-            "id": index + 1,
-            "file_name": file_name,
-            "height": scene.image.shape[0],
-            "width": scene.image.shape[1],
-            "cosalient_category": scene.cosalient_category,
+def _write_scene(
+    draw: Callable[[int], Scene], categories: dict[str, int], folder: Path, index: int
+) -> tuple[dict, list[dict]]:
+    """Draw scene number `index`, write its JPEG and return its image entry and annotations."""
+    scene = draw(index)
+    file = folder / f"{index:06d}.jpg"
+    done, data = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])
+    if not done:
+        raise OSError(f"{file}: OpenCV could not encode the image as JPEG")
+    file.write_bytes(data.tobytes())
+    image = {
+        "id": index + 1,
+        "file_name": file.name,
+        "height": scene.image.shape[0],
+        "width": scene.image.shape[1],
+        "cosalient_category": scene.cosalient_category,
+    }
+    annotations = [
+        {
+            "image_id": image["id"],
+            "category_id": categories[instance.category],
+            "class_name": instance.class_name,
+            **({} if instance.source is None else {"source": instance.source}),
+            **rle_fields([mask_rle(instance.mask)])[0],
+            "iscrowd": 0,
         }
-        annotations = [
-            {
-                "image_id": image["id"],
-                "category_id": self.categories[instance.category],
-                "class_name": instance.class_name,
-                **({} if instance.source is None else {"source": instance.source}),
-                **rle_fields([mask_rle(instance.mask)])[0],
-                "iscrowd": 0,
-            }
-            for instance in scene.instances
-        ]
-        return image, annotations
+        for instance in scene.instances
+    ]
+    return image, annotations
 
 
 def write_series(
@@ -181,7 +177,8 @@ def write_series(
     with TemporaryDirectory(prefix=f".{spec.name}.", dir=home) as work:
         folder, json_file = Path(work, "pictures"), Path(work, "new.json")
         folder.mkdir()
-        scenes = ordered_map(_SceneWriter(draw, ids, folder), range(spec.count), workers)
+        write = partial(_write_scene, draw, ids, folder)
+        scenes = ordered_map(write, range(spec.count), workers)
         for image, annotations in tqdm(
             scenes, total=spec.count, unit="scene", disable=not progress
         ):

@@ -55,7 +55,7 @@ class Composer:
         sprite_share: share of sprites among group classes and among distractors.
 
     Raises:
-        ValueError: there are too few classes for `options`, or the share is none.
+        ValueError: there are too few classes for `options`, or `sprite_share` is not 0 to 1.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
@@ -249,7 +249,20 @@ class ObjectClass:
 
     name: str
     draw: Callable[[Canvas], None]
-    families: tuple[str, ...] = ()
-    span: float = 1.0
-    gloss: float = 0.15
-    turn: float = 180.0
+    families: tuple[str, ...]
+    span: float
+    gloss: float
+    turn: float
+
+
+def object_class(
+    name: str,
+    draw: Callable[..., None],
+    *families: str,
+    span: float = 1.0,
+    gloss: float = 0.15,
+    turn: float = 180.0,
+    **parameters: object,
+) -> ObjectClass:
+    """The `ObjectClass` whose instances `draw(canvas, **parameters)` paints."""
+    return ObjectClass(name, partial(draw, **parameters), families, span, gloss, turn)

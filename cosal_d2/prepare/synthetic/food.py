@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from cosal_d2.prepare.synthetic.canvas import (
@@ -11,6 +9,7 @@ from cosal_d2.prepare.synthetic.canvas import (
     Colour,
     ObjectClass,
     ellipse,
+    object_class,
     polar,
     rectangle,
     spline,
@@ -201,39 +200,36 @@ def _toast(c: Canvas) -> None:
 
 
 FOOD: tuple[ObjectClass, ...] = (
-    ObjectClass(
+    object_class(
         "red_apple",
-        partial(_apple, skin=(356, 0.82, 0.72), blush=(8, 0.7, 0.86)),
-        ("apple", "red_fruit"),
+        _apple,
+        "apple",
+        "red_fruit",
         gloss=0.4,
+        skin=(356, 0.82, 0.72),
+        blush=(8, 0.7, 0.86),
     ),
-    ObjectClass(
+    object_class(
         "green_apple",
-        partial(_apple, skin=(84, 0.7, 0.7), blush=(66, 0.6, 0.86)),
-        ("apple", "green_fruit"),
+        _apple,
+        "apple",
+        "green_fruit",
         gloss=0.4,
+        skin=(84, 0.7, 0.7),
+        blush=(66, 0.6, 0.86),
     ),
-    ObjectClass("pear", _pear, ("green_fruit",), gloss=0.25),
-    ObjectClass("lemon", partial(_citrus, skin=(52, 0.82, 0.95)), ("citrus",), gloss=0.25),
-    ObjectClass(
-        "lime", partial(_citrus, skin=(94, 0.72, 0.6)), ("citrus", "green_fruit"), gloss=0.25
-    ),
-    ObjectClass("orange", _orange, ("orange_thing",), gloss=0.25),
-    ObjectClass("tomato", _tomato, ("red_fruit",), gloss=0.5),
-    ObjectClass("banana", _banana, ("yellow_thing",), span=1.15, gloss=0.2),
-    ObjectClass("carrot", _carrot, ("orange_thing",), span=1.3),
-    ObjectClass("strawberry", _strawberry, ("red_fruit",), gloss=0.4),
-    ObjectClass(
-        "red_mushroom", partial(_mushroom, cap=(4, 0.84, 0.75), spots=6), ("mushroom",), gloss=0.3
-    ),
-    ObjectClass(
-        "brown_mushroom",
-        partial(_mushroom, cap=(26, 0.52, 0.5), spots=0),
-        ("mushroom",),
-        gloss=0.15,
-    ),
-    ObjectClass("chocolate_donut", partial(_donut, icing=(22, 0.62, 0.3)), ("donut",), gloss=0.4),
-    ObjectClass("pink_donut", partial(_donut, icing=(338, 0.42, 0.93)), ("donut",), gloss=0.4),
-    ObjectClass("cookie", _cookie, ("baked",), gloss=0.05),
-    ObjectClass("toast", _toast, ("baked",), gloss=0.03),
+    object_class("pear", _pear, "green_fruit", gloss=0.25),
+    object_class("lemon", _citrus, "citrus", gloss=0.25, skin=(52, 0.82, 0.95)),
+    object_class("lime", _citrus, "citrus", "green_fruit", gloss=0.25, skin=(94, 0.72, 0.6)),
+    object_class("orange", _orange, "orange_thing", gloss=0.25),
+    object_class("tomato", _tomato, "red_fruit", gloss=0.5),
+    object_class("banana", _banana, "yellow_thing", span=1.15, gloss=0.2),
+    object_class("carrot", _carrot, "orange_thing", span=1.3),
+    object_class("strawberry", _strawberry, "red_fruit", gloss=0.4),
+    object_class("red_mushroom", _mushroom, "mushroom", gloss=0.3, cap=(4, 0.84, 0.75), spots=6),
+    object_class("brown_mushroom", _mushroom, "mushroom", cap=(26, 0.52, 0.5), spots=0),
+    object_class("chocolate_donut", _donut, "donut", gloss=0.4, icing=(22, 0.62, 0.3)),
+    object_class("pink_donut", _donut, "donut", gloss=0.4, icing=(338, 0.42, 0.93)),
+    object_class("cookie", _cookie, "baked", gloss=0.05),
+    object_class("toast", _toast, "baked", gloss=0.03),
 )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
-from cosal_d2.prepare.synthetic.canvas import Canvas, Colour, ObjectClass, ellipse, spline
+from cosal_d2.prepare.synthetic.canvas import (
+    Canvas,
+    Colour,
+    ObjectClass,
+    ellipse,
+    object_class,
+    spline,
+)
 
 
 def _leaf(c: Canvas, blade: Colour, vein: Colour) -> None:
@@ -92,25 +97,15 @@ def _butterfly(c: Canvas) -> None:
 
 
 NATURE: tuple[ObjectClass, ...] = (
-    ObjectClass(
-        "green_leaf",
-        partial(_leaf, blade=(112, 0.66, 0.52), vein=(85, 0.4, 0.75)),
-        ("leaf",),
-        span=1.1,
+    object_class(
+        "green_leaf", _leaf, "leaf", span=1.1, blade=(112, 0.66, 0.52), vein=(85, 0.4, 0.75)
     ),
-    ObjectClass(
-        "autumn_leaf",
-        partial(_leaf, blade=(22, 0.8, 0.75), vein=(14, 0.7, 0.45)),
-        ("leaf",),
-        span=1.1,
+    object_class(
+        "autumn_leaf", _leaf, "leaf", span=1.1, blade=(22, 0.8, 0.75), vein=(14, 0.7, 0.45)
     ),
-    ObjectClass("red_flower", partial(_flower, petal=(352, 0.76, 0.86)), ("flower",), gloss=0.05),
-    ObjectClass("yellow_flower", partial(_flower, petal=(52, 0.78, 0.96)), ("flower",), gloss=0.05),
-    ObjectClass(
-        "orange_fish", partial(_fish, scales=(24, 0.82, 0.93)), ("fish",), span=1.1, gloss=0.35
-    ),
-    ObjectClass(
-        "blue_fish", partial(_fish, scales=(206, 0.68, 0.78)), ("fish",), span=1.1, gloss=0.35
-    ),
-    ObjectClass("butterfly", _butterfly, gloss=0.05),
+    object_class("red_flower", _flower, "flower", gloss=0.05, petal=(352, 0.76, 0.86)),
+    object_class("yellow_flower", _flower, "flower", gloss=0.05, petal=(52, 0.78, 0.96)),
+    object_class("orange_fish", _fish, "fish", span=1.1, gloss=0.35, scales=(24, 0.82, 0.93)),
+    object_class("blue_fish", _fish, "fish", span=1.1, gloss=0.35, scales=(206, 0.68, 0.78)),
+    object_class("butterfly", _butterfly, gloss=0.05),
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from cosal_d2.prepare.synthetic.canvas import (
@@ -11,6 +9,7 @@ from cosal_d2.prepare.synthetic.canvas import (
     Colour,
     ObjectClass,
     ellipse,
+    object_class,
     polar,
     rectangle,
     spline,
@@ -22,7 +21,7 @@ def _soft_step(field: np.ndarray, c: Canvas) -> np.ndarray:
     return np.clip(field * c.unit + 0.5, 0, 1)
 
 
-def _ball(c: Canvas, pattern: str) -> None:
+def _ball(c: Canvas, pattern: str = "") -> None:
     body = c.part(c.mask(ellipse(0, 0, 0.95, 0.95)), c.paint(212, 0.75, 0.72))
     white = c.paint(45, 0.06, 0.96)
     if pattern == "stripes":
@@ -39,7 +38,9 @@ def _ball(c: Canvas, pattern: str) -> None:
     c.mottle(body, 0.025, 0.4, 0.1)
 
 
-def _cushion(c: Canvas, outline: np.ndarray, colour: Colour, pattern: str = "") -> None:
+def _cushion(
+    c: Canvas, outline: np.ndarray, colour: Colour = (46, 0.72, 0.92), pattern: str = ""
+) -> None:
     shape = outline * c.rng.uniform(0.93, 1.0, (1, 2))
     body = c.part(c.mask(shape), c.paint(*colour), 0.55)
     light = c.paint(colour[0], colour[1] * 0.25, 0.95)
@@ -53,6 +54,10 @@ def _cushion(c: Canvas, outline: np.ndarray, colour: Colour, pattern: str = "") 
         c.blend(body, light, 0.85 * _soft_step(step / 4 - np.abs(c.x % step - step / 2), c))
     c.mottle(body, 0.06, 0.3, 0.03)
     c.blend(c.stroke(shape * 0.86, 0.03, closed=True), c.paint(colour[0], colour[1], 0.5), 0.45)
+
+
+def _pillow(c: Canvas, pattern: str = "") -> None:
+    _cushion(c, _SQUARE, (352, 0.68, 0.74), pattern)
 
 
 def _mug(c: Canvas, glaze: Colour) -> None:
@@ -181,46 +186,28 @@ _SQUARE = spline(
     [[-0.92, -0.92], [0, -0.84], [0.92, -0.92], [0.84, 0]]
     + [[0.92, 0.92], [0, 0.84], [-0.92, 0.92], [-0.84, 0]]
 )
-_FELT = (46, 0.72, 0.92)
-_CLOTH = (352, 0.68, 0.74)
-
+_FELT = ("felt", "yellow_thing")
 
 THINGS: tuple[ObjectClass, ...] = (
-    ObjectClass("plain_ball", partial(_ball, pattern=""), ("ball",), gloss=0.5),
-    ObjectClass("striped_ball", partial(_ball, pattern="stripes"), ("ball",), gloss=0.5),
-    ObjectClass("dotted_ball", partial(_ball, pattern="dots"), ("ball",), gloss=0.5),
-    *(
-        ObjectClass(
-            f"{name}_cushion",
-            partial(_cushion, outline=outline, colour=_FELT),
-            ("felt", "yellow_thing"),
-            gloss=0.03,
-        )
-        for name, outline in (("star", _STAR), ("heart", _HEART), ("moon", _MOON))
-    ),
-    *(
-        ObjectClass(
-            f"{name}_pillow",
-            partial(_cushion, outline=_SQUARE, colour=_CLOTH, pattern=pattern),
-            ("pillow",),
-            gloss=0.03,
-        )
-        for name, pattern in (("plain", ""), ("checked", "checks"), ("striped", "stripes"))
-    ),
-    ObjectClass("red_mug", partial(_mug, glaze=(2, 0.78, 0.72)), ("mug",), gloss=0.5, turn=35),
-    ObjectClass("blue_mug", partial(_mug, glaze=(216, 0.7, 0.66)), ("mug",), gloss=0.5, turn=35),
-    ObjectClass(
-        "green_bottle", partial(_bottle, glass=(130, 0.65, 0.42)), ("bottle",), span=1.25, gloss=0.6
-    ),
-    ObjectClass(
-        "brown_bottle", partial(_bottle, glass=(24, 0.72, 0.4)), ("bottle",), span=1.25, gloss=0.6
-    ),
-    ObjectClass("brick", partial(_slab, material="clay"), ("slab",), span=1.1, gloss=0.02),
-    ObjectClass("wooden_block", partial(_slab, material="wood"), ("slab",), span=1.1, gloss=0.1),
-    ObjectClass("die", _die, gloss=0.3),
-    ObjectClass("key", _key, ("brass",), span=1.3, gloss=0.6),
-    ObjectClass("coin", _coin, ("brass",), gloss=0.5),
-    ObjectClass("gear", partial(_nut, kind="gear"), ("steel",), gloss=0.5),
-    ObjectClass("hex_nut", partial(_nut, kind="hexagon"), ("steel",), gloss=0.5),
-    ObjectClass("pencil", _pencil, ("yellow_thing",), span=1.45, gloss=0.3),
+    object_class("plain_ball", _ball, "ball", gloss=0.5),
+    object_class("striped_ball", _ball, "ball", gloss=0.5, pattern="stripes"),
+    object_class("dotted_ball", _ball, "ball", gloss=0.5, pattern="dots"),
+    object_class("star_cushion", _cushion, *_FELT, gloss=0.03, outline=_STAR),
+    object_class("heart_cushion", _cushion, *_FELT, gloss=0.03, outline=_HEART),
+    object_class("moon_cushion", _cushion, *_FELT, gloss=0.03, outline=_MOON),
+    object_class("plain_pillow", _pillow, "pillow", gloss=0.03),
+    object_class("checked_pillow", _pillow, "pillow", gloss=0.03, pattern="checks"),
+    object_class("striped_pillow", _pillow, "pillow", gloss=0.03, pattern="stripes"),
+    object_class("red_mug", _mug, "mug", gloss=0.5, turn=35, glaze=(2, 0.78, 0.72)),
+    object_class("blue_mug", _mug, "mug", gloss=0.5, turn=35, glaze=(216, 0.7, 0.66)),
+    object_class("green_bottle", _bottle, "bottle", span=1.25, gloss=0.6, glass=(130, 0.65, 0.42)),
+    object_class("brown_bottle", _bottle, "bottle", span=1.25, gloss=0.6, glass=(24, 0.72, 0.4)),
+    object_class("brick", _slab, "slab", span=1.1, gloss=0.02, material="clay"),
+    object_class("wooden_block", _slab, "slab", span=1.1, gloss=0.1, material="wood"),
+    object_class("die", _die, gloss=0.3),
+    object_class("key", _key, "brass", span=1.3, gloss=0.6),
+    object_class("coin", _coin, "brass", gloss=0.5),
+    object_class("gear", _nut, "steel", gloss=0.5, kind="gear"),
+    object_class("hex_nut", _nut, "steel", gloss=0.5, kind="hexagon"),
+    object_class("pencil", _pencil, "yellow_thing", span=1.45, gloss=0.3),
 )
