@@ -10,7 +10,7 @@ from detectron2.config import get_cfg
 from network_data import GROUPED, tiny_config
 
 from cosal_d2.config import config_folder, find_config, get_cosal_config
-from cosal_d2.data.transforms import build_object_crop, build_occlusion
+from cosal_d2.data.augmentations import build_object_crop, build_occlusion
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(p.stem for p in Path(config_folder()).glob("*.yaml"))

@@ -4,15 +4,79 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-from cosal_d2.utils.requirements import require_detectron2
+import numpy as np
+import torch
+from detectron2.config import CfgNode
 
-require_detectron2()
+from cosal_d2.config import get_cosal_config
+from cosal_d2.data import build_cosal_train_loader
+from cosal_d2.modeling.triplets import OfflineSampler, build_triplet_sampler
+from cosal_d2.utils.drawing import draw_instances, draw_regions, save_gallery
 
-from detectron2.utils.logger import setup_logger  # noqa: E402
+TRIPLETS_DRAWN = 3
 
-from cosal_d2.config import get_cosal_config  # noqa: E402
-from cosal_d2.inference.data_view import draw_training_samples  # noqa: E402
+
+def draw_training_samples(cfg: CfgNode, count: int, folder: Path) -> Iterator[Path]:
+    """Draw the first samples that a training with ``cfg`` sees, in its order.
+
+    Each becomes ``NUMBER_STEM.png``: the input with masks and boxes, the truth, and the regions of
+    a few triplets by role. A file of that name is replaced once the new one is complete.
+
+    Args:
+        cfg: names the data, the augmentations, the sampler and the seed.
+        count: samples to draw.
+        folder: where the files go; made when missing.
+
+    Yields:
+        the path of each file.
+
+    Raises:
+        ValueError: ``count`` is less than 1, or the data cannot be loaded.
+    """
+    if count < 1:
+        raise ValueError(f"--count is {count}; give 1 or more")
+    cfg = cfg.clone()
+    cfg.DATALOADER.NUM_WORKERS = 0
+    sampler = region_sampler(cfg)
+    loader, _ = build_cosal_train_loader(cfg)
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = (sample for batch in loader for sample in batch)
+    for number, sample in zip(range(count), samples, strict=False):
+        image = sample["image"].numpy().transpose(1, 2, 0)
+        image = np.ascontiguousarray(image[:, :, ::-1] if cfg.INPUT.FORMAT == "RGB" else image)
+        targets = sample["instances"]
+        regions = sampler(targets, None, torch.Generator().manual_seed(sample["seed"]))
+        triplets = regions.triplets[:TRIPLETS_DRAWN]
+        cosalient = int(targets.gt_cosalient.sum())
+        titles = [
+            f"{cosalient} co-salient, {len(targets) - cosalient} distractors",
+            "truth",
+            f"{len(triplets)} of {len(regions.triplets)} triplets",
+        ]
+        row = [
+            draw_instances(image, targets),
+            sample["sem_seg"].numpy() * 255,
+            draw_regions(image, regions.boxes, triplets),
+        ]
+        path = folder / f"{number:04d}_{Path(sample['file_name']).stem}.png"
+        save_gallery(path, titles, [row], width=4.2)
+        yield path
+
+
+def region_sampler(cfg: CfgNode):
+    """The config's triplet sampler, or the offline one where that needs the regions of an RPN."""
+    if cfg.MODEL.RFM.SAMPLER:
+        sampler = build_triplet_sampler(cfg)
+        if not sampler.needs_regions:
+            return sampler
+    print(
+        f"regions are those of the OfflineSampler: MODEL.RFM.SAMPLER is {cfg.MODEL.RFM.SAMPLER!r}, "
+        "and without a network there are no regions of an RPN"
+    )
+    return OfflineSampler(cfg)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,10 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         "negative)."
     )
     parser.add_argument(
-        "--config-file",
-        required=True,
-        metavar="FILE",
-        help="a path, or the name of a shipped config",
+        "--config-file", required=True, metavar="FILE", help="a path, or a shipped config's name"
     )
     parser.add_argument(
         "--data", metavar="NAME", help="a registered dataset (default: the config's DATASETS.TRAIN)"
@@ -38,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         required=True,
+        type=Path,
         metavar="FOLDER",
         help="where NUMBER_STEM.png go; files of these names are replaced, others stay",
     )
@@ -54,16 +116,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Draw; 0, or 1 with a message when the config or the data is unusable."""
     args = build_parser().parse_args(argv)
-    setup_logger(name="cosal_d2")
     try:
         cfg = get_cosal_config(args.config_file, args.opts)
         if args.data:
             cfg.DATASETS.TRAIN = (args.data,)
-        paths = list(draw_training_samples(cfg, args.count, args.out))
+        count = len(list(draw_training_samples(cfg, args.count, args.out)))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{len(paths)} samples drawn into {args.out}")
+    print(f"{count} samples drawn into {args.out}")
     return 0
 
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
-from cosal_d2.cli import convert, draw, predict
+from cosal_d2.cli import convert, draw, evaluate, paper, predict, train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,11 +20,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cosal_d2 {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     predict.add_verbs(verbs)
+    train.add_verbs(verbs)
+    evaluate.add_verbs(verbs)
     data = verbs.add_parser("data", help="prepare datasets").add_subparsers(
         dest="what", required=True, metavar="VERB"
     )
     convert.add_verbs(data)
     draw.add_verbs(data)
+    tables = verbs.add_parser("paper", help="reproduce the paper's tables").add_subparsers(
+        dest="what", required=True, metavar="VERB"
+    )
+    paper.add_verbs(tables)
     return parser
 
 

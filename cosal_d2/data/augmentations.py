@@ -1,19 +1,33 @@
-"""The paper's augmentations beside multi-scale scaling: random object clipping and occlusion.
+"""The augmentations: multi-scale scaling, random object clipping and occlusion, colours.
 
-Section "Implementation Details" names them; their parameters are choices that the paper leaves
-open. Both are Detectron2 augmentations for a
-:class:`~cosal_d2.data.aug_input.CoSaliencyAugInput`, and draw from numpy's global generator.
+Section "Implementation Details" names the first three; their parameters are choices that the paper
+leaves open. Clipping and occlusion are Detectron2 augmentations for a
+:class:`~cosal_d2.data.aug_input.CoSaliencyAugInput`. All draw from numpy's global generator.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 
 from cosal_d2.config import FILLS
 
 TRIES = 50
+
+
+class ResizeShortestEdge(T.ResizeShortestEdge):
+    """Detectron2's, but a very thin picture keeps at least one pixel a side instead of failing."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """The resize for ``image``, (H, W, 3), with both new sides at least 1."""
+        transform = super().get_transform(image)
+        if isinstance(transform, T.ResizeTransform):
+            transform.new_h = max(transform.new_h, 1)
+            transform.new_w = max(transform.new_w, 1)
+        return transform
 
 
 class RandomObjectCrop(T.Augmentation):
@@ -49,8 +63,8 @@ class RandomObjectCrop(T.Augmentation):
         image: np.ndarray,
         instance_masks: np.ndarray,
         cosalient: np.ndarray,
-        classes: np.ndarray | None = None,
-        sem_seg: np.ndarray | None = None,
+        classes: np.ndarray,
+        sem_seg: np.ndarray,
     ) -> T.Transform:
         """A crop, or no transform where no window will do.
 
@@ -58,17 +72,13 @@ class RandomObjectCrop(T.Augmentation):
             image: (H, W, ...).
             instance_masks: (N, H, W) of 0 and 1.
             cosalient: (N,) bool.
-            classes: (N,); one class for all when not given.
+            classes: (N,).
             sem_seg: (H, W), the truth, which a crowd region makes more than the instances.
         """
         crowd = _crowd(instance_masks, sem_seg)
-        masks = np.asarray(instance_masks)[np.asarray(cosalient, dtype=bool)]
-        seen = masks.any(axis=(1, 2))
-        masks = masks[seen]
-        labels = np.zeros(len(masks), dtype=np.int64)
-        if classes is not None:
-            labels = np.asarray(classes)[np.asarray(cosalient, dtype=bool)][seen]
-        empty = len(masks) == 0 and (sem_seg is None or not np.any(sem_seg))
+        seen = cosalient & instance_masks.any(axis=(1, 2))
+        masks, labels = instance_masks[seen], classes[seen]
+        empty = len(masks) == 0 and not sem_seg.any()
         if len(masks) < self.min_objects and not empty:
             return T.NoOpTransform()
         height, width = image.shape[:2]
@@ -91,12 +101,12 @@ class RandomObjectCrop(T.Augmentation):
         return np.stack([x0, y0, x0 + w, y0 + h], axis=1).astype(np.int64)
 
     def _good(self, windows: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        kept = np.stack([_window_sums(mask, windows) for mask in masks], axis=1) > 0
+        inside = np.stack([_window_sums(mask, windows) for mask in masks], axis=1) > 0
         good = self._enough(windows, masks).all(axis=1)
-        good &= kept.sum(axis=1) >= self.min_objects
+        good &= inside.sum(axis=1) >= self.min_objects
         for label in np.unique(labels):
             of_class = labels == label
-            count = kept[:, of_class].sum(axis=1)
+            count = inside[:, of_class].sum(axis=1)
             good &= (count == 0) | (count >= min(self.min_objects, of_class.sum()))
         return good
 
@@ -179,7 +189,7 @@ class RandomOcclusion(T.Augmentation):
         self._init(locals())
 
     def get_transform(
-        self, image: np.ndarray, instance_masks: np.ndarray, sem_seg: np.ndarray | None = None
+        self, image: np.ndarray, instance_masks: np.ndarray, sem_seg: np.ndarray
     ) -> T.Transform:
         """An occlusion, or no transform where there is no object or no patch fits.
 
@@ -189,11 +199,11 @@ class RandomOcclusion(T.Augmentation):
             sem_seg: (H, W), the truth, of which instances may be a part only; no background is
                 taken from it either.
         """
-        objects = np.asarray(instance_masks).astype(bool)
+        objects = instance_masks.astype(bool)
         objects = objects[objects.any(axis=(1, 2))]
         if len(objects) == 0:
             return T.NoOpTransform()
-        taken = objects.any(axis=0) if sem_seg is None else objects.any(axis=0) | (sem_seg > 0)
+        taken = objects.any(axis=0) | (sem_seg > 0)
         count = len(objects)
         objects = np.concatenate([objects, _crowd(objects, sem_seg)])
         allowed = self.max_share * objects.sum(axis=(1, 2))
@@ -249,12 +259,53 @@ class RandomOcclusion(T.Augmentation):
         return image.mean(axis=(0, 1)).astype(image.dtype)
 
 
-def _crowd(instance_masks: np.ndarray, sem_seg: np.ndarray | None) -> np.ndarray:
+def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """The resize of ``INPUT.MIN_SIZE_*`` and ``MAX_SIZE_*``, then in training the flip."""
+    resize, *flip = utils.build_augmentation(cfg, is_train)
+    style = "range" if resize.is_range else "choice"
+    return [ResizeShortestEdge(resize.short_edge_length, resize.max_size, style), *flip]
+
+
+def build_object_crop(cfg: CfgNode) -> list[T.Augmentation]:
+    """Random object clipping as ``INPUT.OBJECT_CROP`` says; empty when it is off."""
+    keys = cfg.INPUT.OBJECT_CROP
+    if keys.PROB == 0:
+        return []
+    crop = RandomObjectCrop(
+        tuple(keys.SIZES), tuple(keys.ASPECTS), keys.MIN_SHARE, keys.MIN_OBJECTS
+    )
+    return [T.RandomApply(crop, keys.PROB)]
+
+
+def build_occlusion(cfg: CfgNode) -> list[T.Augmentation]:
+    """Random occlusion as ``INPUT.OCCLUSION`` says; empty when it is off."""
+    keys = cfg.INPUT.OCCLUSION
+    if keys.PROB == 0:
+        return []
+    occlusion = RandomOcclusion(keys.MAX_PATCHES, keys.MAX_SHARE, tuple(keys.FILLS))
+    return [T.RandomApply(occlusion, keys.PROB)]
+
+
+def build_color_jitter(cfg: CfgNode) -> list[T.Augmentation]:
+    """Brightness, contrast and saturation within 1 +- ``INPUT.COLOR_JITTER.STRENGTH``, and grey
+    with ``GRAY_PROB``."""
+    keys = cfg.INPUT.COLOR_JITTER
+    jitter: list[T.Augmentation] = []
+    if keys.STRENGTH > 0:
+        low, high = 1 - keys.STRENGTH, 1 + keys.STRENGTH
+        jitter += [
+            T.RandomBrightness(low, high),
+            T.RandomContrast(low, high),
+            T.RandomSaturation(low, high),
+        ]
+    if keys.GRAY_PROB > 0:
+        jitter.append(T.RandomApply(T.RandomSaturation(0, 0), keys.GRAY_PROB))
+    return jitter
+
+
+def _crowd(instance_masks: np.ndarray, sem_seg: np.ndarray) -> np.ndarray:
     """(1, H, W) bool, the truth outside all instances; (0, H, W) where there is none."""
-    masks = np.asarray(instance_masks, dtype=bool)
-    if sem_seg is None:
-        return masks[:0]
-    crowd = (np.asarray(sem_seg) > 0) & ~masks.any(axis=0)
+    crowd = (sem_seg > 0) & ~instance_masks.any(axis=0)
     return crowd[None] if crowd.any() else crowd[None][:0]
 
 

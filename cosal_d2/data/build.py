@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, build_detection_train_loader
+from detectron2.data import DatasetCatalog, DatasetFromList, build_detection_train_loader
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import Dataset, Sampler
@@ -24,20 +23,24 @@ logger = logging.getLogger(__name__)
 def load_training_records(cfg: CfgNode) -> list[dict]:
     """The dataset dicts of ``DATASETS.TRAIN``, without unclean ones under ``DATASETS.CLEAN_ONLY``.
 
+    A dataset that is named several times is read once and occurs as many times.
+
     Raises:
         ValueError: nothing is left to train on.
     """
-    if not cfg.DATASETS.TRAIN:
+    names = cfg.DATASETS.TRAIN
+    if not names:
         raise ValueError("DATASETS.TRAIN is empty: name a registered dataset, such as cosal_train")
-    check_registered(cfg.DATASETS.TRAIN)
-    records = [r for name in cfg.DATASETS.TRAIN for r in DatasetCatalog.get(name)]
+    check_registered(names)
+    loaded = {name: DatasetCatalog.get(name) for name in dict.fromkeys(names)}
+    records = [r for name in names for r in loaded[name]]
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         records = [r for r in records if any(not a.get("iscrowd", 0) for a in r["annotations"])]
     if cfg.DATASETS.CLEAN_ONLY:
         records = [r for r in records if r.get("clean", True)]
     if not records:
-        raise ValueError(f"no training image is left in {', '.join(cfg.DATASETS.TRAIN)}")
-    logger.info("%d training images from %s", len(records), ", ".join(cfg.DATASETS.TRAIN))
+        raise ValueError(f"no training image is left in {', '.join(names)}")
+    logger.info("%d training images from %s", len(records), ", ".join(names))
     return records
 
 
@@ -58,19 +61,20 @@ class EpochPlan(Dataset):
     ) -> None:
         """
         Args:
-            records: dataset dicts with ``height`` and ``width``.
+            records: dataset dicts with ``height`` and ``width``; worker processes share one
+                serialised copy.
             batch_size: images an iteration over all processes.
-            seed: SEED; a negative one counts as 0.
+            seed: 0 or more.
             repeat_factors: (len(records),), None for one of each.
         """
-        self.records = records
         self.batch_size = batch_size
-        self.seed = max(seed, 0)
+        self.seed = seed
         factors = np.ones(len(records)) if repeat_factors is None else np.asarray(repeat_factors)
         self._cumulated = np.cumsum(factors)
         batches = max(round(self._cumulated[-1] / batch_size), 1)
         self.epoch_length = batches * batch_size
         self._portrait = np.array([r["height"] > r["width"] for r in records])
+        self._records = DatasetFromList(records)
         self._epoch, self._order = -1, np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -82,7 +86,7 @@ class EpochPlan(Dataset):
         total = self._cumulated[-1]
         points = (np.arange(self.epoch_length) + rng.random()) * total / self.epoch_length
         picks = np.searchsorted(self._cumulated, points, side="right")
-        picks = rng.permutation(np.minimum(picks, len(self.records) - 1))
+        picks = rng.permutation(np.minimum(picks, len(self._records) - 1))
         # A stable sort by orientation keeps the shuffle within each; one batch at most is mixed.
         picks = picks[np.argsort(self._portrait[picks], kind="stable")]
         batches = picks.reshape(-1, self.batch_size)
@@ -93,7 +97,7 @@ class EpochPlan(Dataset):
         epoch, index = divmod(n, self.epoch_length)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.order(epoch)
-        record = copy.copy(self.records[self._order[index]])
+        record = self._records[int(self._order[index])]
         batch = index // self.batch_size
         record["seed"] = derive_seed(self.seed, epoch, index)
         record["batch_seed"] = derive_seed(self.seed, epoch, batch, 1)
@@ -101,46 +105,65 @@ class EpochPlan(Dataset):
 
 
 class ResumableSampler(Sampler):
-    """Numbers this process's samples, from iteration ``start_iter`` on, for ever."""
+    """Numbers this process's samples, from iteration ``start_iter`` on, for ever.
 
-    def __init__(self, batch_size: int) -> None:
+    It is made in the training process: the loader's workers, which iterate over it, do not know
+    that process's rank.
+    """
+
+    def __init__(self, plan: EpochPlan) -> None:
+        """
+        Raises:
+            ValueError: the processes cannot share a batch of the plan evenly.
+        """
         super().__init__()
-        self.batch_size = batch_size
+        processes = comm.get_world_size()
+        if plan.batch_size % processes:
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH is {plan.batch_size}: make it a multiple of the {processes} "
+                "processes"
+            )
+        self.plan = plan
+        self.share = plan.batch_size // processes
+        self.offset = comm.get_rank() * self.share
         self.start_iter = 0
 
     def __iter__(self) -> Iterator[int]:
-        share = self.batch_size // comm.get_world_size()
-        first = self.start_iter * self.batch_size + comm.get_rank() * share
+        first = self.start_iter * self.plan.batch_size + self.offset
         while True:
-            yield from range(first, first + share)
-            first += self.batch_size
+            yield from range(first, first + self.share)
+            first += self.plan.batch_size
 
 
 def build_cosal_train_loader(
-    cfg: CfgNode, mapper=None
-) -> tuple[torch.utils.data.DataLoader, Sampler]:
+    cfg: CfgNode, records: list[dict] | None = None
+) -> tuple[torch.utils.data.DataLoader, ResumableSampler]:
     """The loader, and its sampler, whose ``start_iter`` a resumed run sets before the first batch.
 
     ``DATALOADER.SAMPLER_TRAIN`` is TrainingSampler, or RepeatFactorTrainingSampler with
-    Detectron2's ``REPEAT_THRESHOLD`` and ``REPEAT_SQRT``.
+    Detectron2's ``REPEAT_THRESHOLD`` and ``REPEAT_SQRT``. A negative ``SEED`` is replaced by one
+    that is drawn here, the same in all processes; it is ``sampler.plan.seed``.
+
+    Args:
+        cfg: the config.
+        records: dataset dicts; those of :func:`load_training_records` when not given.
 
     Raises:
         ValueError: another sampler, or a batch that the processes cannot share evenly.
     """
-    batch = cfg.SOLVER.IMS_PER_BATCH
-    if batch % comm.get_world_size():
-        raise ValueError(
-            f"SOLVER.IMS_PER_BATCH is {batch}: make it a multiple of the {comm.get_world_size()} "
-            "processes"
-        )
-    records = load_training_records(cfg)
-    plan = EpochPlan(records, batch, cfg.SEED, _repeat_factors(cfg, records))
-    sampler = ResumableSampler(batch)
+    if records is None:
+        records = load_training_records(cfg)
+    seed = cfg.SEED
+    if seed < 0:
+        seed = comm.shared_random_seed()
+        logger.info("SEED is %d: samples are drawn from the random seed %d", cfg.SEED, seed)
+    plan = EpochPlan(records, cfg.SOLVER.IMS_PER_BATCH, seed, _repeat_factors(cfg, records))
+    sampler = ResumableSampler(plan)
     loader = build_detection_train_loader(
         plan,
-        mapper=mapper or CoSaliencyMapper(cfg, True),
+        mapper=CoSaliencyMapper(cfg, True),
         sampler=sampler,
-        total_batch_size=batch,
+        total_batch_size=plan.batch_size,
         aspect_ratio_grouping=False,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )

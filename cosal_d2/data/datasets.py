@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from glob import glob
+from pathlib import PurePath
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
-from detectron2.utils.file_io import PathManager
 
-from cosal_d2.utils.coco import DISTRACTOR
-
-REQUIRED = {
-    "images": ("id", "file_name", "height", "width"),
-    "categories": ("id", "name"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "segmentation"),
-}
+from cosal_d2.utils.coco import DISTRACTOR, check_fields, load_coco
 
 
 def register_cosal_instances(name: str, json_file: str, image_root: str) -> None:
@@ -62,10 +56,10 @@ def load_cosal_json(
 ) -> list[dict]:
     """Load annotations into Detectron2's dataset dicts.
 
-    Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None) and ``clean``
-    (bool), and each annotation ``class_name`` and ``cosalient``: whether it is part of the truth. A
-    distractor never is; where ``cosalient_category`` is given only that class is; else every other
-    class is.
+    Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None), ``clean`` and
+    ``weak_masks`` (bool), and each annotation ``class_name`` and ``cosalient``: whether it is part
+    of the truth. A distractor never is; where ``cosalient_category`` is given only that class is;
+    else every other class is.
 
     Args:
         json_file: the annotations.
@@ -78,25 +72,28 @@ def load_cosal_json(
         ValueError: the json lacks a field, or a ``category_id`` or ``cosalient_category`` names no
             category.
     """
-    if not PathManager.isfile(json_file):
+    content = load_coco(json_file)
+    if need_images and not os.path.isdir(image_root):
         raise FileNotFoundError(
-            f"dataset {name}: no annotation file {json_file}; is DETECTRON2_DATASETS right?"
+            f"dataset {name}: no image folder {image_root} for {json_file}; put the pictures there"
         )
-    if need_images and not PathManager.isdir(image_root):
-        raise FileNotFoundError(f"dataset {name}: no image folder {image_root} beside {json_file}")
-    extras, names = _read_extras(json_file)
+    check_fields(content, json_file)
+    _check_references(content, json_file)
+    names = {category["name"] for category in content["categories"]}
+    images = {image["id"]: image for image in content["images"]}
     dicts = load_coco_json(json_file, image_root, name)
     classes = MetadataCatalog.get(name).thing_classes
     for record in dicts:
-        extra = extras[record["image_id"]]
-        group = extra.get("cosalient_category")
+        image = images[record["image_id"]]
+        group = image.get("cosalient_category")
         if group is not None and group not in names:
             raise ValueError(
-                f"{json_file}: image {extra['file_name']}: cosalient_category {group!r} is none of "
+                f"{json_file}: image {image['file_name']}: cosalient_category {group!r} is none of "
                 f"the file's categories; add it to `categories` or correct the field"
             )
         record["cosalient_category"] = group
-        record["clean"] = bool(extra.get("clean", True))
+        record["clean"] = bool(image.get("clean", True))
+        record["weak_masks"] = bool(image.get("weak_masks", False))
         for annotation in record["annotations"]:
             label = classes[annotation["category_id"]]
             in_group = label == group if group is not None else True
@@ -105,47 +102,14 @@ def load_cosal_json(
     return dicts
 
 
-def _read_extras(json_file: str) -> tuple[dict[int, dict], set[str]]:
-    try:
-        with PathManager.open(json_file) as f:
-            content = json.load(f)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{json_file} is not valid json: {error}") from error
-    for field in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or field not in content:
-            raise ValueError(
-                f"{json_file}: the field `{field}` is missing; COCO instance format has `images`, "
-                "`annotations` and `categories`"
-            )
-    for part, fields in REQUIRED.items():
-        _check_fields(json_file, part, content[part], fields)
-    _check_annotations(json_file, content)
-    extras = {image["id"]: image for image in content["images"]}
-    return extras, {category["name"] for category in content["categories"]}
-
-
-def _check_fields(json_file: str, part: str, entries: list[dict], fields: Sequence[str]) -> None:
-    seen: set[int] = set()
-    for i, entry in enumerate(entries):
-        for field in fields:
-            if field not in entry:
-                raise ValueError(f"{json_file}: {part}[{i}] has no `{field}`")
-        if entry["id"] in seen:
-            raise ValueError(
-                f"{json_file}: {part}[{i}] repeats the id {entry['id']}; give each its own"
-            )
-        seen.add(entry["id"])
-
-
-def _check_annotations(json_file: str, content: dict) -> None:
+def _check_references(content: dict, json_file: str) -> None:
     known = {
-        "category_id": {category["id"] for category in content["categories"]},
-        "image_id": {image["id"] for image in content["images"]},
+        ("category_id", "categories"): {category["id"] for category in content["categories"]},
+        ("image_id", "images"): {image["id"] for image in content["images"]},
     }
     for i, annotation in enumerate(content["annotations"]):
-        for field, ids in known.items():
+        for (field, part), ids in known.items():
             if annotation[field] not in ids:
-                part = "categories" if field == "category_id" else "images"
                 raise ValueError(
                     f"{json_file}: annotations[{i}] has the {field} {annotation[field]}, which is "
                     f"none of the file's {part}; add it to `{part}` or correct it"
@@ -172,3 +136,56 @@ def check_registered(names: Sequence[str]) -> None:
                 f"no dataset {name!r}: put {part}.json beside a folder {part}/ into "
                 f"{os.path.join(root, 'cosal')}, or set DETECTRON2_DATASETS to the root that has it"
             )
+
+
+def dataset_name(name_or_json: str) -> str:
+    """Name of a dataset in Detectron2's catalog; a json is registered under its own path.
+
+    Args:
+        name_or_json: a registered name, or a path ending in ``.json`` whose images lie in the
+            folder of the same name beside it.
+
+    Raises:
+        FileNotFoundError: no such json, or no such folder beside it.
+        ValueError: no such registered dataset.
+    """
+    if not name_or_json.lower().endswith(".json"):
+        check_registered([name_or_json])
+        return name_or_json
+    path = os.path.abspath(name_or_json)
+    folder = os.path.splitext(path)[0]
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"--dataset {name_or_json}: no such json file")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"--dataset {name_or_json}: no folder {folder} with its images")
+    if path not in DatasetCatalog:
+        register_cosal_instances(path, path, folder)
+    return path
+
+
+def records_by_map_name(name: str) -> dict[str, dict[str, Any]]:
+    """Dataset dicts by the name of their map, without suffix.
+
+    That is the picture's name without folder and suffix, ``STEM``, or, in a dataset where two
+    pictures share that, ``FOLDER/STEM`` as below the image folder.
+
+    Raises:
+        ValueError: the dataset is empty, or two pictures would have one map.
+    """
+    records = list(DatasetCatalog.get(name))
+    if not records:
+        raise ValueError(f"dataset {name}: it has no picture; nothing to do")
+    root = MetadataCatalog.get(name).get("image_root", "")
+    paths = [PurePath(record["file_name"]).with_suffix("") for record in records]
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [PurePath(os.path.relpath(path, root or None)).as_posix() for path in paths]
+    result: dict[str, dict[str, Any]] = {}
+    for map_name, record in zip(names, records, strict=True):
+        if map_name in result:
+            raise ValueError(
+                f"{result[map_name]['file_name']} and {record['file_name']} would both have the "
+                f"map {map_name}.png; rename one of them in the json and on disk"
+            )
+        result[map_name] = record
+    return result

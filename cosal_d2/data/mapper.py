@@ -11,13 +11,13 @@ from detectron2.structures import BitMasks, Instances
 from detectron2.utils.file_io import PathManager
 
 from cosal_d2.data.aug_input import CoSaliencyAugInput
-from cosal_d2.data.seeding import derive_seed, numpy_seed
-from cosal_d2.data.transforms import (
+from cosal_d2.data.augmentations import (
     build_augmentation,
     build_color_jitter,
     build_object_crop,
     build_occlusion,
 )
+from cosal_d2.data.seeding import derive_seed, numpy_seed
 from cosal_d2.utils.pictures import read_image
 
 

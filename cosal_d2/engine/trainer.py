@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import logging
 import os
 import weakref
 
@@ -15,11 +15,13 @@ from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
 from cosal_d2.data import CoSaliencyMapper, build_cosal_train_loader
+from cosal_d2.data.build import load_training_records
 from cosal_d2.data.datasets import check_registered
-from cosal_d2.engine.anchors import log_anchor_recall
-from cosal_d2.engine.checkpoint import ENCODER_PREFIX, CoSaliencyCheckpointer
-from cosal_d2.engine.probe import TripletProbe, build_probe
+from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer
+from cosal_d2.engine.hooks import build_triplet_probe, log_anchor_recall
 from cosal_d2.evaluation import CoSaliencyEvaluator
+
+logger = logging.getLogger(__name__)
 
 
 class Trainer(DefaultTrainer):
@@ -38,8 +40,10 @@ class Trainer(DefaultTrainer):
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        loader, self.sampler = build_cosal_train_loader(cfg)
-        log_anchor_recall(cfg, model, loader)
+        records = load_training_records(cfg)
+        loader, self.sampler = build_cosal_train_loader(cfg, records)
+        if comm.is_main_process():
+            log_anchor_recall(cfg, model, records)
         model = distribute(model)
         self._trainer = self._build_loop(cfg, model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
@@ -63,28 +67,30 @@ class Trainer(DefaultTrainer):
 
     def resume_or_load(self, resume: bool = True) -> None:
         """As Detectron2's; a resumed run goes on with the sample after the last one it trained
-        on.
-
-        Raises:
-            ValueError: the grouping is to learn alone, beside random weights.
-        """
-        fresh = not (resume and self.checkpointer.has_checkpoint())
-        if fresh and self.cfg.MODEL.GROUPING.TRAIN_ALONE and not self.cfg.MODEL.WEIGHTS:
-            raise ValueError(
-                "MODEL.GROUPING.TRAIN_ALONE leaves everything else as it was loaded, but "
-                "MODEL.WEIGHTS is empty: name a checkpoint, or set TRAIN_ALONE False"
-            )
-        self.checkpointer.partial = fresh
+        on."""
+        self.checkpointer.partial = not (resume and self.checkpointer.has_checkpoint())
         super().resume_or_load(resume)
         self.sampler.start_iter = self.start_iter
+
+    def state_dict(self) -> dict:
+        """Detectron2's state, and the seed of the samples, which a negative ``SEED`` leaves to
+        chance."""
+        return super().state_dict() | {"seed": self.sampler.plan.seed}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Go on from a state, with its seed unless ``SEED`` gives one."""
+        super().load_state_dict(state_dict)
+        if self.cfg.SEED < 0 and "seed" in state_dict:
+            self.sampler.plan.seed = state_dict["seed"]
+            logger.info("samples go on from the checkpoint's random seed %d", state_dict["seed"])
 
     def build_hooks(self) -> list:
         """Detectron2's hooks, with the triplet probe before evaluation."""
         built = super().build_hooks()
-        probe = build_probe(self.cfg, self.model)
+        probe = build_triplet_probe(self.cfg, self.model)
         if probe is not None:
             place = next(i for i, h in enumerate(built) if isinstance(h, hooks.EvalHook))
-            built.insert(place, TripletProbe(probe, self.cfg.TEST.EVAL_PERIOD))
+            built.insert(place, probe)
         return built
 
     @classmethod
@@ -130,16 +136,11 @@ class Trainer(DefaultTrainer):
 
 
 def distribute(model: torch.nn.Module) -> torch.nn.Module:
-    """DistributedDataParallel over the trainable part, on GPUs or CPUs; the model alone for one
-    process.
+    """DistributedDataParallel on GPUs or CPUs; the model alone for one process.
 
     Detectron2's ``create_ddp_model`` always passes ``device_ids``, which fails on CPUs.
     """
     if comm.get_world_size() == 1:
         return model
-    names = itertools.chain(model.named_parameters(), model.named_buffers())
-    frozen = [name for name, _ in names if name.startswith(ENCODER_PREFIX)]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, frozen)
-    on_gpu = next(model.parameters()).is_cuda
-    ids = [comm.get_local_rank()] if on_gpu else None
+    ids = [comm.get_local_rank()] if next(model.parameters()).is_cuda else None
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)

@@ -7,7 +7,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
-from cosal_d2.data.transforms import build_augmentation
+from cosal_d2.data.augmentations import build_augmentation
 from cosal_d2.engine.checkpoint import load_network
 
 

@@ -1,4 +1,4 @@
-"""Random object clipping and occlusion on random scenes."""
+"""Scaling, random object clipping and occlusion on random scenes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from cosal_d2.data.aug_input import CoSaliencyAugInput
-from cosal_d2.data.augmentations import OcclusionTransform, RandomObjectCrop, RandomOcclusion
+from cosal_d2.data.augmentations import (
+    OcclusionTransform,
+    RandomObjectCrop,
+    RandomOcclusion,
+    ResizeShortestEdge,
+)
 from cosal_d2.data.mapper import ground_truth
 from cosal_d2.data.seeding import numpy_seed
-from cosal_d2.data.transforms import ResizeShortestEdge
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=40, deadline=None, derandomize=True)
@@ -293,3 +297,66 @@ def test_coordinates_and_inputs_stay_under_an_occlusion():
     assert np.array_equal(transform.apply_box(box.copy()), box)
     out = transform.apply_image(image)
     assert (out[hidden] == 200).all() and (out[~hidden] == 7).all() and (image == 7).all()
+
+
+def with_crowd():
+    """Two squares with a co-salient crowd between and around them."""
+    masks, cosalient, _ = two_squares()
+    crowd = rectangle_mask((80, 100), (0, 34, 100, 46))
+    image = np.zeros((80, 100, 3), np.uint8)
+    return CoSaliencyAugInput(image, instance_masks=masks, cosalient=cosalient, crowd=crowd)
+
+
+def crowd_area(augmented):
+    return int((augmented.sem_seg & ~augmented.instance_masks.any(axis=0)).sum())
+
+
+def test_a_window_holds_enough_of_a_crowd():
+    before, cut = crowd_area(with_crowd()), 0
+    with numpy_seed(2):
+        for _ in range(40):
+            augmented = with_crowd()
+            RandomObjectCrop((0.4, 0.9), min_share=0.8)(augmented)
+            after = crowd_area(augmented)
+            cut += after < before
+            assert after == 0 or after >= 0.8 * before
+    assert cut > 0
+
+
+def test_a_crowd_is_never_hidden_beyond_the_share():
+    before, hidden = crowd_area(with_crowd()), 0
+    with numpy_seed(4):
+        for _ in range(40):
+            augmented = with_crowd()
+            RandomOcclusion(6, 0.06)(augmented)
+            after = crowd_area(augmented)
+            hidden += after < before
+            assert before - after <= 0.06 * before
+    assert hidden > 0
+
+
+def test_padding_is_no_object():
+    augmented = with_crowd()
+    masks, truth = augmented.instance_masks, augmented.sem_seg
+    T.FixedSizeCrop((120, 130))(augmented)
+    padded = np.pad(masks, ((0, 0), (0, 40), (0, 30)))
+    assert np.array_equal(augmented.instance_masks, padded)
+    assert np.array_equal(augmented.sem_seg, np.pad(truth, ((0, 40), (0, 30))))
+    assert augmented.sem_seg.dtype == augmented.instance_masks.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 3000), (3000, 2), (1, 1)])
+def test_thin_pictures_keep_at_least_one_pixel_a_side(height, width):
+    augmented = T.AugInput(np.full((height, width, 3), 7, dtype=np.uint8))
+    T.AugmentationList([ResizeShortestEdge(256, 448)])(augmented)
+    assert min(augmented.image.shape[:2]) >= 1
+    assert max(augmented.image.shape[:2]) <= 448
+    assert (augmented.image == 7).all()
+
+
+def test_ordinary_pictures_are_resized_as_detectron2_does():
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    ours, theirs = T.AugInput(image), T.AugInput(image)
+    T.AugmentationList([ResizeShortestEdge(32, 40)])(ours)
+    T.AugmentationList([T.ResizeShortestEdge(32, 40)])(theirs)
+    np.testing.assert_array_equal(ours.image, theirs.image)

@@ -1,13 +1,16 @@
-import copy
+"""The training loader: which samples a run sees, in which process, with which seeds."""
+
 import itertools
 
+import detectron2.data.build
 import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
+from detectron2.utils import comm
 from network_data import tiny_config
 
-from cosal_d2.data import build, build_cosal_train_loader
+from cosal_d2.data import build_cosal_train_loader
 from cosal_d2.data.build import EpochPlan, ResumableSampler, load_training_records
 from cosal_d2.data.seeding import derive_seed, numpy_seed
 
@@ -56,7 +59,7 @@ def test_a_batch_holds_one_orientation_but_for_one_at_most(batch):
         assert len({r["seed"] for r in picked}) == len(picked)
 
 
-def test_repeat_factors_are_kept_on_average():
+def test_repeat_factors_are_met_on_average():
     factors = np.ones(22)
     factors[:3] = (2.5, 1.25, 4.0)
     plan = EpochPlan(records(), 2, 0, factors)
@@ -74,33 +77,57 @@ def test_a_dataset_smaller_than_a_batch_fills_it():
     assert plan.epoch_length == 4 and sorted(ids(plan, range(4))) == [0, 0, 1, 1]
 
 
-def test_sampler_goes_on_exactly_where_it_is_told():
-    sampler = ResumableSampler(3)
+def test_a_sampler_goes_on_exactly_where_it_is_told():
+    sampler = ResumableSampler(EpochPlan(records(), 3, 0))
     straight = list(itertools.islice(sampler, 30))
     assert straight == list(range(30))
     sampler.start_iter = 4
     assert list(itertools.islice(sampler, 18)) == straight[12:]
 
 
-def test_two_processes_share_each_batch(monkeypatch):
-    monkeypatch.setattr(build.comm, "get_world_size", lambda: 2)
+@pytest.fixture
+def world(monkeypatch):
+    """Turns this process into one of several."""
+
+    def become(rank, size):
+        for module in (comm, detectron2.data.build):
+            monkeypatch.setattr(module, "get_world_size", lambda: size)
+        monkeypatch.setattr(comm, "get_rank", lambda: rank)
+
+    return become
+
+
+def test_two_processes_share_each_batch(world):
+    plan = EpochPlan(records(), 4, 0)
     shares = []
     for rank in (0, 1):
-        monkeypatch.setattr(build.comm, "get_rank", lambda rank=rank: rank)
-        sampler = ResumableSampler(4)
+        world(rank, 2)
+        sampler = ResumableSampler(plan)
         sampler.start_iter = 1
         shares.append(list(itertools.islice(sampler, 6)))
     assert shares == [[4, 5, 8, 9, 12, 13], [6, 7, 10, 11, 14, 15]]
     with pytest.raises(ValueError, match="IMS_PER_BATCH is 3: make it a multiple of the 2"):
-        build_cosal_train_loader(tiny_config("SOLVER.IMS_PER_BATCH", "3"))
+        ResumableSampler(EpochPlan(records(), 3, 0))
 
 
-def batches(dataset, count, start_iter=0, **changes):
+def loader_of(dataset, start_iter=0, **changes):
     cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)")
     cfg.DATALOADER.update(changes)
     loader, sampler = build_cosal_train_loader(cfg)
     sampler.start_iter = start_iter
+    return loader
+
+
+def batches(loader, count):
     return list(itertools.islice(loader, count))
+
+
+def test_workers_that_are_spawned_load_their_own_processs_share(dataset, world):
+    wanted = [[sample["seed"] for sample in b] for b in batches(loader_of(dataset), 3)]
+    world(1, 2)
+    loader = loader_of(dataset, NUM_WORKERS=1)
+    loader.multiprocessing_context = "spawn"
+    assert [[sample["seed"] for sample in b] for b in batches(loader, 3)] == [b[1:] for b in wanted]
 
 
 def same(a, b):
@@ -114,50 +141,76 @@ def same(a, b):
 
 
 def test_workers_and_resuming_change_nothing(dataset):
-    straight = batches(dataset, 6)
+    straight = batches(loader_of(dataset), 6)
     assert [len(b) for b in straight] == [2] * 6
-    for other in (batches(dataset, 6, NUM_WORKERS=2), straight[:3] + batches(dataset, 3, 3)):
+    with_workers = batches(loader_of(dataset, NUM_WORKERS=2), 6)
+    resumed = straight[:3] + batches(loader_of(dataset, 3), 3)
+    for other in (with_workers, resumed):
         for a, b in zip(sum(straight, []), sum(other, []), strict=True):
             assert same(a, b)
 
 
-def test_records_can_be_the_clean_ones_only(dataset, monkeypatch):
-    loaded = DatasetCatalog.get(dataset)
-    loaded[0]["clean"] = False
-    loaded[1]["annotations"] = []
-    monkeypatch.setattr(DatasetCatalog, "get", lambda name: copy.deepcopy(loaded))
+@pytest.fixture
+def loaded(dataset, monkeypatch):
+    """The records of ``dataset``, in which a test may change what the catalog gives; a list of the
+    names that were read."""
+    names, content = [], DatasetCatalog.get(dataset)
+    monkeypatch.setattr(DatasetCatalog, "get", lambda name: (names.append(name), content)[1])
+    return content, names
+
+
+def test_records_can_be_the_clean_ones_only(dataset, loaded):
+    content, _ = loaded
+    content[0]["clean"] = False
+    content[1]["annotations"] = []
     cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)")
 
-    def kept(**changes):
-        cfg.DATASETS.CLEAN_ONLY = changes.get("clean", False)
-        cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = changes.get("filled", False)
+    def left(clean, filled):
+        cfg.DATASETS.CLEAN_ONLY = clean
+        cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = filled
         return [r["image_id"] for r in load_training_records(cfg)]
 
-    assert kept() == [1, 2, 3]
-    assert kept(clean=True) == [2, 3]
-    assert kept(clean=True, filled=True) == [3]
-    loaded[2]["clean"] = False
+    assert left(False, False) == [1, 2, 3]
+    assert left(True, False) == [2, 3]
+    assert left(True, True) == [3]
+    content[2]["clean"] = False
     with pytest.raises(ValueError, match=f"no training image is left in {dataset}"):
-        kept(clean=True, filled=True)
+        left(True, True)
+
+
+def test_a_dataset_named_four_times_is_read_once_and_seen_four_times(dataset, loaded):
+    cfg = tiny_config("DATASETS.TRAIN", str((dataset,) * 4))
+    assert [r["image_id"] for r in load_training_records(cfg)] == [1, 2, 3] * 4
+    assert loaded[1] == [dataset]
 
 
 def test_missing_dataset_and_unknown_sampler_are_named(dataset):
     with pytest.raises(ValueError, match="DATASETS.TRAIN is empty"):
         load_training_records(tiny_config())
     with pytest.raises(ValueError, match="SAMPLER_TRAIN is 'Other'; use TrainingSampler or"):
-        batches(dataset, 1, SAMPLER_TRAIN="Other")
+        loader_of(dataset, SAMPLER_TRAIN="Other")
 
 
-def test_repeat_factors_are_detectron2s(dataset):
+def test_records_repeat_as_detectron2s_repeat_factors_say(dataset, loaded):
+    content, _ = loaded
+    content[2]["annotations"] = content[2]["annotations"][:2]
+    content[:] = content[:2] * 20 + content[2:] * 20
     cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)", "DATALOADER.REPEAT_THRESHOLD", "1.0")
-    cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
-    loaded = load_training_records(cfg)
-    loaded[2]["annotations"] = loaded[2]["annotations"][:2]
+    lengths = {}
+    for name in ("TrainingSampler", "RepeatFactorTrainingSampler"):
+        cfg.DATALOADER.SAMPLER_TRAIN = name
+        lengths[name] = build_cosal_train_loader(cfg)[1].plan.epoch_length
     # "distractor" is in two of three pictures: sqrt(1 / (2 / 3)) times each.
-    expected = [1.5**0.5, 1.5**0.5, 1]
-    np.testing.assert_allclose(build._repeat_factors(cfg, loaded), expected, rtol=1e-5)
-    cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"
-    assert build._repeat_factors(cfg, loaded) is None
+    expected = round((20 + 40 * 1.5**0.5) / 2) * 2
+    assert lengths == {"TrainingSampler": 60, "RepeatFactorTrainingSampler": expected}
+
+
+def test_a_negative_seed_is_drawn_and_a_given_one_is_used(dataset):
+    cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)", "SEED", "-1")
+    drawn = {build_cosal_train_loader(cfg)[1].plan.seed for _ in range(4)}
+    assert len(drawn) == 4 and min(drawn) >= 0
+    cfg.SEED = 5
+    assert build_cosal_train_loader(cfg)[1].plan.seed == 5
 
 
 def test_seeds_depend_on_every_number_and_blocks_restore_numpys_state():

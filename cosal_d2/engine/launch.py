@@ -1,0 +1,85 @@
+"""Training and evaluation of a config from the command line, in one process or several."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+import detectron2.engine
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from cosal_d2.config import find_config, get_cosal_config
+from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, load_network, released_weights
+from cosal_d2.engine.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def launch(args: argparse.Namespace) -> None:
+    """Run :func:`main` in ``num_gpus`` processes on each of ``num_machines`` machines, on CPUs
+    where there is no GPU.
+
+    Args:
+        args: the options of `cosal train`, which are those of Detectron2's
+            ``default_argument_parser``.
+
+    Raises:
+        ValueError: several machines without an address where they meet.
+    """
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise ValueError(
+            "--dist-url is auto, which serves one machine: give the first machine's address, such "
+            "as tcp://192.168.0.1:29500, on all of them"
+        )
+    detectron2.engine.launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+def main(args: argparse.Namespace) -> dict | None:
+    """Train, or with ``eval_only`` score the weights of :func:`weights_to_score`.
+
+    Returns:
+        the scores of the test datasets, if there are any.
+    """
+    args.config_file = find_config(args.config_file)
+    cfg = get_cosal_config(args.config_file, args.opts)
+    scored = cfg.clone()
+    if args.eval_only:
+        scored.MODEL.WEIGHTS = weights_to_score(cfg, args.resume)
+    cfg.freeze()
+    detectron2.engine.default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cosal_d2")
+    if args.eval_only:
+        logger.info("the scores are those of the weights %s", scored.MODEL.WEIGHTS)
+        return Trainer.test(cfg, load_network(scored))
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def weights_to_score(cfg: CfgNode, resume: bool) -> str:
+    """The newest checkpoint in ``OUTPUT_DIR`` to resume, else ``MODEL.WEIGHTS``, else the config's
+    released file.
+
+    Raises:
+        ValueError: there are none, or nothing chooses between checkpoint and released file.
+    """
+    folder = CoSaliencyCheckpointer(None, cfg.OUTPUT_DIR)
+    trained = folder.get_checkpoint_file() if folder.has_checkpoint() else ""
+    if resume and trained:
+        return trained
+    weights = released_weights(cfg)
+    if trained and not cfg.MODEL.WEIGHTS:
+        raise ValueError(
+            f"{trained} was trained here, but {weights} is what this config's released weights "
+            f"are: give --resume to score the first, or MODEL.WEIGHTS {weights} for the second"
+        )
+    return weights

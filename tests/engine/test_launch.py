@@ -1,0 +1,92 @@
+"""`cosal train` and `tools/train_net.py`: training, evaluation, and which weights are scored."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from network_data import TINY, tiny_model
+
+from cosal_d2.cli import main
+from cosal_d2.engine import CoSaliencyCheckpointer
+
+KEYS = {"MAE", "P", "R", "F0.3", "F1", "adpF", "distractor_rejection", "object_recall"}
+TRAIN_NET = Path(__file__).resolve().parents[2] / "tools" / "train_net.py"
+
+pytestmark = pytest.mark.usefixtures("untouched_loggers")
+
+
+@pytest.fixture
+def train(dataset, tmp_path):
+    """`cosal train` of a tiny network into ``tmp_path/output``."""
+
+    def run(*flags, opts=()):
+        data = ["DATASETS.TRAIN", f"('{dataset}',)", "DATASETS.TEST", f"('{dataset}',)"]
+        own = [*TINY, *data, "OUTPUT_DIR", str(tmp_path / "output"), "MODEL.RFM.SAMPLER", ""]
+        return main(["train", "--config-file", "cosal_vgg16_cpu.yaml", *flags, *own, *opts])
+
+    return run
+
+
+@pytest.fixture
+def scores(dataset, tmp_path):
+    """The scores that the last run has left."""
+    folder = tmp_path / "output" / "inference" / dataset
+    return lambda: json.loads((folder / "cosal_metrics.json").read_text())
+
+
+def test_eval_only_scores_three_pictures(train, scores, dataset, tmp_path):
+    weights = tmp_path / "model.pth"
+    CoSaliencyCheckpointer(tiny_model("MODEL.RFM.SAMPLER", ""), str(tmp_path)).save("model")
+    assert train("--eval-only", opts=["MODEL.WEIGHTS", str(weights)]) == 0
+    assert scores().keys() >= KEYS and all(0 <= scores()[key] <= 1 for key in KEYS)
+    output = tmp_path / "output"
+    rows = (output / "inference" / dataset / "per_image.csv").read_text().strip().splitlines()
+    assert len(rows) == 4
+    assert (output / "config.yaml").is_file()
+    assert f"the scores are those of the weights {weights}" in (output / "log.txt").read_text()
+
+
+def test_eval_only_without_any_weights_says_which_key_to_set(train, capsys):
+    assert train("--eval-only", opts=["MODEL.RELEASED", ""]) == 1
+    assert "MODEL.WEIGHTS is empty" in capsys.readouterr().err
+
+
+def test_training_evaluates_resumes_and_is_scored_when_asked_for(train, scores, tmp_path, capsys):
+    output = tmp_path / "output"
+    final = output / "model_final.pth"
+    period = ["SOLVER.CHECKPOINT_PERIOD", "1"]
+    assert train(opts=[*period, "SOLVER.MAX_ITER", "1"]) == 0
+    first = scores()
+    assert train("--resume", opts=[*period, "SOLVER.MAX_ITER", "3"]) == 0
+    assert torch.load(final, weights_only=True)["iteration"] == 2
+    lines = [json.loads(x) for x in (output / "metrics.json").read_text().splitlines()]
+    assert {x["iteration"] for x in lines} >= {0, 1, 2}
+    assert all(x["total_loss"] > 0 for x in lines if "total_loss" in x)
+    trained = scores()
+    assert trained["MAE"] != first["MAE"]
+
+    # The config's released weights, or those just trained?
+    capsys.readouterr()
+    assert train("--eval-only", opts=["MODEL.RELEASED", "other.pth"]) == 1
+    message = capsys.readouterr().err
+    assert all(part in message for part in (str(final), "cosal://other.pth"))
+    assert all(part in message for part in ("--resume", "MODEL.WEIGHTS cosal://other.pth"))
+    for choice in (["--resume"], []):
+        opts = ["MODEL.RELEASED", "other.pth"] + ([] if choice else ["MODEL.WEIGHTS", str(final)])
+        assert train("--eval-only", *choice, opts=opts) == 0
+        assert scores()["MAE"] == pytest.approx(trained["MAE"])
+    assert (output / "log.txt").read_text().count(f"scores are those of the weights {final}") == 2
+
+
+def test_several_machines_need_an_address(train, capsys):
+    assert train("--num-machines", "2") == 1
+    assert "--dist-url is auto" in capsys.readouterr().err
+
+
+def test_the_tool_is_the_verb(tmp_path):
+    command = [sys.executable, str(TRAIN_NET), "--config-file", "none.yaml"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1 and "cosal: error: no config file 'none.yaml'" in run.stderr
