@@ -21,10 +21,11 @@ def read(name: str) -> str:
 
 def commands(text: str) -> list[str]:
     """Command lines of the code blocks, indented or fenced, continued lines joined."""
+    text = re.sub(r"\\\n\s*", "", text)
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    indented = re.findall(r"^ {4}(.*)$", re.sub(r"\\\n\s*", "", text), re.MULTILINE)
-    lines = [*re.sub(r"\\\n\s*", "", "".join(fenced)).splitlines(), *indented]
-    return [re.sub(r"^(\w+=\S+ )*(\S*/)?(?=cosal |python )", "", x.strip()) for x in lines]
+    lines = [*"".join(fenced).splitlines(), *re.findall(r"^ {4}(.*)$", text, re.MULTILINE)]
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [re.sub(r"^(\w+=\S+ )*(\S*/)?(?=cosal )", "", part) for part in parts]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
