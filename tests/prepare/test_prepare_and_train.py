@@ -17,7 +17,6 @@ def test_the_readmes_command_trains_on_own_data(tmp_path):
     write_labelme(tmp_path / "photos")
     text = (ROOT / "datasets" / "README.md").read_text()
     command = re.search(r"    cosal data labelme .*?\n\n", text, re.DOTALL).group().rstrip()
-    command = command.replace(".venv/bin/python", shlex.quote(sys.executable))
     places = {"--json photos": f"--json {tmp_path / 'photos'}", "--out data": f"--out {tmp_path}"}
     places["DETECTRON2_DATASETS=data"] = f"DETECTRON2_DATASETS={tmp_path}"
     for given, used in places.items():
