@@ -22,16 +22,17 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_verbs(verbs)
     train.add_verbs(verbs)
     evaluate.add_verbs(verbs)
-    data = verbs.add_parser("data", help="prepare datasets").add_subparsers(
-        dest="what", required=True, metavar="VERB"
-    )
+    data = _group(verbs, "data", "prepare datasets")
     convert.add_verbs(data)
     draw.add_verbs(data)
-    tables = verbs.add_parser("paper", help="reproduce the paper's tables").add_subparsers(
-        dest="what", required=True, metavar="VERB"
-    )
-    paper.add_verbs(tables)
+    paper.add_verbs(_group(verbs, "paper", "reproduce the paper's tables"))
     return parser
+
+
+def _group(verbs: argparse._SubParsersAction, name: str, help: str) -> argparse._SubParsersAction:
+    """The verbs of `cosal NAME`."""
+    parser = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    return parser.add_subparsers(dest="what", required=True, metavar="VERB")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
