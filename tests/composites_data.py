@@ -39,20 +39,6 @@ def mask_of(corners: np.ndarray) -> np.ndarray:
     )
 
 
-def compressed(mask: np.ndarray) -> dict:
-    """RLE as json text."""
-    rle = coco_mask.encode(np.asfortranarray(mask))
-    return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
-
-
-def uncompressed(mask: np.ndarray) -> dict:
-    """RLE as a list of counts."""
-    flat = mask.ravel(order="F")
-    ends = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff([0, *ends, flat.size]).tolist()
-    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
-
-
 def write_source(root: Path, pictures: int = 8) -> tuple[Path, Path]:
     """Write `source.json` and its folder: `PER_PICTURE` classes a picture, `distractor` in some.
 

@@ -67,7 +67,10 @@ def install(*moves: tuple[Path, Path]) -> None:
                 os.replace(aside, place)
         raise
     for _, aside in former:
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink()
 
 
 def install_dataset(new_folder: Path, new_json: Path, folder: Path, json_file: Path) -> None:

@@ -6,23 +6,14 @@ import re
 import cv2
 import numpy as np
 import pytest
-from composites_data import (
-    COLOURS,
-    HEIGHT,
-    WIDTH,
-    compressed,
-    mask_of,
-    outline,
-    uncompressed,
-    write_sprites,
-)
+from composites_data import COLOURS, HEIGHT, WIDTH, mask_of, outline, write_sprites
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cosal_d2.prepare.composites.backgrounds import CELL, Backgrounds, largest_free_box
-from cosal_d2.prepare.composites.cutouts import LONGEST
+from cosal_d2.prepare.composites.cutouts import LONGEST, usable_box
 from cosal_d2.prepare.composites.pasting import Look, render, solid_pixels
 from cosal_d2.prepare.composites.sources import (
     load_sprite,
@@ -30,6 +21,7 @@ from cosal_d2.prepare.composites.sources import (
     read_pictures,
     sprite_cutouts,
 )
+from cosal_d2.utils.masks import mask_rle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,36 +60,25 @@ def test_cutouts_have_soft_edges_and_no_halo(pictures):
         assert np.abs(colour - COLOURS[name]).max() < 2
 
 
-def test_unfit_objects_are_not_cut_out(source, tmp_path):
-    content = json.loads(source[0].read_text())
-    before = len(content["annotations"])
-    used = {c.source for v in photo_cutouts(read_pictures(*source)[0]).values() for c in v}
-    assert len(used) == before
+def test_only_whole_objects_inside_the_frame_are_cut_out():
     pieces, ring, thread = (np.zeros((HEIGHT, WIDTH), np.uint8) for _ in range(3))
     pieces[20:60, 20:60] = pieces[100:140, 20:60] = 1
     cv2.circle(ring, (150, 120), 40, 1, 12)
     cv2.line(thread, (20, 20), (220, 200), 1, 2)
-    unfit = [
-        compressed(mask_of(outline("disc", 30, 100, 31))),  # reaches the frame
-        compressed(mask_of(outline("disc", 100, 100, 12))),
-        compressed(pieces),
-        compressed(ring),
-        compressed(thread),
-    ]
-    for k, rle in enumerate([*unfit, compressed(mask_of(outline("disc", 150, 120, 50)))]):
-        content["annotations"].append(
-            {
-                "id": 1000 + k,
-                "image_id": 0,
-                "category_id": 1,
-                "segmentation": rle,
-                "iscrowd": int(k == len(unfit)),
-            }
-        )
-    json_file = tmp_path / "unfit.json"
-    json_file.write_text(json.dumps(content))
-    found = photo_cutouts(read_pictures(json_file, source[1])[0])
-    assert {c.source for v in found.values() for c in v} == used
+    cut, small, fit = (outline("disc", *c) for c in ((30, 100, 31), (100, 100, 12), (150, 120, 50)))
+    for mask in (pieces, ring, thread, mask_of(cut), mask_of(small)):
+        assert usable_box(mask_rle(mask)) is None
+    assert usable_box(mask_rle(mask_of(fit))) == (100, 70, 100, 100)
+
+
+def test_masks_may_be_run_lengths_and_crowds_are_not_cut_out(tmp_path):
+    images = [entry(tmp_path, "a.png", 100, 200)]
+    objects = [box("a.png", k, 20 + 80 * k, 20, 60, 60, iscrowd=k) for k in range(2)]
+    counts = [2020, *[60, 40] * 59, 60, 12020]
+    objects[0]["segmentation"] = {"size": [100, 200], "counts": counts}
+    pictures, _ = read_pictures(write_json(tmp_path, images, objects), tmp_path)
+    (cutout,) = photo_cutouts(pictures)["thing"]
+    assert (cutout.source, cutout.box) == (0, (20, 20, 60, 60))
 
 
 @settings(max_examples=40, deadline=None)
@@ -278,19 +259,6 @@ def test_ids_and_names_may_be_of_mixed_types(tmp_path):
     assert list(photo_cutouts(pictures)) == ["5", "thing"]
 
 
-def test_any_form_of_mask_gives_the_same_cutouts(source, tmp_path):
-    content = json.loads(source[0].read_text())
-    plain = read_pictures(*source)[0]
-    for convert in (compressed, uncompressed):
-        for entry in content["annotations"]:
-            rle = next(a.rle for p in plain for a in p.annotations if a.id == entry["id"])
-            entry["segmentation"] = convert(coco_mask.decode(rle))
-        json_file = tmp_path / "other.json"
-        json_file.write_text(json.dumps(content))
-        for one, two in zip(plain, read_pictures(json_file, source[1])[0], strict=True):
-            assert one.annotations == two.annotations
-
-
 def _without(part, name):
     return lambda content: content[part][1].pop(name)
 
@@ -303,13 +271,12 @@ def _set(part, name, value):
     ("spoil", "named"),
     [
         (lambda content: content.pop("categories"), "`categories`"),
-        (_without("images", "height"), "images[1] has no `height`"),
         (_without("annotations", "image_id"), "annotations[1] has no `image_id`"),
         (_set("annotations", "category_id", 77), "category_id 77"),
         (_set("annotations", "image_id", 77), "image_id 77"),
         (_set("annotations", "segmentation", "text"), "`segmentation` is unreadable"),
         (
-            _set("annotations", "segmentation", compressed(np.zeros((9, 9), np.uint8))),
+            _set("annotations", "segmentation", {"size": [9, 9], "counts": [81]}),
             "is of size [9, 9]",
         ),
         (_set("images", "id", 0), "images[1] repeats the id 0"),
