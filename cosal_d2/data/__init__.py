@@ -8,14 +8,12 @@ require_detectron2()
 from cosal_d2.data.build import build_cosal_train_loader
 from cosal_d2.data.datasets import register_all_cosal, register_cosal_instances
 from cosal_d2.data.mapper import CoSaliencyMapper
-from cosal_d2.utils.pictures import read_image
 
 register_all_cosal()
 
 __all__ = [
     "CoSaliencyMapper",
     "build_cosal_train_loader",
-    "read_image",
     "register_all_cosal",
     "register_cosal_instances",
 ]

@@ -1,3 +1,5 @@
+"""What the network gets of a picture: pixels, masks, boxes and truth, in step."""
+
 import copy
 
 import numpy as np
@@ -8,9 +10,10 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from network_data import rectangle_mask, rectangle_polygon, rectangle_rle, tiny_config
 
-from cosal_d2.data import CoSaliencyMapper, read_image
+from cosal_d2.data import CoSaliencyMapper
 from cosal_d2.data.aug_input import CoSaliencyAugInput
 from cosal_d2.data.mapper import ground_truth
+from cosal_d2.utils.pictures import read_image
 
 
 def annotation(segmentation, box, cosalient=True, **extra):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cosal_d2.data import read_image
+from cosal_d2.utils.pictures import read_image
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 17, 3), dtype=np.uint8)
