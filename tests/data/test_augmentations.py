@@ -64,7 +64,7 @@ def areas(masks):
     return masks.reshape(len(masks), np.prod(masks.shape[1:], dtype=int)).sum(axis=1, dtype=int)
 
 
-def chain(*more):
+def chain():
     return T.AugmentationList(
         [
             T.RandomApply(RandomObjectCrop(), 0.7),
@@ -72,7 +72,6 @@ def chain(*more):
             T.RandomFlip(),
             T.RandomApply(T.FixedSizeCrop((170, 160), pad_value=0), 0.5),
             T.RandomApply(RandomOcclusion(), 0.7),
-            *more,
         ]
     )
 
@@ -100,18 +99,6 @@ def test_image_masks_boxes_and_truth_stay_in_step_through_the_whole_chain(scene,
     assert not augmented.instance_masks[:, hidden].any()
     shown = paint(augmented.instance_masks)
     assert np.array_equal(augmented.image[~hidden], shown[~hidden])
-
-
-@given(scenes(), seeds)
-@quick
-def test_the_chain_is_a_function_of_numpys_seed(scene, seed):
-    results = [augment_input(scene) for _ in range(2)]
-    for augmented in results:
-        with numpy_seed(seed):
-            chain(T.RandomBrightness(0.5, 1.5), T.RandomContrast(0.5, 1.5))(augmented)
-    a, b = results
-    for name in ("image", "instance_masks", "sem_seg"):
-        assert np.array_equal(getattr(a, name), getattr(b, name))
 
 
 @given(scenes(), seeds)
@@ -264,6 +251,8 @@ def test_polygons_rle_and_crowds_become_masks_at_the_pictures_size():
         common | {"segmentation": rectangle_polygon(box)},
         common | {"segmentation": rectangle_rle(size, box), "cosalient": False},
         common | {"segmentation": rectangle_polygon((0, 0, 50, 5)), "iscrowd": 1},
+        common
+        | {"segmentation": rectangle_polygon((0, 35, 50, 40)), "iscrowd": 1, "cosalient": False},
     ]
     image = np.zeros((*size, 3), np.uint8)
     out = CoSaliencyAugInput.from_annotations(image, annotations)
