@@ -1,17 +1,20 @@
-"""Datasets drawn in memory for the tests of the evaluation."""
+"""Datasets drawn in memory, maps of them, and their files, for the tests of the evaluation."""
 
+import json
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog
-from pycocotools import mask as mask_util
 
 from cosal_d2.evaluation import decode_truth
+from cosal_d2.utils.masks import mask_rle, rle_fields
 
-VAL_JSON = Path(__file__).resolve().parents[2] / "shared" / "data" / "cosal" / "val.json"
+SIZES = ((12, 16), (10, 10), (8, 14), (9, 11), (12, 12))
+CLASSES = ("apple", "pear")
 
 
 @contextmanager
@@ -26,18 +29,18 @@ def registered(records):
 
 def box_mask(height, width, box):
     x0, y0, x1, y1 = box
-    mask = np.zeros((height, width), dtype=np.uint8)
-    mask[y0:y1, x0:x1] = 1
+    mask = np.zeros((height, width), dtype=bool)
+    mask[y0:y1, x0:x1] = True
     return mask
-
-
-def rle(mask):
-    return mask_util.encode(np.asfortranarray(mask))
 
 
 def record(image_id, height, width, objects, distractors=()):
     annotations = [
-        {"segmentation": rle(box_mask(height, width, box)), "iscrowd": 0, "cosalient": cosalient}
+        {
+            "segmentation": mask_rle(box_mask(height, width, box)),
+            "iscrowd": 0,
+            "cosalient": cosalient,
+        }
         for boxes, cosalient in ((objects, True), (distractors, False))
         for box in boxes
     ]
@@ -46,12 +49,12 @@ def record(image_id, height, width, objects, distractors=()):
         "image_id": image_id,
         "height": height,
         "width": width,
-        "cosalient_category": None,
         "annotations": annotations,
     }
 
 
-def scene_records(count, seed=0):
+def random_records(count, seed=0):
+    """Records of random sizes; each fourth has an empty truth."""
     rng = np.random.default_rng(seed)
     records = []
     for i in range(count):
@@ -66,25 +69,64 @@ def scene_records(count, seed=0):
     return records
 
 
-def noisy_map(rec, seed=0):
-    rng = np.random.default_rng([seed, rec["image_id"]])
+def noisy_map(rec, share=0.4):
+    rng = np.random.default_rng(rec["image_id"])
     truth = decode_truth(rec).mask
-    return torch.from_numpy((0.4 * truth + 0.6 * rng.random(truth.shape)).astype(np.float32))
+    return torch.from_numpy(share * truth + (1 - share) * rng.random(truth.shape)).float()
 
 
-def records_of(data):
-    """Records of a COCO json's content, without its images."""
-    names = {c["id"]: c["name"] for c in data["categories"]}
-    by_image = {image["id"]: [] for image in data["images"]}
-    for annotation in data["annotations"]:
-        label = names[annotation["category_id"]]
-        by_image[annotation["image_id"]].append(
-            {**annotation, "class_name": label, "cosalient": label != "distractor"}
-        )
-    return [
-        {**image, "image_id": image["id"], "annotations": by_image[image["id"]]}
-        for image in data["images"]
-    ]
+def scenes(count=5):
+    """Records with a growing number of objects, the last two with a distractor."""
+    records = []
+    for i in range(count):
+        height, width = SIZES[i % len(SIZES)]
+        objects = [(2 * j, 1, 2 * j + 1 + (j == 0), 4) for j in range(1 + i % 4)]
+        distractors = [(0, height - 2, 3, height)] if i >= count - 2 else []
+        records.append(record(i + 1, height, width, objects, distractors))
+    return records
+
+
+def write_json(path, records):
+    """A COCO json without images: class apple for even ids, pear for odd ones."""
+    images, annotations = [], []
+    for r in records:
+        size = {"height": r["height"], "width": r["width"]}
+        images.append({"id": r["image_id"], "file_name": Path(r["file_name"]).name, **size})
+        for annotation in r["annotations"]:
+            category = 1 + r["image_id"] % 2 if annotation["cosalient"] else 3
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": r["image_id"],
+                    "category_id": category,
+                    "iscrowd": 0,
+                    **rle_fields([annotation["segmentation"]])[0],
+                }
+            )
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate((*CLASSES, "distractor"))]
+    content = {"images": images, "categories": categories, "annotations": annotations}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_masks(folder, records):
+    folder.mkdir()
+    for r in records:
+        mask = decode_truth(r).mask.astype(np.uint8) * 255
+        cv2.imwrite(str(folder / f"{Path(r['file_name']).stem}.png"), mask)
+    return folder
+
+
+def levels_of(r, share):
+    return (noisy_map(r, share).numpy() * 255).astype(np.uint8)
+
+
+def write_maps(folder, records, share=0.6, suffix=""):
+    folder.mkdir(parents=True)
+    for r in records:
+        path = folder / f"{Path(r['file_name']).stem}{suffix}.png"
+        cv2.imwrite(str(path), levels_of(r, share))
+    return folder
 
 
 def blobs(rng, height, width, count):

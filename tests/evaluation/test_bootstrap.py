@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from maps_data import scenes, write_json, write_maps
+from evaluation_data import scenes, write_json, write_maps
 
+from cosal_d2.evaluation import evaluate_methods
 from cosal_d2.evaluation.bootstrap import paired_differences
-from cosal_d2.evaluation.maps import evaluate_methods
 from cosal_d2.evaluation.output import write_evaluation
 
 
@@ -40,7 +40,7 @@ def test_a_clear_difference_excludes_0_and_none_is_exactly_0(evaluation):
 def test_interval_of_a_mean_is_that_of_resampled_means(evaluation):
     row = next(r for r in paired_differences(evaluation, 4000, seed=3) if r.measure == "MAE")
     good, poor = (
-        np.array([r.field.thresholds.MAE for r in evaluation.methods[m].results.values()])
+        np.array([r.field.scalars["MAE"] for r in evaluation.methods[m].results.values()])
         for m in ("good", "poor")
     )
     rng = np.random.default_rng(8)
@@ -56,8 +56,8 @@ def test_the_seed_decides(evaluation):
 def test_curves_of_an_earlier_evaluation_do_not_stay(evaluation, tmp_path):
     write_evaluation(evaluation, tmp_path, resamples=0)
     assert {path.suffix for path in tmp_path.glob("curves.*")} == {".csv", ".png", ".svg", ".pdf"}
-    folders = {name: method.folder for name, method in evaluation.methods.items()}
-    plain = evaluate_methods(evaluation.truth, folders, measures="paper")
+    maps = {name: next(iter(m.maps.values())).parent for name, m in evaluation.methods.items()}
+    plain = evaluate_methods(evaluation.truth, maps, measures="paper")
     write_evaluation(plain, tmp_path, resamples=0)
     assert not list(tmp_path.glob("curves.*"))
 
@@ -70,3 +70,17 @@ def test_bad_options_are_named_before_anything_is_written(evaluation, tmp_path, 
     with pytest.raises(ValueError, match=message):
         write_evaluation(evaluation, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_methods_with_different_gaps_are_compared_on_what_both_have(tmp_path):
+    records = scenes()
+    first = write_maps(tmp_path / "a", records[:4])
+    second = write_maps(tmp_path / "b", records[1:])
+    evaluation = evaluate_methods(
+        write_json(tmp_path / "x.json", records),
+        {"a": first, "b": second},
+        allow_missing=True,
+        measures="fast",
+    )
+    rows = paired_differences(evaluation, 20)
+    assert {(row.images, row.difference) for row in rows} == {(3, 0)}

@@ -3,22 +3,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.evaluation.testing import flatten_results_dict, print_csv_format
-from evaluation_data import (
-    VAL_JSON,
-    noisy_map,
-    record,
-    records_of,
-    registered,
-    scene_records,
-)
-from py_sod_metrics import MAE, FmeasureHandler, FmeasureV2, PrecisionHandler, RecallHandler
+from evaluation_data import noisy_map, random_records, record, registered
 
-from cosal_d2.evaluation import CoSaliencyEvaluator, decode_truth
+from cosal_d2.evaluation import CoSaliencyEvaluator, decode_truth, reference_rows
 from cosal_d2.evaluation.field import MEASURES
 
 MAIN_KEYS = [
@@ -27,22 +20,9 @@ MAIN_KEYS = [
 ]
 FILES = ["cosal_metrics.json", "groups.csv", "objects.csv", "per_image.csv"]
 COLUMNS = [
-    "file_name",
-    "image_id",
-    "mae",
-    "threshold",
-    "precision",
-    "recall",
-    "adpF",
-    "objects",
-    "objects_found",
-    "boxes_found",
-    "distractors",
-    "distractors_rejected",
-    "false_regions",
-    "count_error",
-    "empty",
-    "empty_answer",
+    *("file_name", "image_id", "mae", "threshold", "precision", "recall", "adpF", "objects"),
+    *("objects_found", "boxes_found", "distractors", "distractors_rejected", "false_regions"),
+    *("count_error", "empty", "empty_answer"),
 ]
 
 
@@ -73,51 +53,52 @@ def run(name, records, maps, output_dir=None, **options):
 
 def test_hand_made_dataset_and_its_files(tmp_path):
     records = hand_made()
+    folder = tmp_path / "inference"
     with registered(records) as name:
-        results = run(name, records, hand_made_maps(), tmp_path / "inference" / name)
-        folder = tmp_path / "inference" / name
+        results = run(name, records, hand_made_maps(), folder)
     got = results["cosal"]
-    # image 11: four pixels predicted, two of them true, truth has four; image 12: 3 of 4, 3 of 4
-    assert got["P"] == pytest.approx((2 / 4 + 3 / 4) / 2, abs=1e-12)
-    assert got["R"] == pytest.approx((2 / 4 + 3 / 4) / 2, abs=1e-12)
-    assert got["F0.3"] == pytest.approx(0.625, abs=1e-12)
-    assert got["F1"] == pytest.approx(0.625, abs=1e-12)
-    assert got["adpF"] == pytest.approx(0.625, abs=1e-12)
-    # |1 - 0.5| + 2 lower object + 0.25 + 0.25 of 16 pixels; 1 + 1 of 8 pixels
-    assert got["MAE"] == pytest.approx((3.0 / 16 + 2 / 8) / 2, abs=1e-12)
-    # found: the upper object of 11 (0.75), not the lower (0), nor that of 12 (0.75 < 1)
-    assert got["object_recall"] == pytest.approx(1 / 3, abs=1e-12)
-    # the distractor's mean is 0.25, exactly the threshold: not rejected
-    assert got["distractor_rejection"] == 0.0
-    # 11: the pixels of the upper object fill its box; none of the lower's; 12: three of four, the
-    # same box. Counted: 11 one found and the distractor, 12 none and no false region
-    assert (got["box_recall"], got["count_error"]) == (2 / 3, 0.5)
-    assert (got["empty_MAE"], got["empty_share"]) == (0.25, 1.0)
+    expected = {
+        # image 11: four pixels predicted, two of them true, truth has four; image 12: 3 of 4
+        **dict.fromkeys(("P", "R", "F0.3", "F1", "adpF"), (2 / 4 + 3 / 4) / 2),
+        # |1 - 0.5| + 2 lower object + 0.25 + 0.25 of 16 pixels; 1 + 1 of 8 pixels
+        "MAE": (3.0 / 16 + 2 / 8) / 2,
+        # found: the upper object of 11 (0.75), not the lower (0), nor that of 12 (0.75 < 1)
+        "object_recall": 1 / 3,
+        # the distractor's mean is 0.25, exactly the threshold: not rejected
+        "distractor_rejection": 0,
+        # 11: the pixels of the upper object fill its box, none of the lower's; 12: three of four,
+        # the same box
+        "box_recall": 2 / 3,
+        # 11: one found and the distractor; 12: none and no false region
+        "count_error": 0.5,
+        **{"empty_MAE": 0.25, "empty_share": 1},
+    }
+    assert dict(got) == pytest.approx(expected, abs=1e-12)
     assert list(got) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
     assert all(type(value) is float for value in got.values())
+    print_csv_format(results)
+    flat = flatten_results_dict(results)
+    assert flat == {f"cosal/{key}": value for key, value in got.items()}
+    assert not any("-" in key for key in flat)  # print_csv_format would hide it
 
     assert sorted(os.listdir(folder)) == FILES
     assert json.loads((folder / "cosal_metrics.json").read_text()) == got
     with open(folder / "per_image.csv", newline="") as file:
         reader = csv.DictReader(file)
-        rows = list(reader)
+        first, second, third = reader
     assert reader.fieldnames == COLUMNS
-    assert [row["image_id"] for row in rows] == ["11", "12", "13"]
-    assert rows[0]["file_name"] == "images/11.jpg"
-    assert (rows[0]["objects"], rows[0]["objects_found"], rows[0]["distractors"]) == ("2", "1", "1")
-    assert float(rows[1]["threshold"]) == 1.0
-    assert (rows[2]["empty"], rows[2]["precision"], rows[2]["distractors_rejected"]) == (
-        "1",
-        "",
-        "",
-    )
+    assert [first["image_id"], second["image_id"], third["image_id"]] == ["11", "12", "13"]
+    assert first["file_name"] == "images/11.jpg"
+    assert (first["objects"], first["objects_found"], first["distractors"]) == ("2", "1", "1")
+    assert float(second["threshold"]) == 1.0
+    assert (third["empty"], third["precision"], third["distractors_rejected"]) == ("1", "", "")
 
 
 def test_files_are_replaced_by_the_next_run(tmp_path):
     records = hand_made()
+    perfect = [torch.from_numpy(decode_truth(r).mask).float() for r in records]
     with registered(records) as name:
         run(name, records, hand_made_maps(), tmp_path)
-        perfect = [torch.from_numpy(decode_truth(r).mask).float() for r in records]
         run(name, records, perfect, tmp_path)
     numbers = json.loads((tmp_path / "cosal_metrics.json").read_text())
     assert (numbers["MAE"], numbers["F0.3"], numbers["distractor_rejection"]) == (0.0, 1.0, 1.0)
@@ -136,18 +117,8 @@ def test_keys_that_do_not_apply_are_left_out(tmp_path):
     assert "nan" not in (tmp_path / "cosal_metrics.json").read_text().lower()
 
 
-def test_result_passes_through_detectron2s_helpers():
-    records = hand_made()
-    with registered(records) as name:
-        results = run(name, records, hand_made_maps())
-    print_csv_format(results)
-    flat = flatten_results_dict(results)
-    assert flat == {f"cosal/{key}": value for key, value in results["cosal"].items()}
-    assert not any("-" in key for key in flat)  # print_csv_format would hide it
-
-
 def test_order_and_repetition_of_images_do_not_matter():
-    records = scene_records(9)
+    records = random_records(9)
     maps = [noisy_map(r) for r in records]
     with registered(records) as name:
         expected = run(name, records, maps)
@@ -165,24 +136,23 @@ def test_reset_forgets():
 
 
 @pytest.mark.parametrize(
-    ("bad_map", "message"),
+    ("output", "message"),
     [
-        (torch.zeros(4, 5), "4x5 but the image is 4x4"),
-        (torch.zeros(1, 4, 4), r"\(1, 4, 4\)"),
-        (torch.full((4, 4), 1.01), "to 1.01; it must lie in"),
-        (torch.full((4, 4), -0.5), "from -0.5"),
-        (torch.full((4, 4), float("nan")), "16 values that are not finite"),
-        (torch.full((4, 4), float("inf")), "16 values that are not finite"),
+        ({"cosal_map": torch.zeros(4, 5)}, "4x5 but the image is 4x4"),
+        ({"cosal_map": torch.zeros(1, 4, 4)}, r"\(1, 4, 4\)"),
+        ({"cosal_map": torch.full((4, 4), 1.01)}, "to 1.01; it must lie in"),
+        ({"cosal_map": torch.full((4, 4), -0.5)}, "from -0.5"),
+        ({"cosal_map": torch.full((4, 4), float("nan"))}, "16 values that are not finite"),
+        ({"cosal_map": torch.full((4, 4), float("inf"))}, "16 values that are not finite"),
+        ({"sem_seg": torch.zeros(4, 4)}, "no 'cosal_map'.*sem_seg"),
     ],
 )
-def test_a_bad_map_names_its_file(bad_map, message):
+def test_a_bad_output_names_its_file(output, message):
     records = hand_made()
     with registered(records) as name:
         evaluator = CoSaliencyEvaluator(name)
         with pytest.raises(ValueError, match=f"images/11.jpg.*{message}"):
-            evaluator.process(records[:1], [{"cosal_map": bad_map}])
-        with pytest.raises(ValueError, match="images/11.jpg.*no 'cosal_map'.*sem_seg"):
-            evaluator.process(records[:1], [{"sem_seg": bad_map}])
+            evaluator.process(records[:1], [output])
 
 
 def test_rounding_just_outside_the_range_is_clipped():
@@ -203,61 +173,30 @@ def test_unknown_image_and_double_ids_are_refused():
         CoSaliencyEvaluator(name)
 
 
-def truths_for_agreement():
-    records = [
-        r for r in scene_records(24, seed=1) if any(a["cosalient"] for a in r["annotations"])
-    ]
-    if VAL_JSON.is_file():
-        photos = records_of(json.loads(VAL_JSON.read_text()))
-        records += [{**photo, "image_id": 1000 + photo["image_id"]} for photo in photos]
-    return records
-
-
-def test_evaluator_agrees_with_pysodmetrics():
-    records = truths_for_agreement()
-    maps = [(noisy_map(r) * 255).round().to(torch.uint8) for r in records]
-    with registered(records) as name:
-        got = run(name, records, [m.double() / 255 for m in maps])["cosal"]
-    mae = MAE()
-    handlers = {
-        "P": PrecisionHandler(with_dynamic=False, with_adaptive=True),
-        "R": RecallHandler(with_dynamic=False, with_adaptive=True),
-        "adpF": FmeasureHandler(with_dynamic=False, with_adaptive=True, beta=0.3),
-    }
-    fm = FmeasureV2(metric_handlers=handlers)
-    for rec, grey in zip(records, maps, strict=True):
-        truth = decode_truth(rec).mask
-        mae.step(grey.numpy() / 255, truth, normalize=False)
-        fm.step(grey.numpy() / 255, truth, normalize=False)
-    assert got["MAE"] == pytest.approx(mae.get_results()["mae"], abs=1e-6)
-    for key, value in fm.get_results().items():
-        assert got[key] == pytest.approx(float(value["adaptive"]), abs=1e-6)
-
-
-def _evaluate_in_process(rank, folder, shards):
+def evaluate_in_process(rank, folder):
+    """Rank 0 scores in worker processes, rank 1 itself; image 0 is given out twice."""
+    shards = ([6, 4, 2, 0], [1, 3, 5, 0])
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", world_size=len(shards), rank=rank
     )
     try:
-        records = scene_records(7)
+        records = random_records(7)
         with registered(records) as name:
             shard = [records[i] for i in shards[rank]]
-            output_dir = f"{folder}/out"
             maps = [noisy_map(r) for r in shard]
-            results = run(name, shard, maps, output_dir, measures="all", workers=rank)
+            results = run(name, shard, maps, f"{folder}/out", measures="all", workers=1 - rank)
         Path(folder, f"rank{rank}.json").write_text(json.dumps(results))
     finally:
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("shards", [([0, 1, 2, 3], [4, 5, 6]), ([6, 4, 2, 0], [1, 3, 5, 0])])
-def test_two_processes_give_the_numbers_of_one(tmp_path, shards):
-    records = scene_records(7)
+def test_two_processes_give_the_numbers_of_one(tmp_path):
+    records = random_records(7)
     single = tmp_path / "single"
     with registered(records) as name:
         maps = [noisy_map(r) for r in records]
         expected = run(name, records, maps, single, measures="all", workers=0)
-    mp.spawn(_evaluate_in_process, args=(str(tmp_path), shards), nprocs=2, join=True)
+    mp.spawn(evaluate_in_process, args=(str(tmp_path),), nprocs=2, join=True)
     got = json.loads((tmp_path / "rank0.json").read_text())
     assert json.loads((tmp_path / "rank1.json").read_text()) == {}
     assert list(got) == list(expected) == ["cosal", "field"]
@@ -271,10 +210,28 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, shards):
 
 
 def test_the_option_adds_a_group_and_changes_no_number():
-    records = scene_records(5)
+    records = random_records(5)
     maps = [noisy_map(r) for r in records]
     with registered(records) as name:
         paper, fast = (run(name, records, maps, measures=m) for m in ("paper", "fast"))
     assert list(paper) == ["cosal"]
     assert fast["cosal"] == paper["cosal"]
     assert set(MEASURES) - set(fast["field"]) == {"S", "adpE", "meanE", "maxE", "wF"}
+
+
+def test_reference_rows():
+    records = [
+        record(1, 4, 4, [(0, 0, 2, 2)], [(2, 2, 4, 3)]),
+        record(2, 4, 4, [(0, 0, 2, 2)]),
+        record(3, 4, 4, [], [(0, 0, 2, 2)]),
+    ]
+    with registered(records) as name:
+        rows = reference_rows(name)
+    assert list(rows) == ["all objects", "constant 0.5"]
+    salient, constant = rows["all objects"], rows["constant 0.5"]
+    assert salient["MAE"] == pytest.approx(2 / 16 / 2)
+    assert salient["P"] == pytest.approx(np.mean([4 / 6, 1]))
+    assert (salient["R"], salient["object_recall"], salient["distractor_rejection"]) == (1, 1, 0)
+    assert (salient["empty_MAE"], salient["empty_share"]) == (0.25, 0.0)
+    assert (constant["MAE"], constant["F0.3"], constant["object_recall"]) == (0.5, 0.0, 0.0)
+    assert (constant["distractor_rejection"], constant["empty_share"]) == (1.0, 0.0)

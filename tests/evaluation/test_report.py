@@ -5,11 +5,11 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from maps_data import levels_of, scenes, write_json, write_maps, write_masks
+from evaluation_data import levels_of, scenes, write_json, write_maps, write_masks
 from playwright.sync_api import sync_playwright
-from tool_loading import load_tool
 
-from cosal_d2.evaluation.maps import evaluate_methods
+from cosal_d2.cli import main
+from cosal_d2.evaluation import evaluate_methods
 from cosal_d2.evaluation.output import write_evaluation
 from cosal_d2.evaluation.report import build_page
 from cosal_d2.evaluation.report.page import FAILURES
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 def page_path(folder):
     path = folder / "page.html"
     arguments = ["--evaluation", str(folder / "two"), str(folder / "one"), "--out", str(path)]
-    assert load_tool("tools/report.py").main(arguments) == 0
+    assert main(["report", *arguments]) == 0
     return path
 
 
@@ -209,17 +209,21 @@ def test_a_folder_of_masks_and_a_limit(folder, tmp_path):
     assert "The 2 images that are worst" in page
 
 
-def test_what_does_not_fit_is_refused(folder, tmp_path, capsys):
-    tool = load_tool("tools/report.py")
-    out = ["--out", str(tmp_path / "x.html")]
-    assert tool.main(["--evaluation", str(tmp_path), *out]) == 1
-    assert "no evaluation.json" in capsys.readouterr().err
-    two = str(folder / "two")
-    assert tool.main(["--evaluation", two, two, *out]) == 1
-    assert "another evaluation has a method good, too" in capsys.readouterr().err
-    assert tool.main(["--evaluation", two, "--images", str(tmp_path / "no"), *out]) == 1
-    assert "no such folder" in capsys.readouterr().err
-    (tmp_path / "evaluation.json").write_text('{"version": 0}')
-    assert tool.main(["--evaluation", str(tmp_path), *out]) == 1
-    assert "field 'version' is not 1" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["EMPTY"], "no evaluation.json; give the --out of `cosal evaluate`"),
+        (["TWO", "TWO"], "another evaluation has a method good, too"),
+        (["TWO", "--images", "nowhere"], "--images nowhere: no such folder"),
+        (["OLD"], "field 'version' is not 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(folder, tmp_path, capsys, arguments, message):
+    for name in ("empty", "old"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "evaluation.json").write_text('{"version": 0}')
+    paths = {"EMPTY": tmp_path / "empty", "OLD": tmp_path / "old", "TWO": folder / "two"}
+    given = [str(paths.get(word, word)) for word in arguments]
+    assert main(["report", "--evaluation", *given, "--out", str(tmp_path / "x.html")]) == 1
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "x.html").exists()

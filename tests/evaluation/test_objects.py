@@ -4,6 +4,7 @@ from evaluation_data import record
 
 from cosal_d2.evaluation import (
     ImageResult,
+    Truth,
     decode_truth,
     group_rows,
     score_image,
@@ -11,7 +12,7 @@ from cosal_d2.evaluation import (
     summarize,
     summarize_results,
 )
-from cosal_d2.evaluation.instances import count_false_regions, size_name
+from cosal_d2.evaluation.objects import count_false_regions
 
 
 def scene(image_id=1):
@@ -24,8 +25,7 @@ def scene(image_id=1):
 
 
 def result(rec, pred):
-    score, objects = score_image(pred, decode_truth(rec), file_name="x", image_id=rec["image_id"])
-    return ImageResult(score, objects)
+    return ImageResult(rec["file_name"], rec["image_id"], *score_image(pred, decode_truth(rec)))
 
 
 def test_each_object_by_hand():
@@ -119,8 +119,15 @@ def test_groups_by_number_size_and_class():
 
 
 @pytest.mark.parametrize(
-    ("share", "name"),
-    [(0.0099, "small"), (0.01, "medium"), (0.0999, "medium"), (0.1, "large"), (1, "large")],
+    ("pixels", "size"), [(9, "small"), (10, "medium"), (99, "medium"), (100, "large")]
 )
-def test_size_names(share, name):
-    assert size_name(share) == name
+def test_sizes_of_objects_in_a_picture_of_1000_pixels(pixels, size):
+    mask = (np.arange(1000) < pixels).reshape(20, 50)
+    truth = Truth(mask, mask, mask[None], mask[None][:0])
+    assert score_objects(np.zeros((20, 50)), truth, 0.5)[0].size == size
+
+
+def test_an_object_without_a_pixel_is_refused():
+    masks = np.stack([np.ones((4, 4), bool), np.zeros((4, 4), bool)])
+    with pytest.raises(ValueError, match="object 1 has no pixel"):
+        score_objects(np.zeros((4, 4)), Truth(masks[0], masks[0], masks, masks[:0]), 0.5)

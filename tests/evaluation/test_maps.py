@@ -1,3 +1,5 @@
+"""Folders of maps: finding, scoring, and `cosal evaluate`."""
+
 import csv
 import json
 
@@ -5,16 +7,14 @@ import cv2
 import numpy as np
 import py_sod_metrics as sod
 import pytest
-from maps_data import levels_of, scenes, write_json, write_maps, write_masks
+from evaluation_data import levels_of, scenes, write_json, write_maps, write_masks
 from PIL import Image
-from tool_loading import load_tool
 
-from cosal_d2.evaluation import decode_truth
-from cosal_d2.evaluation.map_files import find_maps, read_map
-from cosal_d2.evaluation.maps import MapFilesError, evaluate_methods
+from cosal_d2.cli import main
+from cosal_d2.evaluation import evaluate_methods, load_truth
+from cosal_d2.evaluation.maps import MapFilesError, find_maps, read_map
 from cosal_d2.evaluation.output import load_evaluation
 from cosal_d2.evaluation.tables import latex_table, markdown_table
-from cosal_d2.evaluation.truth_sets import load_truth
 
 FILES = [
     *("curves.csv", "curves.pdf", "curves.png", "curves.svg", "differences.csv"),
@@ -30,11 +30,6 @@ def rows(path):
 
 
 @pytest.fixture(scope="module")
-def tool():
-    return load_tool("tools/evaluate_maps.py")
-
-
-@pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps")
     records = scenes()
@@ -47,15 +42,16 @@ def data(tmp_path_factory):
     }
 
 
-def test_two_methods_on_a_json_without_images(tool, data, tmp_path, capsys):
+def evaluate(dataset, maps, out, *options):
+    arguments = ["--dataset", dataset, "--maps", *maps, "--out", out, "--workers", "0", *options]
+    return main(["evaluate", *map(str, arguments)])
+
+
+def test_two_methods_on_a_json_without_images(data, tmp_path, capsys):
     out = tmp_path / "out"
     methods = [f"ours={data['good']}", f"a_b & c={data['poor']}"]
-    options = ["--workers", "0", "--resamples", "50"]
-    code = tool.main(
-        ["--dataset", str(data["json"]), "--maps", *methods, "--out", str(out), *options]
-    )
+    assert evaluate(data["json"], methods, out, "--resamples", "50") == 0
     text = capsys.readouterr().out
-    assert code == 0
     assert sorted(path.name for path in out.iterdir()) == FILES
     metrics = json.loads((out / "metrics.json").read_text())
     assert list(metrics) == ["ours", "a_b & c"]
@@ -65,8 +61,7 @@ def test_two_methods_on_a_json_without_images(tool, data, tmp_path, capsys):
     assert f"{metrics['ours']['wF']:.4f}" in text
     assert f"**{metrics['ours']['S']:.4f}**" in (out / "table.md").read_text()
     assert r"a\_b \& c" in (out / "table.tex").read_text()
-    table = rows(out / "table.csv")
-    assert float(table[1]["maxF"]) == metrics["a_b & c"]["maxF"]
+    assert float(rows(out / "table.csv")[1]["maxF"]) == metrics["a_b & c"]["maxF"]
     images = rows(out / "per_image.csv")
     assert [row["file_name"] for row in images] == [f"{i}.jpg" for i in range(1, 6)] * 2
     assert np.mean([float(row["MAE"]) for row in images[:5]]) == pytest.approx(
@@ -74,8 +69,7 @@ def test_two_methods_on_a_json_without_images(tool, data, tmp_path, capsys):
     )
     assert len(rows(out / "curves.csv")) == 2 * 256
     assert cv2.imread(str(out / "curves.png")) is not None
-    differences = {row["measure"]: row for row in rows(out / "differences.csv")}
-    mae = differences["MAE"]
+    mae = next(row for row in rows(out / "differences.csv") if row["measure"] == "MAE")
     assert (mae["a"], mae["b"], mae["images"]) == ("ours", "a_b & c", "5")
     assert float(mae["low"]) <= float(mae["difference"]) <= float(mae["high"]) < 0
     groups = {(r["method"], r["by"], r["group"]): r for r in rows(out / "groups.csv")}
@@ -101,50 +95,41 @@ def test_numbers_are_those_of_pysodmetrics_on_the_files(data):
         **{"adpE": em["adp"], "meanE": em["curve"].mean(), "maxE": em["curve"].max()},
     }
     assert {name: got[name] for name in WANTED} == pytest.approx(expected, abs=1e-6)
-    assert "object_recall" not in got and "count_error" not in got
 
 
 def test_json_and_masks_of_one_truth_give_one_score(data):
     methods = {"m": data["good"]}
-    a = evaluate_methods(data["json"], methods, workers=0).metrics["m"]
-    b = evaluate_methods(data["masks"], methods, workers=0).metrics["m"]
+    a = evaluate_methods(data["json"], methods, measures="fast").metrics["m"]
+    b = evaluate_methods(data["masks"], methods, measures="fast").metrics["m"]
     assert b == {name: a[name] for name in b}
     assert set(a) - set(b) == {
         *("object_recall", "box_recall", "count_error", "distractor_rejection")
     }
 
 
-@pytest.fixture
-def faulty(data, tmp_path):
-    """Maps of which one is missing, one extra, one of another size and one corrupt."""
-    folder = write_maps(tmp_path / "faulty", data["records"])
-    (folder / "1.png").unlink()
-    cv2.imwrite(str(folder / "stranger.png"), np.zeros((4, 4), np.uint8))
-    cv2.imwrite(str(folder / "2.png"), np.full((20, 20), 77, np.uint8))
-    whole = (folder / "3.png").read_bytes()
-    (folder / "3.png").write_bytes(whole[: len(whole) // 2])
-    return folder
-
-
-def test_faulty_maps_are_named_and_stop_the_scoring(tool, data, faulty, tmp_path, capsys):
-    arguments = ["--dataset", str(data["json"]), "--maps", f"m={faulty}", "--workers", "0"]
+def test_faulty_maps_are_named_and_stop_the_scoring(data, tmp_path, capsys):
+    """One map is missing, one extra, one of another size and one corrupt."""
+    faulty = write_maps(tmp_path / "faulty", data["records"])
+    (faulty / "1.png").unlink()
+    cv2.imwrite(str(faulty / "stranger.png"), np.zeros((4, 4), np.uint8))
+    cv2.imwrite(str(faulty / "2.png"), np.full((20, 20), 77, np.uint8))
+    whole = (faulty / "3.png").read_bytes()
+    (faulty / "3.png").write_bytes(whole[: len(whole) // 2])
     out = tmp_path / "out"
-    assert tool.main([*arguments, "--out", str(out)]) == 1
+    assert evaluate(data["json"], [f"m={faulty}"], out) == 1
     error = capsys.readouterr().err
     expected = ["missing: 1.png", "extra: stranger.png", "resized: 2.png (20x20", "corrupt: 3.png"]
     for part in [*expected, "--allow-missing"]:
         assert part in error
     assert not out.exists()
 
-    assert tool.main([*arguments, "--out", str(out), "--allow-missing"]) == 0
+    assert evaluate(data["json"], [f"m={faulty}"], out, "--allow-missing") == 0
     captured = capsys.readouterr()
     for part in expected:
         assert part in captured.err
     assert "only 3 of 5 images" in captured.out
-    images = rows(out / "per_image.csv")
-    assert [row["file_name"] for row in images] == ["2.jpg", "4.jpg", "5.jpg"]
-    status = {row["file"]: row["status"] for row in rows(out / "files.csv")}
-    assert status == {
+    assert [r["file_name"] for r in rows(out / "per_image.csv")] == ["2.jpg", "4.jpg", "5.jpg"]
+    assert {row["file"]: row["status"] for row in rows(out / "files.csv")} == {
         **{"1.png": "missing", "2.png": "resized", "3.png": "corrupt"},
         **{"4.png": "ok", "5.png": "ok", "stranger.png": "extra"},
     }
@@ -162,59 +147,47 @@ def test_an_extra_or_resized_map_alone_is_named_but_stops_nothing(data, tmp_path
     assert evaluation.metrics["m"]["images"] == 5
 
 
-def test_methods_with_different_gaps_are_compared_on_what_both_have(data, tmp_path):
-    first = write_maps(tmp_path / "a", data["records"][:4])
-    second = write_maps(tmp_path / "b", data["records"][1:])
-    evaluation = evaluate_methods(
-        data["json"], {"a": first, "b": second}, allow_missing=True, measures="fast"
-    )
-    assert evaluation.common == [1, 2, 3]
+def test_methods_with_different_gaps_are_named(data, tmp_path):
+    methods = {
+        "a": write_maps(tmp_path / "a", data["records"][:4]),
+        "b": write_maps(tmp_path / "b", data["records"][1:]),
+    }
     with pytest.raises(MapFilesError) as caught:
-        evaluate_methods(data["json"], {"a": first, "b": second})
+        evaluate_methods(data["json"], methods)
     assert [(f.method, f.file) for f in caught.value.files] == [("a", "5.png"), ("b", "1.png")]
 
 
 @pytest.mark.parametrize(
     ("dataset", "maps", "message"),
     [
-        ("no/such/thing.json", "m=maps", "no such file or folder"),
-        ("nothing", "m=maps", "no dataset 'nothing'"),
-        ("JSON", "m=nowhere", "--maps m=nowhere: no such folder"),
-        ("JSON", "maps", "write METHOD=FOLDER"),
-        ("JSON", "m=EMPTY", "none of its files is a map"),
-        ("EMPTY", "m=EMPTY", "it has no image"),
-        ("BROKEN", "m=EMPTY", "not valid json"),
+        ("no/such/thing.json", ["m=maps"], "no such file or folder"),
+        ("nothing", ["m=maps"], "no dataset 'nothing'"),
+        ("JSON", ["m=nowhere"], "--maps m=nowhere: no such folder"),
+        ("JSON", ["maps"], "write METHOD=FOLDER"),
+        ("JSON", ["m=a", "m=b"], "m is given twice"),
+        ("JSON", ["m=EMPTY"], "none of its files is a map"),
+        ("JSON", ["x y=a=b"], "--maps x y=a=b: no such folder"),
+        ("EMPTY", ["m=EMPTY"], "it has no image"),
+        ("BROKEN", ["m=EMPTY"], "not valid json"),
     ],
 )
-def test_bad_arguments_are_explained(tool, data, tmp_path, capsys, dataset, maps, message):
+def test_bad_arguments_are_explained(data, tmp_path, capsys, dataset, maps, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.json").write_text("{")
-    for word, path in (
-        ("JSON", data["json"]),
-        ("EMPTY", tmp_path / "empty"),
-        ("BROKEN", tmp_path / "broken.json"),
-    ):
-        dataset, maps = dataset.replace(word, str(path)), maps.replace(word, str(path))
-    arguments = ["--dataset", dataset, "--maps", maps, "--out", str(tmp_path / "out")]
-    assert tool.main([*arguments, "--allow-missing"]) == 1
+    paths = {"JSON": data["json"], "EMPTY": tmp_path / "empty", "BROKEN": tmp_path / "broken.json"}
+    maps = [entry.replace("EMPTY", str(paths["EMPTY"])) for entry in maps]
+    assert evaluate(paths.get(dataset, dataset), maps, tmp_path / "out", "--allow-missing") == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_method_given_twice_is_refused(tool):
-    with pytest.raises(ValueError, match="m is given twice"):
-        tool.parse_methods(["m=a", "m=b"])
-    assert tool.parse_methods(["x y=a=b"]) == {"x y": "a=b"}
-
-
 def test_maps_of_any_kind_are_read_as_grey(tmp_path):
     levels = np.arange(240, dtype=np.uint8).reshape(12, 20)
+    opaque = np.full_like(levels, 255)
     pictures = {
         "grey": Image.fromarray(levels),
-        "rgb": Image.fromarray(np.repeat(levels[:, :, None], 3, axis=2)),
-        "rgba": Image.fromarray(
-            np.dstack([levels] * 3 + [np.full_like(levels, 255)]).astype(np.uint8)
-        ),
+        "rgb": Image.fromarray(np.dstack([levels] * 3)),
+        "rgba": Image.fromarray(np.dstack([levels, levels, levels, opaque])),
         "deep": Image.fromarray(levels.astype(np.uint16) * 257),
         "palette": Image.fromarray(levels).convert("P"),
     }
@@ -226,14 +199,22 @@ def test_maps_of_any_kind_are_read_as_grey(tmp_path):
     np.testing.assert_array_equal(read_map(tmp_path / "grey.PNG", 6, 10), small)
 
 
+def truth_of(folder, names):
+    """The truth of a json whose images have these names."""
+    path = write_json(folder / "named.json", scenes(len(names)))
+    content = json.loads(path.read_text())
+    for image, name in zip(content["images"], names, strict=True):
+        image["file_name"] = name
+    path.write_text(json.dumps(content))
+    return load_truth(path)
+
+
 def test_names_of_maps(tmp_path):
     """Subfolders, unicode, upper case, and a stem that ends like a map's."""
-    records = scenes(4)
-    for r, name in zip(records, ("x/a.jpg", "x/a_map.jpg", "y/é.jpg", "z.jpeg"), strict=True):
-        r["file_name"] = name
-    truth = load_truth_of(tmp_path, records)
+    truth = truth_of(tmp_path, ["x/a.jpg", "x/a_map.jpg", "y/é.jpg", "z.jpeg"])
     folder = tmp_path / "maps"
-    for r, name in zip(records, ("a_map_", "a_map", "y/e\u0301_map", "z"), strict=True):
+    names = ("a_map_", "a_map", "y/e\u0301_map", "z")
+    for r, name in zip(truth.records, names, strict=True):
         path = folder / f"{name}.PNG"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(levels_of(r, 0.5)).save(path)
@@ -249,41 +230,9 @@ def test_names_of_maps(tmp_path):
     ]
 
 
-def load_truth_of(folder, records):
-    path = write_json(folder / "named.json", records)
-    content = json.loads(path.read_text())
-    for image, r in zip(content["images"], records, strict=True):
-        image["file_name"] = r["file_name"]
-    path.write_text(json.dumps(content))
-    return load_truth(path)
-
-
 def test_two_images_of_one_stem_are_refused(tmp_path):
-    records = scenes(2)
-    for r, name in zip(records, ("a.jpg", "a.png"), strict=True):
-        r["file_name"] = name
     with pytest.raises(ValueError, match="a.jpg and a.png would have the same map"):
-        find_maps(load_truth_of(tmp_path, records), "m", tmp_path)
-
-
-def test_masks_of_any_kind(tmp_path):
-    truth = np.zeros((6, 8), dtype=np.uint8)
-    truth[1:3, 2:5] = 1
-    palette = Image.fromarray(truth)
-    palette.putpalette([0, 0, 0, 128, 0, 0] + [0] * 762)
-    pictures = {
-        "white": Image.fromarray(truth * 255),
-        "labels": Image.fromarray(truth),
-        "palette": palette,
-        "bits": Image.fromarray(truth.astype(bool)),
-    }
-    for name, picture in pictures.items():
-        picture.save(tmp_path / f"{name}.png")
-    (tmp_path / ".hidden").write_text("x")
-    loaded = load_truth(tmp_path)
-    for r in loaded.records:
-        np.testing.assert_array_equal(decode_truth(r).mask, truth.astype(bool), r["file_name"])
-    assert [note.split(": ")[1][:12] for note in loaded.notes] == ["no pixel abo"] * 2
+        find_maps(truth_of(tmp_path, ["a.jpg", "a.png"]), "m", tmp_path)
 
 
 def test_tables_say_what_is_best():
