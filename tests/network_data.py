@@ -30,6 +30,12 @@ TINY = [
 ]
 # On top of TINY, which is the paper's network.
 GROUPED = ["MODEL.GROUPING.ENABLED", "True", "MODEL.GROUPING.NUM_REGIONS", "8"]
+RESNET = [
+    *("MODEL.BACKBONE.NAME", "build_resnet_backbone"),
+    *("MODEL.RESNETS.OUT_FEATURES", "['res2', 'res3', 'res4']"),
+    *("MODEL.DECODER.CHANNELS", "(16, 8)", "MODEL.DECODER.NUM_CONVS", "(1, 1)"),
+    *("MODEL.DECODER.SKIP_CHANNELS", "(8, 8)"),
+]
 
 
 def tiny_config(*opts):

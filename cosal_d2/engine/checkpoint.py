@@ -16,6 +16,7 @@ from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
+from cosal_d2.modeling.backbone.encoder import load_encoder
 from cosal_d2.utils.files import replacing, write_text
 
 ENCODER_PREFIX = "backbone."
@@ -138,7 +139,7 @@ def own_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def load_network(cfg: CfgNode) -> torch.nn.Module:
     """The network of a config in eval mode, with :func:`released_weights`.
 
-    Where the file holds the encoder too, ``MODEL.BACKBONE.WEIGHTS`` is not looked for.
+    Where the file holds the whole encoder, ``MODEL.BACKBONE.WEIGHTS`` is not looked for.
 
     Raises:
         FileNotFoundError, ValueError: there are no such weights, or they do not fit.
@@ -146,23 +147,27 @@ def load_network(cfg: CfgNode) -> torch.nn.Module:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.WEIGHTS = released_weights(cfg)
-    if _holds_encoder(cfg.MODEL.WEIGHTS):
-        cfg.MODEL.BACKBONE.WEIGHTS = ""
+    encoder, cfg.MODEL.BACKBONE.WEIGHTS = cfg.MODEL.BACKBONE.WEIGHTS, ""
     model = build_model(cfg).eval()
+    needed = {ENCODER_PREFIX + name for name in model.backbone.state_dict()}
+    if not needed <= _names_in(cfg.MODEL.WEIGHTS):
+        given = load_encoder(model.backbone, encoder)
+        model.given_weights = frozenset(ENCODER_PREFIX + name for name in given)
     CoSaliencyCheckpointer(model).load(cfg.MODEL.WEIGHTS)
     logger.info("weights: %s", cfg.MODEL.WEIGHTS)
     return model
 
 
-def _holds_encoder(path: str) -> bool:
+def _names_in(path: str) -> set[str]:
+    """Names of the weights in a checkpoint; none where the checkpointer will refuse it."""
     if not PathManager.isfile(path):
-        return False  # the checkpointer says so
+        return set()
     try:
         with PathManager.open(path, "rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
-        return any(k.startswith(ENCODER_PREFIX) for k in content.get("model", content))
+        return set(content.get("model", content))
     except Exception:  # the checkpointer says what is wrong with it
-        return False
+        return set()
 
 
 def released_weights(cfg: CfgNode) -> str:

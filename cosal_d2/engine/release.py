@@ -19,8 +19,8 @@ MAX_BYTES = 40 * 2**20
 
 
 def release(cfg: CfgNode, *, encoder: bool = False, folder: str = RELEASED_FOLDER) -> str:
-    """Write ``MODEL.WEIGHTS`` as float16 under the name ``MODEL.RELEASED`` and note its sha256 in
-    ``released.json``; a file of the same name is replaced.
+    """Write ``MODEL.WEIGHTS`` under the name ``MODEL.RELEASED``, kernels as float16, and note its
+    sha256 in ``released.json``; a file of the same name is replaced.
 
     Args:
         cfg: the network, its checkpoint and the name.
@@ -38,7 +38,8 @@ def release(cfg: CfgNode, *, encoder: bool = False, folder: str = RELEASED_FOLDE
         raise ValueError("MODEL.WEIGHTS names the checkpoint, MODEL.RELEASED the file; set both")
     model = load_network(cfg)
     weights = model.state_dict() if encoder else own_state_dict(model)
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    # Kernels in half precision; a batch norm's variances may be larger than float16 reaches.
+    weights = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
     size = sum(v.numel() * v.element_size() for v in weights.values())
     if size > MAX_BYTES:
         raise ValueError(f"the weights of {cfg.MODEL.WEIGHTS} take {size / 2**20:.1f} MB, over 40")

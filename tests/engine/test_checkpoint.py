@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 from detectron2.utils.file_io import PathManager
-from network_data import GROUPED, tiny_config, tiny_model
+from network_data import GROUPED, RESNET, tiny_config, tiny_model
 
 from cosal_d2.engine import CoSaliencyCheckpointer, checkpoint, released_weights
 from cosal_d2.engine.checkpoint import load_network, own_state_dict
@@ -169,6 +169,21 @@ def test_a_file_with_the_encoder_needs_no_other(model, saved, tmp_path):
     torch.save({"model": decoder}, tmp_path / "decoder.pth")
     with pytest.raises(ValueError, match="do not fit .*or set MODEL.BACKBONE.WEIGHTS"):
         load_network(tiny_config(*OFF, "MODEL.WEIGHTS", str(tmp_path / "decoder.pth")))
+
+
+def test_a_file_with_what_an_encoder_learned_needs_the_rest(tmp_path):
+    torch.save(tiny_model(*RESNET, seed=1).backbone.state_dict(), tmp_path / "encoder.pth")
+    opts = [*OFF, *RESNET, "MODEL.BACKBONE.FREEZE_AT", "2"]
+    given = [*opts, "MODEL.BACKBONE.WEIGHTS", str(tmp_path / "encoder.pth")]
+    model = tiny_model(*given)
+    model.backbone.res4[0].conv1.weight.data += 1
+    CoSaliencyCheckpointer(model, str(tmp_path)).save("model")
+    weights = ["MODEL.WEIGHTS", str(tmp_path / "model.pth")]
+    found = load_network(tiny_config(*given, *weights))
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in found.state_dict().items())
+    assert found.given_weights == model.given_weights
+    with pytest.raises(ValueError, match="backbone.stem.* or set MODEL.BACKBONE.WEIGHTS"):
+        load_network(tiny_config(*opts, *weights))
 
 
 def test_released_weights_are_those_of_the_config():

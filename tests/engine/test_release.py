@@ -6,28 +6,29 @@ from pathlib import Path
 
 import pytest
 import torch
-from network_data import tiny_config, tiny_model
+from network_data import RESNET, tiny_config, tiny_model
 
 from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.engine import release as module
 from cosal_d2.engine.checkpoint import load_network, own_state_dict
 from cosal_d2.engine.release import release
 
-OPTIONS = ["MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "x.pth"]
+OPTIONS = [*RESNET, "MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "x.pth"]
 
 
 @pytest.fixture
 def cfg(tmp_path):
-    """Config of a checkpoint beside its encoder's file."""
+    """Config of a checkpoint beside its encoder's file, with variances as large as ImageNet's."""
     encoder = tmp_path / "encoder.pth"
-    torch.save(tiny_model(seed=1).backbone.state_dict(), encoder)
+    state = tiny_model(*OPTIONS, seed=1).backbone.state_dict()
+    torch.save({k: 8e4 * v if "running_var" in k else v for k, v in state.items()}, encoder)
     options = [*OPTIONS, "MODEL.BACKBONE.WEIGHTS", str(encoder)]
     CoSaliencyCheckpointer(tiny_model(*options), str(tmp_path)).save("c", iteration=1)
     return tiny_config(*options, "MODEL.WEIGHTS", str(tmp_path / "c.pth"))
 
 
 @pytest.mark.parametrize("encoder", [False, True])
-def test_weights_in_float16_with_their_digest(cfg, tmp_path, encoder):
+def test_kernels_in_float16_with_their_digest(cfg, tmp_path, encoder):
     (tmp_path / "released.json").write_text('{"other.pth": {"sha256": "0"}}')
     path = release(cfg, encoder=encoder, folder=str(tmp_path))
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -38,7 +39,8 @@ def test_weights_in_float16_with_their_digest(cfg, tmp_path, encoder):
     expected = model.state_dict() if encoder else own_state_dict(model)
     assert len(own_state_dict(model)) < len(model.state_dict())
     assert set(content) == {"model"} and content["model"].keys() == expected.keys()
-    assert all(torch.equal(content["model"][k], v.half()) for k, v in expected.items())
+    for key, value in expected.items():
+        assert torch.equal(content["model"][key], value.half() if value.dim() > 1 else value)
     cfg.MODEL.WEIGHTS = path
     if encoder:
         cfg.MODEL.BACKBONE.WEIGHTS = str(tmp_path / "gone.pth")

@@ -68,7 +68,7 @@ def write(path, content):
     elif path.suffix == ".pth":
         torch.save({k: torch.from_numpy(v) for k, v in content.items()}, path)
     else:
-        path.write_bytes(pickle.dumps(content))
+        path.write_bytes(pickle.dumps(content, protocol=5 if path.stem == "zoo" else 2))
     return str(path)
 
 

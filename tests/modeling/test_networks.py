@@ -1,14 +1,8 @@
 """The networks that configs can make, each through the checks of ``base``."""
 
 from base import MAP, OFFLINE, WITH_GROUPING, NetworkTests
-from network_data import GROUPED
+from network_data import GROUPED, RESNET
 
-RESNET = [
-    *("MODEL.BACKBONE.NAME", "build_resnet_backbone"),
-    *("MODEL.RESNETS.OUT_FEATURES", "['res2', 'res3', 'res4']"),
-    *("MODEL.DECODER.CHANNELS", "(16, 8)", "MODEL.DECODER.NUM_CONVS", "(1, 1)"),
-    *("MODEL.DECODER.SKIP_CHANNELS", "(8, 8)"),
-]
 FPN = [
     *(*RESNET, "MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.FPN.OUT_CHANNELS", "32"),
     *("MODEL.RESNETS.OUT_FEATURES", "['res2', 'res3', 'res4', 'res5']"),

@@ -112,6 +112,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     ALLOWED = {
         *("numpy.dtype", "numpy.ndarray", "_codecs.encode", "collections.OrderedDict"),
         *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+        *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
     }
 
     def find_class(self, module: str, name: str) -> object:
