@@ -1,4 +1,4 @@
-"""What the documents name: command lines that parse, tools and linked files that exist."""
+"""What the documents name: command lines that parse; tools, linked files and Python that exist."""
 
 import re
 import shlex
@@ -50,3 +50,12 @@ def test_each_linked_file_exists(name):
     links = re.findall(r"\]\(([^)#\s]+)", read(name))
     local = [link for link in links if not re.match(r"[a-z]+:", link)]
     assert [link for link in local if not (ROOT / name).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_python_imports_exists(name):
+    lines = re.findall(
+        r"^ *(from cosal_d2\S* import \w[\w, ]*|import cosal_d2\S*)", read(name), re.M
+    )
+    for line in lines:
+        exec(line, {})

@@ -25,7 +25,7 @@ class CoSaliencyPredictor:
         """Predict.
 
         Args:
-            image: uint8 BGR (H, W, 3), as :func:`cosal_d2.data.read_image` gives it.
+            image: uint8 BGR (H, W, 3), as :func:`cosal_d2.utils.pictures.read_image` gives it.
 
         Returns:
             float32 (H, W) in [0, 1].
