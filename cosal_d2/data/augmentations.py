@@ -75,7 +75,6 @@ class RandomObjectCrop(T.Augmentation):
             classes: (N,).
             sem_seg: (H, W), the truth, which a crowd region makes more than the instances.
         """
-        crowd = _crowd(instance_masks, sem_seg)
         seen = cosalient & instance_masks.any(axis=(1, 2))
         masks, labels = instance_masks[seen], classes[seen]
         empty = len(masks) == 0 and not sem_seg.any()
@@ -85,7 +84,7 @@ class RandomObjectCrop(T.Augmentation):
         windows = self._windows(height, width)
         good = np.ones(TRIES, dtype=bool)
         if not empty:
-            good = self._good(windows, masks, labels) & self._enough(windows, crowd).all(axis=1)
+            good = self._good(windows, masks, labels, _crowd(instance_masks, sem_seg))
         if not good.any():
             return T.NoOpTransform()
         x0, y0, x1, y1 = (int(v) for v in windows[np.argmax(good)])
@@ -100,23 +99,21 @@ class RandomObjectCrop(T.Augmentation):
         x0 = np.floor(np.random.random(TRIES) * (width - w + 1))
         return np.stack([x0, y0, x0 + w, y0 + h], axis=1).astype(np.int64)
 
-    def _good(self, windows: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        inside = np.stack([_window_sums(mask, windows) for mask in masks], axis=1) > 0
-        good = self._enough(windows, masks).all(axis=1)
-        good &= inside.sum(axis=1) >= self.min_objects
+    def _good(
+        self, windows: np.ndarray, masks: np.ndarray, labels: np.ndarray, crowd: np.ndarray
+    ) -> np.ndarray:
+        """Which of (K, 4) windows will do for (N, H, W) masks with (N,) labels and a crowd."""
+        everything = [*masks, *crowd]
+        inside = np.stack([_window_sums(mask, windows) for mask in everything], axis=1)
+        enough = self.min_share * np.array([np.count_nonzero(mask) for mask in everything])
+        good = ((inside >= enough) | (inside == 0)).all(axis=1)
+        held = inside[:, : len(masks)] > 0
+        good &= held.sum(axis=1) >= self.min_objects
         for label in np.unique(labels):
             of_class = labels == label
-            count = inside[:, of_class].sum(axis=1)
+            count = held[:, of_class].sum(axis=1)
             good &= (count == 0) | (count >= min(self.min_objects, of_class.sum()))
         return good
-
-    def _enough(self, windows: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """(K, N) bool: of (N, H, W) masks each of (K, 4) windows has ``min_share``, or nothing."""
-        enough = np.ones((len(windows), len(masks)), dtype=bool)
-        for i, mask in enumerate(masks):
-            inside = _window_sums(mask, windows)
-            enough[:, i] = (inside >= self.min_share * np.count_nonzero(mask)) | (inside == 0)
-        return enough
 
 
 class OcclusionTransform(T.Transform):
@@ -138,26 +135,19 @@ class OcclusionTransform(T.Transform):
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
         """A copy of an (H, W, ...) image with the hidden pixels filled."""
-        out = self._copy(img)
+        out = img.copy()
         out[self.hidden] = self.pixels
         return out
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
         """A copy of an (H, W) segmentation with 0 where something is in front."""
-        out = self._copy(segmentation)
+        out = segmentation.copy()
         out[self.hidden] = 0
         return out
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Coordinates stay where they are."""
         return coords
-
-    def _copy(self, array: np.ndarray) -> np.ndarray:
-        if array.shape[:2] != self.hidden.shape:
-            raise ValueError(
-                f"an occlusion of {self.hidden.shape} cannot be applied to {array.shape[:2]}"
-            )
-        return array.copy()
 
 
 class RandomOcclusion(T.Augmentation):

@@ -111,26 +111,23 @@ def build_triplet_probe(cfg: CfgNode, model: nn.Module) -> TripletProbe | None:
 def anchor_recall(
     records: list[dict],
     anchor_generator: nn.Module,
-    stride: int,
     short_side: int,
     max_size: int,
     with_distractors: bool = False,
-    threshold: float = 0.5,
 ) -> float:
-    """Share of ground-truth boxes that overlap some anchor by at least ``threshold`` IoU.
+    """Share of ground-truth boxes that overlap some anchor by an IoU of at least 0.5 (paper).
 
     Args:
         records: dataset dicts.
         anchor_generator: Detectron2's, over one feature map.
-        stride: of that feature map, in pixels.
         short_side, max_size: the resize of the picture, as in ``ResizeShortestEdge``.
         with_distractors: count distractors' boxes too.
-        threshold: IoU, 0.5 in the paper.
 
     Returns:
         the share, 1.0 when there is no box.
     """
     reached = total = 0
+    stride = anchor_generator.strides[0]
     device = next(anchor_generator.buffers()).device
     for record in records:
         boxes = [
@@ -146,7 +143,7 @@ def anchor_recall(
         feature = torch.empty((1, 1, math.ceil(h / stride), math.ceil(w / stride)), device=device)
         anchors = anchor_generator([feature])[0]
         iou = pairwise_iou(Boxes((torch.tensor(boxes) * scale).to(device)), anchors)
-        reached += int((iou.max(dim=1).values >= threshold).sum())
+        reached += int((iou.max(dim=1).values >= 0.5).sum())
         total += len(boxes)
     return reached / total if total else 1.0
 
@@ -163,7 +160,6 @@ def log_anchor_recall(cfg: CfgNode, model: nn.Module, records: list[dict]) -> No
         recall = anchor_recall(
             looked_at,
             rpn.anchor_generator,
-            rpn.anchor_generator.strides[0],
             side,
             cfg.INPUT.MAX_SIZE_TRAIN,
             cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS,

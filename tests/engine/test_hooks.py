@@ -118,7 +118,6 @@ def record(boxes, height=128, width=128, mode=0, **extra):
         ([record([HIT])], {}, 1.0),
         ([record([(16, 16, 32, 48)])], {}, 1.0),  # half of an anchor: IoU 0.5
         ([record([(17, 16, 32, 48)])], {}, 0.0),  # 15 / 32
-        ([record([(16, 16, 32, 48)])], {"threshold": 0.6}, 0.0),
         ([record([HIT, MISSED])], {}, 0.5),
         ([record([HIT]), record([MISSED] * 3)], {}, 0.25),
         ([record([(16, 16, 32, 32)], mode=1)], {}, 1.0),  # corner and size
@@ -131,7 +130,7 @@ def record(boxes, height=128, width=128, mode=0, **extra):
     ],
 )
 def test_boxes_are_reached_from_iou_one_half_on(records, options, expected):
-    limits = {"stride": 16, "short_side": 128, "max_size": 400}
+    limits = {"short_side": 128, "max_size": 400}
     assert anchor_recall(records, SQUARE, **(limits | options)) == expected
 
 
@@ -141,7 +140,7 @@ def recalls(name, records, scales="cosal_vgg16_cpu.yaml"):
     generator = build_anchor_generator(cfg, [ShapeSpec(channels=512, stride=16)])
     everything = cfg.MODEL.RPN.DISTRACTORS_AS_OBJECTS
     return [
-        anchor_recall(records, generator, 16, side, limits.MAX_SIZE_TRAIN, everything)
+        anchor_recall(records, generator, side, limits.MAX_SIZE_TRAIN, everything)
         for side in limits.MIN_SIZE_TRAIN
     ]
 

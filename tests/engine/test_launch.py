@@ -87,6 +87,6 @@ def test_several_machines_need_an_address(train, capsys):
 
 
 def test_the_tool_is_the_verb(tmp_path):
-    command = [sys.executable, str(TRAIN_NET), "--config-file", "none.yaml"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 1 and "cosal: error: no config file 'none.yaml'" in run.stderr
+    command = [sys.executable, str(TRAIN_NET), "--help"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "train --config-file FILE [--resume] [--eval-only] [--num-gpus N]" in run.stdout
