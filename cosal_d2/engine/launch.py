@@ -79,7 +79,7 @@ def weights_to_score(cfg: CfgNode, resume: bool) -> str:
     weights = released_weights(cfg)
     if trained and not cfg.MODEL.WEIGHTS:
         raise ValueError(
-            f"{trained} was trained here, but {weights} is what this config's released weights "
-            f"are: give --resume to score the first, or MODEL.WEIGHTS {weights} for the second"
+            f"{trained} was trained here, and {weights} is released for this config: give --resume "
+            f"to score the first, or MODEL.WEIGHTS {weights} to score the second"
         )
     return weights

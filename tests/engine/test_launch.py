@@ -89,4 +89,5 @@ def test_several_machines_need_an_address(train, capsys):
 def test_the_tool_is_the_verb(tmp_path):
     command = [sys.executable, str(TRAIN_NET), "--help"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "train --config-file FILE [--resume] [--eval-only] [--num-gpus N]" in run.stdout
+    options = ("--config-file FILE", "--resume", "--eval-only", "--num-gpus N", "--dist-url URL")
+    assert " train " in run.stdout and all(option in run.stdout for option in options)
