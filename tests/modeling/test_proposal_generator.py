@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.proposal_generator import RPN
-from detectron2.structures import ImageList, pairwise_iou
+from detectron2.structures import Boxes, ImageList, pairwise_iou
 from network_data import instances, tiny_config
 
 from cosal_d2.config import get_cosal_config
@@ -82,16 +82,6 @@ def test_anchor_losses_equal_a_slow_loop():
             assert got[n, a].item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def decode(anchor, delta, size):
-    """Faster R-CNN's parametrisation, clipped to the image."""
-    (x0, y0, x1, y1), (dx, dy, dw, dh) = anchor, delta
-    w, h = x1 - x0, y1 - y0
-    cx, cy = x0 + w / 2 + dx * w, y0 + h / 2 + dy * h
-    w, h = w * math.exp(dw), h * math.exp(dh)
-    box = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-    return [min(max(v, 0), size[1 - i % 2]) for i, v in enumerate(box)]
-
-
 def by_hand(ours, head):
     """Anchors, and each image's labels, logits, deltas and losses of them."""
     images, features, targets = inputs()
@@ -121,11 +111,12 @@ def test_each_region_has_the_box_and_loss_of_the_anchor_it_comes_from(storage):
     # All anchors that have a label are sampled here, and RPN's loss is the sum over them.
     torch.testing.assert_close(losses.sum() / (2 * 1000), sum(total.values()).detach())
     for n, size in enumerate(SIZES):
-        boxes = [decode(*x, size) for x in zip(anchors.tolist(), deltas[n].tolist(), strict=True)]
-        kept = [min(b[2] - b[0], b[3] - b[1]) > ours.min_box_size for b in boxes]
-        assert 20 < sum(kept) == len(regions[n])
+        boxes = Boxes(ours.box2box_transform.apply_deltas(deltas[n], anchors))
+        boxes.clip(size)
+        kept = boxes.nonempty(ours.min_box_size)
+        assert 20 < kept.sum() == len(regions[n])
         found = regions[n].proposal_boxes.tensor
-        torch.testing.assert_close(found, torch.tensor(boxes)[kept], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(found, boxes.tensor[kept])
         torch.testing.assert_close(regions[n].region_loss, losses[n][kept])
         torch.testing.assert_close(regions[n].objectness_logits, logits[n][kept])
         assert torch.equal(regions[n].labelled, labels[n][kept] >= 0)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from box_data import random_boxes, seeded
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
@@ -10,7 +11,6 @@ from cosal_d2.modeling import RegionalFeatureMapping
 from cosal_d2.modeling.rfm import MAX_HEAD_PARAMETERS, EmbeddingHead, triplet_loss
 from cosal_d2.modeling.triplets import TripletRegions
 
-R_SHAPE = ShapeSpec(channels=12, stride=16)
 BOXES = [[3.0, 5.0, 40.0, 33.0], [20.0, 0.0, 64.0, 48.0], [50.0, 40.0, 63.5, 47.0]]
 
 
@@ -19,19 +19,12 @@ def pooler():
 
 
 def regions(count=6, positives=4, triplets=9, seed=0):
-    g = torch.Generator().manual_seed(seed)
+    g = seeded(seed)
     quality = torch.rand(count, generator=g)
     quality[positives:] = 0
-    pick = torch.stack(
-        [
-            torch.randint(0, positives, (triplets,), generator=g),
-            torch.randint(0, positives, (triplets,), generator=g),
-            torch.randint(positives, count, (triplets,), generator=g),
-        ],
-        dim=1,
-    )
-    corner = torch.rand((count, 2), generator=g) * 20
-    return TripletRegions(torch.cat([corner, corner + 25], 1), quality, pick, positives)
+    pick = torch.randint(0, positives, (triplets, 3), generator=g)
+    pick[:, 2] = torch.randint(positives, count, (triplets,), generator=g)
+    return TripletRegions(random_boxes(count, seed), quality, pick, positives)
 
 
 def slow_triplet_losses(embeddings, sample, margin):
@@ -47,7 +40,7 @@ def slow_triplet_losses(embeddings, sample, margin):
 @pytest.mark.parametrize("margin", [0.0, 0.5, 40.0])
 def test_triplet_loss_equals_a_slow_loop(margin):
     sample = regions()
-    embeddings = torch.randn((6, 5), generator=torch.Generator().manual_seed(4))
+    embeddings = torch.randn((6, 5), generator=seeded(4))
     losses, near, far = triplet_loss(embeddings, sample, margin)
     expected = slow_triplet_losses(embeddings.double().tolist(), sample, margin)
     assert losses.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
@@ -135,10 +128,9 @@ def test_without_a_triplet_the_loss_is_a_connected_zero(storage, count):
     assert storage.latest()["rfm/triplets"][0] == 0
 
 
-@pytest.mark.parametrize(("name", "needs"), [("OnlineSampler", True), ("OfflineSampler", False)])
-def test_it_is_built_from_the_config(name, needs):
-    cfg = tiny_config("MODEL.RFM.SAMPLER", name, "MODEL.RFM.MARGIN", "0.3")
-    rfm = RegionalFeatureMapping(cfg, R_SHAPE)
-    assert (rfm.needs_regions, rfm.margin, rfm.loss_weight) == (needs, 0.3, 1.0)
+def test_it_is_built_from_the_config():
+    cfg = tiny_config("MODEL.RFM.MARGIN", "0.3", "MODEL.RFM.LOSS_WEIGHT", "2.0")
+    rfm = RegionalFeatureMapping(cfg, ShapeSpec(channels=12, stride=16))
+    assert (rfm.margin, rfm.loss_weight) == (0.3, 2.0)
     assert rfm.head.reduce.weight.shape == (4, 12, 1, 1)
     assert rfm.head.embed.weight.shape == (8, 4 * 49)

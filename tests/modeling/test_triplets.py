@@ -122,9 +122,6 @@ def test_offline_fills_the_papers_counts_within_the_papers_ranges():
     side, aspect = (w * h).sqrt()[:32], (w / h)[:32]
     assert side.min() >= 128 and side.max() <= 512 and aspect.min() >= 0.5 and aspect.max() <= 2
     assert sample.boxes[32].tolist() == list(boxes[2])
-    again = sampler(targets, None, seeded(3))
-    assert torch.equal(again.boxes, sample.boxes) and torch.equal(again.triplets, sample.triplets)
-    assert not torch.equal(sampler(targets, None, seeded(4)).boxes, sample.boxes)
 
 
 def test_one_object_pairs_with_itself_and_small_ones_keep_their_own_size():
@@ -185,5 +182,3 @@ def test_online_is_filled_up_while_the_rpn_is_poor(found):
     assert sample.num_positives == 32 and len(sample.boxes) == 128
     assert sample.num_filled == 128 - hard and len(sample.triplets) == 128
     check(sample, SCENE)
-    again = sampler(SCENE, found, seeded())
-    assert torch.equal(again.boxes, sample.boxes) and torch.equal(again.triplets, sample.triplets)
