@@ -104,7 +104,7 @@ def markdown(
         "of a column is bold.",
         _measured(metrics, rows),
         _origins(rows),
-        "This compares maps, not trainings: networks may differ in steps and data. "
+        "This compares maps, not trainings: networks may differ in iterations and data. "
         "`cosal paper table1` is about equal ones.",
         "## What the paper printed",
         "Its own 2,019 pictures (F with β² = 1) and SDCS (F with β² = 0.3): other pictures, other "

@@ -110,15 +110,14 @@ def test_the_gallery_shows_picture_truth_and_every_method(page):
     assert (page / "docs" / "table2_pr.svg").read_text().count("<path") > 5
 
 
-def test_synthetic_scenes_are_the_gallery_unless_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("cosal_d2.paper.table2.SCENES", ("scenes", 6, (64, 80)))
+def test_synthetic_scenes_are_the_gallery_unless_told(tmp_path):
     json_file = write_dataset(tmp_path)
     out = ("--out", tmp_path / "docs", "--work", tmp_path / "work", "--workers", 1)
     opts = ("--opts", "MODEL.RELEASED", "")
     assert run("--dataset", json_file, "--pictures", 2, *out, *opts) == 0
     assert "2 synthetic scenes of seed 6" in (tmp_path / "docs" / "results.md").read_text("utf-8")
     for method in METHODS:
-        assert len(list((tmp_path / "work" / "scenes_2" / method).glob("*.png"))) == 2
+        assert len(list((tmp_path / "work" / "table2_gallery_2" / method).glob("*.png"))) == 2
     assert (tmp_path / "docs" / "table2_gallery.png").exists()
 
 
