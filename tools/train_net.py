@@ -1,4 +1,4 @@
-"""Train or score a network, as `cosal train`: ``train_net.py --config-file FILE [KEY VALUE ...]``."""
+"""`cosal train` from a clone: ``train_net.py --config-file FILE [KEY VALUE ...]``."""
 
 import sys
 
