@@ -63,25 +63,26 @@ def paired_differences(
     if seed < 0:
         raise ValueError(f"bootstrap: the seed is {seed}; give 0 or more")
     rows = []
-    for a, b in combinations(evaluation.methods.values(), 2):
-        places = sorted(set(a.results) & set(b.results))
+    results = [(name, method.results) for name, method in evaluation.methods.items()]
+    for (a, first), (b, second) in combinations(results, 2):
+        places = sorted(set(first) & set(second))
         if not places:
             continue
         n = len(places)
         draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
         counts = np.concatenate([np.ones((1, n), dtype=np.int64), draws])
-        values = [_resampled([m.results[p] for p in places], counts) for m in (a, b)]
-        full = sum(not a.results[p].score.empty for p in places)
+        values = [_resampled([own[p] for p in places], counts) for own in (first, second)]
+        full = sum(not first[p].score.empty for p in places)
         for measure in values[0]:
             if measure not in values[1]:
                 continue
-            first, *others = values[0][measure] - values[1][measure]
-            known = [value for value in others if np.isfinite(value)]
-            if known:
+            difference = values[0][measure] - values[1][measure]
+            resampled = difference[1:][np.isfinite(difference[1:])]
+            if resampled.size:
                 tail = 100 * (1 - LEVEL) / 2
-                low, high = map(float, np.percentile(known, [tail, 100 - tail]))
+                low, high = map(float, np.percentile(resampled, [tail, 100 - tail]))
                 images = full if measure in PAPER else n
-                rows.append(Difference(a.name, b.name, measure, float(first), low, high, images))
+                rows.append(Difference(a, b, measure, float(difference[0]), low, high, images))
     return rows
 
 

@@ -64,13 +64,11 @@ class MethodResult:
     """A method on a dataset.
 
     Attributes:
-        name: of the method.
         results: of the images that were scored, by place in the dataset's ``records``.
         maps: their map files, by the same places.
         files: what became of every image and of every other file in the folder.
     """
 
-    name: str
     results: dict[int, ImageResult]
     maps: dict[int, Path]
     files: tuple[MapFile, ...]
@@ -157,9 +155,7 @@ def evaluate_methods(
     return MapsEvaluation(
         truth,
         {
-            name: MethodResult(
-                name, {place: scored[name, place] for place in maps}, maps, tuple(files)
-            )
+            name: MethodResult({i: scored[name, i] for i in maps}, maps, tuple(files))
             for name, (maps, files) in found.items()
         },
     )

@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from detectron2.evaluation.testing import flatten_results_dict, print_csv_format
 from evaluation_data import noisy_map, random_records, record, registered
 
-from cosal_d2.evaluation import CoSaliencyEvaluator, decode_truth, reference_rows
+from cosal_d2.evaluation import CoSaliencyEvaluator, reference_rows
 from cosal_d2.evaluation.field import MEASURES
 
 MAIN_KEYS = [
@@ -92,17 +92,6 @@ def test_hand_made_dataset_and_its_files(tmp_path):
     assert (first["objects"], first["objects_found"], first["distractors"]) == ("2", "1", "1")
     assert float(second["threshold"]) == 1.0
     assert (third["empty"], third["precision"], third["distractors_rejected"]) == ("1", "", "")
-
-
-def test_files_are_replaced_by_the_next_run(tmp_path):
-    records = hand_made()
-    perfect = [torch.from_numpy(decode_truth(r).mask).float() for r in records]
-    with registered(records) as name:
-        run(name, records, hand_made_maps(), tmp_path)
-        run(name, records, perfect, tmp_path)
-    numbers = json.loads((tmp_path / "cosal_metrics.json").read_text())
-    assert (numbers["MAE"], numbers["F0.3"], numbers["distractor_rejection"]) == (0.0, 1.0, 1.0)
-    assert sorted(os.listdir(tmp_path)) == FILES
 
 
 def test_keys_that_do_not_apply_are_left_out(tmp_path):

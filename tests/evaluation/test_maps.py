@@ -5,7 +5,6 @@ import json
 
 import cv2
 import numpy as np
-import py_sod_metrics as sod
 import pytest
 from evaluation_data import levels_of, scenes, write_json, write_maps, write_masks
 from PIL import Image
@@ -76,25 +75,6 @@ def test_two_methods_on_a_json_without_images(data, tmp_path, capsys):
     assert groups["ours", "instances", "2"]["images"] == "1"
     assert groups["ours", "class", "pear"]["images"] == "3"
     assert load_evaluation(out)["images"] == [f"{i}.jpg" for i in range(1, 6)]
-
-
-def test_numbers_are_those_of_pysodmetrics_on_the_files(data):
-    got = evaluate_methods(data["masks"], {"m": data["poor"]}, workers=0).metrics["m"]
-    mae, fm = sod.MAE(), sod.FmeasureV2({"F": sod.FmeasureHandler(True, True)})
-    s, e, w = sod.Smeasure(), sod.Emeasure(), sod.WeightedFmeasure()
-    for path in sorted(data["masks"].iterdir()):
-        truth = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        levels = cv2.imread(str(data["poor"] / f"{path.stem}_map.png"), cv2.IMREAD_GRAYSCALE)
-        for measure in (mae, fm, s, e, w):
-            measure.step(levels, truth)
-    f, em = fm.get_results()["F"], e.get_results()["em"]
-    expected = {
-        "MAE": mae.get_results()["mae"],
-        **{"adpF": f["adaptive"], "meanF": f["dynamic"].mean(), "maxF": f["dynamic"].max()},
-        **{"S": s.get_results()["sm"], "wF": w.get_results()["wfm"]},
-        **{"adpE": em["adp"], "meanE": em["curve"].mean(), "maxE": em["curve"].max()},
-    }
-    assert {name: got[name] for name in WANTED} == pytest.approx(expected, abs=1e-6)
 
 
 def test_json_and_masks_of_one_truth_give_one_score(data):

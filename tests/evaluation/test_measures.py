@@ -83,20 +83,6 @@ def test_special_maps_by_hand(pred, expected):
     assert ours([pred], [TRUTH]) == pytest.approx(sod([pred], [TRUTH]), abs=1e-12)
 
 
-def test_objects_and_distractors_by_hand():
-    first, second, distractor = (np.zeros((4, 4), dtype=bool) for _ in range(3))
-    first[0, :2] = second[3, :2] = distractor[:2, 3] = True
-    pred = np.zeros((4, 4))
-    pred[0, :2] = [1.0, 0.5]  # mean 0.75
-    pred[3, :2] = [0.2, 0.1]  # mean 0.15
-    pred[:2, 3] = [0.4, 0.2]  # mean 0.30; the sum of all is 2.4, so the threshold is 0.3
-    row = score(pred, first | second, [first, second], [distractor])
-    assert (row.objects_found, row.distractors_rejected) == (1, 0)
-    pred[3, 0] = 0.5  # now the sum is 2.7 and the threshold 0.3375
-    row = score(pred, first | second, [first, second], [distractor])
-    assert (row.objects_found, row.distractors_rejected) == (1, 1)
-
-
 def test_an_object_exactly_on_the_threshold_is_found_and_not_rejected():
     pred = np.zeros((4, 4))
     pred[[0, 2]] = 0.25

@@ -189,12 +189,6 @@ def test_a_phone_can_read_it(page):
     assert box["x"] >= 0 and box["x"] + box["width"] <= 375
 
 
-def test_the_page_needs_no_other_file(page_path):
-    text = page_path.read_text(encoding="utf-8")
-    assert not re.search(r"(?:src|href)=\"(?!data:)", text)
-    assert "http://" not in re.sub(r"data:[^\"]+", "", text)
-
-
 def test_a_folder_of_masks_and_a_limit(folder, tmp_path):
     records = scenes(4)
     masks = write_masks(tmp_path / "masks", records)
