@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
-from cosal_d2.cli import convert, draw, evaluate, paper, predict, train
+from cosal_d2.cli import check, convert, draw, evaluate, paper, predict, train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_verbs(verbs)
     data = _group(verbs, "data", "prepare datasets")
     convert.add_verbs(data)
+    check.add_verbs(data)
     draw.add_verbs(data)
     paper.add_verbs(_group(verbs, "paper", "reproduce the paper's tables"))
     return parser
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Detectron2's own, about its calls into torch: nothing that the user could act on.
     warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
     warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
     try:
         return args.run(args) or 0

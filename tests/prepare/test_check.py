@@ -1,4 +1,4 @@
-"""`prepare_dataset.py check`: planted faults are found and repaired, sound data pass."""
+"""`cosal data check`: planted faults are found and repaired, sound data pass."""
 
 import json
 import re
@@ -8,21 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tool_loading import ROOT, load_tool
+from tool_loading import ROOT
 
+from cosal_d2.cli import main
 from cosal_d2.data.datasets import load_cosal_json
-from cosal_d2.prepare.check.crossing import crosses_itself
 from cosal_d2.prepare.check.dataset import load_dataset, sibling_splits
+from cosal_d2.prepare.check.picture import crosses_itself
 from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "cosal"
 FAULTS = 30
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def main():
-    return load_tool("tools/prepare_dataset.py").main
 
 
 @pytest.fixture(scope="module")
@@ -159,21 +154,21 @@ def report(folder, name="train"):
     return json.loads((folder / f"{name}.json").read_text())
 
 
-def check(main, json_file, folder, *options):
-    line = ["check", str(json_file), "--report", str(folder), "--workers", "1", *options]
+def check(json_file, folder, *options):
+    line = ["data", "check", str(json_file), "--report", str(folder), "--workers", "1", *options]
     return main(line)
 
 
 def test_thirty_planted_faults_are_found_and_none_in_the_clean_copy(
-    main, clean, faulty, tmp_path, capsys
+    clean, faulty, tmp_path, capsys
 ):
     assert len(PLANTED) == FAULTS
-    assert check(main, clean / "cosal" / "train.json", tmp_path / "clean") == 0
+    assert check(clean / "cosal" / "train.json", tmp_path / "clean") == 0
     found = report(tmp_path / "clean")
     assert found["findings"] == [] and found["against"] == [str(clean / "cosal" / "val.json")]
     capsys.readouterr()
     home, expected = faulty
-    assert check(main, home / "train.json", tmp_path / "faulty") == 1
+    assert check(home / "train.json", tmp_path / "faulty") == 1
     errors = [f for f in report(tmp_path / "faulty")["findings"] if f["severity"] == "error"]
     assert sorted((f["file"], f["kind"]) for f in errors) == sorted(expected.items())
     printed = capsys.readouterr().out
@@ -184,10 +179,10 @@ def test_thirty_planted_faults_are_found_and_none_in_the_clean_copy(
     assert all(f["fix"] and f["image_id"] is not None for f in errors)
 
 
-def test_fix_writes_a_sound_copy_and_says_what_it_did(main, faulty, tmp_path, capsys):
+def test_fix_writes_a_sound_copy_and_says_what_it_did(faulty, tmp_path, capsys):
     home, expected = faulty
     before = (home / "train.json").read_bytes()
-    assert check(main, home / "train.json", tmp_path / "out", "--fix") == 1
+    assert check(home / "train.json", tmp_path / "out", "--fix") == 1
     printed = capsys.readouterr().out
     for file in expected:
         assert f"fixed: {file}" in printed
@@ -196,41 +191,32 @@ def test_fix_writes_a_sound_copy_and_says_what_it_did(main, faulty, tmp_path, ca
     assert found["not_fixed"] == [] and len(found["repairs"]) >= FAULTS
     copy = home / "train_fixed.json"
     against = ["--against", str(home / "val.json")]
-    assert check(main, copy, tmp_path / "again", *against) == 0
+    assert check(copy, tmp_path / "again", *against) == 0
     records = load_cosal_json(str(copy), str(home / "train_fixed"), "fixed_by_test")
     left = {
         Path(f).name for f, kind in expected.items() if kind in ("box not tight", "duplicate id")
     }
     assert len(left - {Path(r["file_name"]).name for r in records}) == 1  # the image id given twice
-    assert check(main, home / "train.json", tmp_path / "out", "--fix") == 1
+    assert check(home / "train.json", tmp_path / "out", "--fix") == 1
     assert "exists already" in capsys.readouterr().err
 
 
-def test_real_photographs_or_else_scenes_have_no_errors(main, clean, tmp_path):
-    folder = SHARED if SHARED.is_dir() else clean / "cosal"
-    for split in ("train", "val"):
-        out = tmp_path / split
-        assert check(main, folder / f"{split}.json", out) == 0
-        found = report(out, split)
-        assert found["errors"] == 0 and len(found["against"]) == 1
-
-
-def test_warnings_alone_end_with_status_0(main, clean, tmp_path):
+def test_warnings_alone_end_with_status_0(clean, tmp_path):
     home = tmp_path / "cosal"
     shutil.copytree(clean / "cosal", home)
     Image.new("RGB", (9, 9)).save(home / "val" / "other.PNG")
     content = json.loads((home / "val.json").read_text())
     content["annotations"][0]["area"] = 9999
     (home / "val.json").write_text(json.dumps(content))
-    assert check(main, home / "val.json", tmp_path / "out") == 0
+    assert check(home / "val.json", tmp_path / "out") == 0
     kinds = report(tmp_path / "out", "val")["kinds"]
     assert kinds == {"unlisted file": 1, "wrong area": 1}
 
 
-def test_an_empty_truth_is_legal(main, tmp_path):
+def test_an_empty_truth_is_legal(tmp_path):
     options = SceneOptions(size=(72, 96), repeat=False, distractors=(2, 3))
     made = write_dataset(DatasetSpec(tmp_path, "none", 2, seed=1, options=options), workers=1)
-    assert check(main, made, tmp_path / "out") == 0
+    assert check(made, tmp_path / "out") == 0
     assert report(tmp_path / "out", "none")["findings"] == []
 
 
@@ -248,26 +234,26 @@ def test_an_empty_truth_is_legal(main, tmp_path):
         (lambda c: c["categories"].append(dict(c["categories"][0])), "duplicate category"),
     ],
 )
-def test_other_faults_are_found_and_repaired(main, clean, tmp_path, change, kind):
+def test_other_faults_are_found_and_repaired(clean, tmp_path, change, kind):
     home = tmp_path / "cosal"
     shutil.copytree(clean / "cosal", home)
     content = json.loads((home / "val.json").read_text())
     change(content)
     (home / "val.json").write_text(json.dumps(content))
-    assert check(main, home / "val.json", tmp_path / "out", "--fix") == 1
+    assert check(home / "val.json", tmp_path / "out", "--fix") == 1
     found = report(tmp_path / "out", "val")
     assert kind in found["kinds"] and found["not_fixed"] == []
-    assert check(main, home / "val_fixed.json", tmp_path / "again") == 0
+    assert check(home / "val_fixed.json", tmp_path / "again") == 0
 
 
-def test_the_readmes_example_is_sound(main, tmp_path):
+def test_the_readmes_example_is_sound(tmp_path):
     text = (ROOT / "datasets" / "README.md").read_text()
     block = re.search(r"\n    \{\n      \"images\".*?\n    \}\n", text, re.DOTALL).group()
     (tmp_path / "fruit.json").write_text(block)
     (tmp_path / "fruit").mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (100, 150, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "fruit" / "a.jpg")
-    assert check(main, tmp_path / "fruit.json", tmp_path / "out") == 0
+    assert check(tmp_path / "fruit.json", tmp_path / "out") == 0
     assert report(tmp_path / "out", "fruit")["findings"] == []
     (record,) = load_cosal_json(str(tmp_path / "fruit.json"), str(tmp_path / "fruit"), "fruit_test")
     assert [a["cosalient"] for a in record["annotations"]] == [True, True, False]

@@ -8,21 +8,16 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
-from tool_loading import load_tool
+from PIL import Image, ImageOps
 
-from cosal_d2.prepare.check.near_duplicates import near_groups, near_pairs, picture_print
-from cosal_d2.prepare.check.split import assign, join_classes
+from cosal_d2.cli import main
+from cosal_d2.prepare.check.near_duplicates import SCENE_BITS, near_pairs, picture_hash
+from cosal_d2.prepare.check.split import assign
 from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, render_scene, write_dataset
 
 OPTIONS = SceneOptions(size=(72, 96))
 COUNT = 12
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def main():
-    return load_tool("tools/prepare_dataset.py").main
 
 
 @pytest.fixture
@@ -43,24 +38,24 @@ def groups(content):
     return {i["file_name"]: i["cosalient_category"] for i in content["images"]}
 
 
-def split(main, root, *options):
-    line = ["split", str(root / "cosal" / "all.json"), "--out", str(root), "--workers", "1"]
+def split(root, *options):
+    line = ["data", "split", str(root / "cosal" / "all.json"), "--out", str(root), "--workers", "1"]
     assert main([*line, "--overwrite", *options]) == 0
 
 
-def test_near_duplicates_stay_on_one_side(main, root):
+def test_near_duplicates_stay_on_one_side(root):
     for seed in range(3):
-        split(main, root, "--names", "a", "b", "--shares", "0.5", "0.5", "--seed", str(seed))
+        split(root, "--names", "a", "b", "--shares", "0.5", "0.5", "--seed", str(seed))
         a, b = (groups(read(root, name)) for name in "ab")
         assert {**a, **b} == groups(read(root, "all")) and not a.keys() & b.keys()
         assert len(a) == COUNT // 2
         assert ("000000.jpg" in a) == (f"{COUNT - 1:06d}.jpg" in a)
-    split(main, root, "--names", "a", "b", "--shares", "0.5", "0.5", "--seed", "2")
+    split(root, "--names", "a", "b", "--shares", "0.5", "0.5", "--seed", "2")
     assert groups(read(root, "a")) == a
 
 
-def test_a_split_keeps_annotations_and_categories(main, root):
-    split(main, root, "--names", "a", "b", "c", "--link")
+def test_a_split_keeps_annotations_and_categories(root):
+    split(root, "--names", "a", "b", "c", "--link")
     whole = read(root, "all")
     parts = [read(root, name) for name in "abc"]
     assert all(p["categories"] == whole["categories"] for p in parts)
@@ -69,17 +64,19 @@ def test_a_split_keeps_annotations_and_categories(main, root):
     assert all(p.is_symlink() for p in (root / "cosal" / "a").iterdir())
 
 
-def test_classes_are_on_one_side_alone(main, root):
-    split(main, root, "--by", "class", "--names", "a", "b", "--shares", "2", "1")
+def test_classes_are_on_one_side_alone(root):
+    split(root, "--by", "class", "--names", "a", "b", "--shares", "2", "1")
     a, b = (set(groups(read(root, name)).values()) for name in "ab")
     assert a and b and not a & b
 
 
-def test_merge_joins_classes_and_gives_new_ids_and_names(main, root):
+def test_merge_joins_classes_and_gives_new_ids_and_names(root):
     other = SceneOptions(size=(72, 96), repeat=False, distractors=(2, 3))
     write_dataset(DatasetSpec(root, "more", 3, seed=6, options=other), workers=1)
     files = [str(root / "cosal" / f"{n}.json") for n in ("all", "more")]
-    assert main(["merge", *files, "--out", str(root), "--name", "both", "--workers", "1"]) == 0
+    assert (
+        main(["data", "merge", *files, "--out", str(root), "--name", "both", "--workers", "1"]) == 0
+    )
     made, parts = read(root, "both"), [read(root, n) for n in ("all", "more")]
     assert [i["id"] for i in made["images"]] == list(range(1, COUNT + 4))
     assert made["images"][-1]["file_name"] == "more_000002.jpg"
@@ -95,9 +92,9 @@ def test_merge_joins_classes_and_gives_new_ids_and_names(main, root):
     assert len({a["id"] for a in made["annotations"]}) == len(made["annotations"])
 
 
-def test_the_statistics_page_holds_everything(main, root):
+def test_the_statistics_page_holds_everything(root):
     page = root / "page.html"
-    line = ["stats", str(root / "cosal" / "all.json"), "--out", str(page), "--workers", "1"]
+    line = ["data", "stats", str(root / "cosal" / "all.json"), "--out", str(page), "--workers", "1"]
     assert main(line) == 0
     text = page.read_text()
     content = read(root, "all")
@@ -119,10 +116,11 @@ def test_the_statistics_page_holds_everything(main, root):
         assert cv2.imdecode(data, cv2.IMREAD_COLOR).std() > 5
 
 
-def test_prints_find_changed_copies_and_tell_scenes_apart():
+def test_hashes_find_changed_copies_and_tell_scenes_apart():
     pictures = [Image.fromarray(render_scene(9, i, OPTIONS).image[:, :, ::-1]) for i in range(8)]
-    prints = [picture_print(p) for p in pictures]
-    assert near_groups(prints) == list(range(8))
+    hashes = [*map(picture_hash, pictures)]
+    same = {(i, i) for i in range(8)}
+    assert set(near_pairs(hashes, hashes, SCENE_BITS)) == same
     changes = (
         lambda p: p.resize((200, 150)),
         lambda p: p.point(lambda v: int(v * 0.8)),
@@ -131,8 +129,15 @@ def test_prints_find_changed_copies_and_tell_scenes_apart():
         lambda p: p.convert("RGBA"),
     )
     for change in changes:
-        changed = [picture_print(change(p)) for p in pictures]
-        assert {(i, i) for i in range(8)} <= set(near_pairs(prints, changed))
+        assert set(near_pairs(hashes, [picture_hash(change(p)) for p in pictures])) == same
+    mirrored = [picture_hash(ImageOps.mirror(p)) for p in pictures]
+    assert set(near_pairs(hashes, mirrored, mirrored=True)) == same
+    assert not set(near_pairs(hashes, mirrored))
+
+
+def test_plain_pictures_are_no_copies_of_each_other():
+    plain = [picture_hash(Image.new("RGB", (96, 72), colour)) for colour in ("white", "navy")]
+    assert not set(near_pairs(plain, plain))
 
 
 def test_sides_follow_the_shares():
@@ -142,9 +147,3 @@ def test_sides_follow_the_shares():
     assert sides != assign(list(range(100)), [7, 2, 1], seed=2)
     with pytest.raises(ValueError, match="stays empty"):
         assign([0, 0, 0], [1, 1], seed=0)
-
-
-def test_near_duplicates_join_classes():
-    joined = join_classes([0, 1, 2, 1], ["cup", "cup", "dog", "pen"])
-    assert joined[0] == joined[1] == joined[3] != joined[2]
-    assert len(set(join_classes([0, 1], ["", ""]))) == 2

@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
-from tool_loading import load_tool
 
+from cosal_d2.cli import main
 from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def main():
-    return load_tool("tools/prepare_dataset.py").main
 
 
 @pytest.fixture(scope="module")
@@ -42,38 +37,38 @@ def own(content, i):
     return [a for a in entries if names[a["category_id"]] == image["cosalient_category"]]
 
 
-def run(main, home, content, *options):
+def run(home, content, *options):
     """Status and report of a check, and the repaired json where there is one."""
     (home / "train.json").write_text(json.dumps(content))
-    line = ["check", str(home / "train.json"), "--report", str(home.parent / "out")]
+    line = ["data", "check", str(home / "train.json"), "--report", str(home.parent / "out")]
     status = main([*line, "--workers", "1", *options])
     report = json.loads((home.parent / "out" / "train.json").read_text())
     fixed = home / "train_fixed.json"
     return status, report, json.loads(fixed.read_text()) if fixed.exists() else None
 
 
-def test_an_image_that_loses_all_its_masks_is_left_out(main, home):
+def test_an_image_that_loses_all_its_masks_is_left_out(home):
     content = json.loads((home / "train.json").read_text())
     for entry in own(content, 1):
         entry["segmentation"] = []
-    _, report, fixed = run(main, home, content, "--fix")
+    _, report, fixed = run(home, content, "--fix")
     assert [i["file_name"] for i in fixed["images"]] == ["000000.jpg", "000002.jpg"]
     assert any("no co-salient annotation is left" in line for line in report["repairs"])
 
 
-def test_sound_polygons_beside_a_malformed_one_stay(main, home):
+def test_sound_polygons_beside_a_malformed_one_stay(home):
     content = json.loads((home / "train.json").read_text())
     entry = own(content, 0)[0]
     polygon = [10, 10, 40, 10, 40, 30, 10, 30]
     entry.update(segmentation=[polygon, [1, 1, 2, 2]], bbox=[10, 10, 30, 20])
-    status, _, fixed = run(main, home, content, "--fix")
+    status, _, fixed = run(home, content, "--fix")
     assert status == 1
     (found,) = [a for a in fixed["annotations"] if a["id"] == entry["id"]]
     assert found["segmentation"] == [polygon] and found["bbox"] == [10, 10, 30, 20]
 
 
 @pytest.mark.parametrize("orientation", [6, 8, 5])
-def test_masks_of_the_unrotated_picture_are_turned(main, home, orientation):
+def test_masks_of_the_unrotated_picture_are_turned(home, orientation):
     content = json.loads((home / "train.json").read_text())
     file = home / "train" / content["images"][0]["file_name"]
     with Image.open(file) as image:
@@ -81,7 +76,7 @@ def test_masks_of_the_unrotated_picture_are_turned(main, home, orientation):
         exif[0x0112] = orientation
         image.save(file, exif=exif)
     before = np.any([coco_mask.decode(a["segmentation"]) for a in own(content, 0)], axis=0)
-    _, report, fixed = run(main, home, content, "--fix")
+    _, report, fixed = run(home, content, "--fix")
     assert report["kinds"]["size mismatch"] == 1
     after = np.any([coco_mask.decode(a["segmentation"]) for a in own(fixed, 0)], axis=0)
     marked = Image.fromarray(before.astype(np.uint8) * 255)
@@ -89,18 +84,18 @@ def test_masks_of_the_unrotated_picture_are_turned(main, home, orientation):
     np.testing.assert_array_equal(after, np.asarray(ImageOps.exif_transpose(marked)) > 0)
 
 
-def test_both_pictures_of_a_repeated_annotation_id_are_named(main, home):
+def test_both_pictures_of_a_repeated_annotation_id_are_named(home):
     content = json.loads((home / "train.json").read_text())
     own(content, 2)[0]["id"] = own(content, 0)[0]["id"]
-    _, report, _ = run(main, home, content)
+    _, report, _ = run(home, content)
     (found,) = report["findings"]
     assert "000002.jpg" in found["file"] and "000000.jpg" in found["message"]
 
 
-def test_a_category_that_repeats_names_a_picture_that_uses_it(main, home):
+def test_a_category_that_repeats_names_a_picture_that_uses_it(home):
     content = json.loads((home / "train.json").read_text())
     content["categories"].append({"id": own(content, 0)[0]["category_id"], "name": "other"})
-    _, report, _ = run(main, home, content)
+    _, report, _ = run(home, content)
     assert "000000.jpg" in report["findings"][0]["file"]
 
 
@@ -114,38 +109,38 @@ def test_a_category_that_repeats_names_a_picture_that_uses_it(main, home):
         lambda c: c["annotations"][0]["segmentation"].update(counts="zzzz~~~"),
     ],
 )
-def test_null_fields_and_corrupt_masks_are_found_and_repaired(main, home, change):
+def test_null_fields_and_corrupt_masks_are_found_and_repaired(home, change):
     content = json.loads((home / "train.json").read_text())
     change(content)
-    status, report, fixed = run(main, home, content, "--fix")
+    status, report, fixed = run(home, content, "--fix")
     assert status == 1 and fixed["images"] and report["not_fixed"] == []
     assert {"missing field", "malformed mask"} & report["kinds"].keys()
 
 
-def test_ids_written_as_floats_are_the_same_ids(main, home):
+def test_ids_written_as_floats_are_the_same_ids(home):
     content = json.loads((home / "train.json").read_text())
     for entry in content["annotations"]:
         entry.update(image_id=float(entry["image_id"]), category_id=float(entry["category_id"]))
-    status, report, _ = run(main, home, content)
+    status, report, _ = run(home, content)
     assert status == 0 and report["findings"] == []
 
 
-def test_a_mirrored_copy_in_another_split_is_a_warning(main, home):
+def test_a_mirrored_copy_in_another_split_is_a_warning(home):
     content = json.loads((home / "train.json").read_text())
     with Image.open(home / "val" / "000001.jpg") as image:
         ImageOps.mirror(image).save(home / "train" / "000001.jpg", quality=70)
-    status, report, _ = run(main, home, content)
+    status, report, _ = run(home, content)
     assert status == 0 and report["kinds"] == {"mirrored duplicate": 1}
     assert "000001.jpg" in report["findings"][0]["file"]
 
 
-def test_categories_of_one_name_are_joined(main, home):
+def test_categories_of_one_name_are_joined(home):
     content = json.loads((home / "train.json").read_text())
     twin = {"id": 900, "name": content["images"][0]["cosalient_category"]}
     content["categories"].append(twin)
     own(content, 0)[0]["category_id"] = 900
     (home / "train.json").write_text(json.dumps(content))
-    line = ["coco", "--json", str(home / "train.json"), "--images", str(home / "train")]
+    line = ["data", "coco", "--json", str(home / "train.json"), "--images", str(home / "train")]
     assert main([*line, "--out", str(home.parent), "--name", "joined", "--workers", "1"]) == 0
     made = json.loads((home / "joined.json").read_text())
     assert len(own(made, 0)) == len(own(content, 0))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from cosal_d2.utils.files import write_bytes
 
 ERROR, WARNING = "error", "warning"
 
@@ -45,6 +46,19 @@ class Finding:
         return f"{self.severity}: {self.kind}: {place}: {self.message}; {self.fix}"
 
 
+def count_errors(findings: list[Finding]) -> int:
+    """Number of errors among them."""
+    return sum(f.severity == ERROR for f in findings)
+
+
+def summary(findings: list[Finding]) -> str:
+    """Numbers of errors and warnings, by kind."""
+    errors = count_errors(findings)
+    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in findings).most_common())
+    text = f"{errors} errors, {len(findings) - errors} warnings"
+    return f"{text}: {kinds}" if findings else text
+
+
 def write_reports(
     folder: Path, name: str, json_file: Path, findings: list[Finding], extra: dict
 ) -> tuple[Path, Path]:
@@ -53,8 +67,7 @@ def write_reports(
     Returns:
         The two files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    errors = sum(f.severity == ERROR for f in findings)
+    errors = count_errors(findings)
     report = {
         "dataset": str(json_file),
         "errors": errors,
@@ -63,23 +76,10 @@ def write_reports(
         **extra,
         "findings": [asdict(f) for f in findings],
     }
-    texts = {
-        ".txt": "".join(f"{f}\n" for f in findings) + summary(findings) + "\n",
-        ".json": json.dumps(report, indent=1, default=str) + "\n",
-    }
-    files = []
-    for suffix, text in texts.items():
-        target = folder / f"{name}{suffix}"
-        partial = folder / f".{name}.{os.getpid()}{suffix}"
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(partial, target)
-        files.append(target)
-    return files[0], files[1]
-
-
-def summary(findings: list[Finding]) -> str:
-    """Numbers of errors and warnings, by kind."""
-    errors = sum(f.severity == ERROR for f in findings)
-    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in findings).most_common())
-    text = f"{errors} errors, {len(findings) - errors} warnings"
-    return f"{text}: {kinds}" if findings else text
+    folder.mkdir(parents=True, exist_ok=True)
+    files = folder / f"{name}.txt", folder / f"{name}.json"
+    lines = "".join(f"{f}\n" for f in findings) + summary(findings) + "\n"
+    # File names need not be UTF-8, nor ids anything that json knows.
+    write_bytes(files[0], lines.encode("utf-8", "backslashreplace"))
+    write_bytes(files[1], (json.dumps(report, indent=1, default=str) + "\n").encode("utf-8"))
+    return files

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import shapely
 from pycocotools import mask as coco_mask
 
-from cosal_d2.prepare.check.crossing import crosses_itself
+from cosal_d2.prepare.check.dataset import id_key
 from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
-from cosal_d2.prepare.check.near_duplicates import Print, file_print
-from cosal_d2.prepare.check.structure import id_key
+from cosal_d2.prepare.check.near_duplicates import file_hash
 from cosal_d2.prepare.convert.picture_file import Picture, load_picture
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.masks import to_rle
@@ -21,6 +20,8 @@ from cosal_d2.utils.masks import to_rle
 TOLERANCE = 1.0  # pixels: a box may be so much off its mask
 OUTSIDE = 0.5  # pixels: a box may be so much outside its picture
 MAX_IOU = 0.7
+
+Annotation = tuple[int, dict]  # position in `annotations` and entry
 
 
 @dataclass(frozen=True)
@@ -33,215 +34,218 @@ class PictureTask:
         image: its entry.
         annotations: pairs of position in `annotations` and entry.
         names: category names by id.
-        check: False: only the print is wanted, of a picture of another split.
     """
 
     file: Path
     position: int
     image: dict
-    annotations: list[tuple[int, dict]]
+    annotations: list[Annotation]
     names: dict[object, str]
-    check: bool = True
 
 
-def check_picture(task: PictureTask) -> tuple[list[Finding], Print | None]:
-    """Faults of a picture, and its print where it is readable."""
+def check_picture(task: PictureTask) -> tuple[list[Finding], np.ndarray | None]:
+    """Faults of a picture, and its hashes where it is readable and not plain."""
+    check = _PictureCheck(task)
     try:
         picture = load_picture(task.file)
-        seen = file_print(task.file)
     except FileNotFoundError:
-        message, fix = "there is no such file", "add it, or remove the image and its annotations"
-        return [_of(task, "missing image", message, fix)] if task.check else [], None
+        fix = "add it, or remove the image and its annotations"
+        check.add("missing image", "there is no such file", fix)
+        return check.findings, None
     except ValueError as error:
-        reason = str(error).removeprefix(f"{task.file}: ")
+        reason = str(error).removeprefix(f"{task.file}: ").split("; replace")[0]
         fix = "replace the file, or remove the image and its annotations"
-        finding = _of(task, "unreadable image", reason.split("; replace")[0], fix)
-        return [finding] if task.check else [], None
-    return (list(_check(task, picture)), seen) if task.check else ([], seen)
+        check.add("unreadable image", reason, fix)
+        return check.findings, None
+    check.size_and_masks(picture)
+    check.group()
+    return check.findings, file_hash(task.file)
 
 
-def _of(
-    task: PictureTask,
-    kind: str,
-    message: str,
-    fix: str,
-    annotation: tuple[int, dict] | None = None,
-    severity: str = ERROR,
-) -> Finding:
-    return Finding(
-        kind,
-        severity,
-        str(task.file),
-        message,
-        fix,
-        image_id=task.image.get("id"),
-        annotation_id=None if annotation is None else annotation[1].get("id"),
-        image=task.position,
-        annotation=None if annotation is None else annotation[0],
-    )
+class _PictureCheck:
+    """Collects the faults of a picture."""
 
+    def __init__(self, task: PictureTask) -> None:
+        self.task = task
+        self.findings: list[Finding] = []
 
-def _check(task: PictureTask, picture: Picture) -> Iterator[Finding]:
-    given = (task.image.get("height"), task.image.get("width"))
-    if None not in given and given != picture.upright:
-        height, width = picture.upright
-        note = " once its EXIF rotation is applied" if given == picture.stored else ""
-        yield _of(
-            task,
-            "size mismatch",
-            f"the picture has {height} x {width} pixels{note} (height x width), the json says "
-            f"{given[0]} x {given[1]}",
-            "correct `height` and `width` together with the masks, or replace the file",
+    def add(
+        self,
+        kind: str,
+        message: str,
+        fix: str,
+        annotation: Annotation | None = None,
+        severity: str = ERROR,
+    ) -> None:
+        position, entry = annotation or (None, {})
+        self.findings.append(
+            Finding(
+                kind,
+                severity,
+                str(self.task.file),
+                message,
+                fix,
+                image_id=self.task.image.get("id"),
+                annotation_id=entry.get("id"),
+                image=self.task.position,
+                annotation=position,
+            )
         )
-    else:
-        yield from _masks(task, *picture.upright)
-    yield from _group(task)
 
+    def size_and_masks(self, picture: Picture) -> None:
+        """The size; where it is right, boxes and masks."""
+        given = (self.task.image.get("height"), self.task.image.get("width"))
+        height, width = picture.upright
+        if None not in given and given != picture.upright:
+            note = " once its EXIF rotation is applied" if given == picture.stored else ""
+            self.add(
+                "size mismatch",
+                f"the picture has {height} x {width} pixels{note} (height x width), the json says "
+                f"{given[0]} x {given[1]}",
+                "correct `height` and `width` together with the masks, or replace the file",
+            )
+            return
+        usable: list[tuple[Annotation, dict]] = []
+        for annotation in self.task.annotations:
+            entry = annotation[1]
+            rle = self._mask(annotation, height, width) if "segmentation" in entry else None
+            if "bbox" in entry:
+                self._box(annotation, rle, height, width)
+            if rle is not None:
+                usable.append((annotation, rle))
+                self._area(annotation, int(coco_mask.area(rle)))
+        self._overlaps([(a, r) for a, r in usable if not a[1].get("iscrowd", 0)])
 
-def _masks(task: PictureTask, height: int, width: int) -> Iterator[Finding]:
-    good: list[tuple[tuple[int, dict], dict]] = []
-    for annotation in task.annotations:
-        rle = None
-        if "segmentation" in annotation[1]:
-            segmentation = annotation[1]["segmentation"]
-            rle, fault = _mask(task, annotation, segmentation, height, width)
-            if fault is not None:
-                yield fault
-        if "bbox" in annotation[1]:
-            box_fault = _box(task, annotation, rle, height, width)
-            if box_fault is not None:
-                yield box_fault
-        if rle is not None:
-            good.append((annotation, rle))
-            area = annotation[1].get("area")
-            if isinstance(area, (int, float)) and annotation[1].get("iscrowd", 0) == 0:
-                yield from _area(task, annotation, area, int(coco_mask.area(rle)))
-    yield from _overlaps(task, good)
-
-
-def _mask(
-    task: PictureTask, annotation: tuple[int, dict], segmentation: object, height: int, width: int
-) -> tuple[dict | None, Finding | None]:
-    """The mask, where it can be used, and its fault."""
-    if segmentation is None or segmentation == [] or segmentation == [[]]:
-        fix = "draw the mask, or remove the annotation"
-        return None, _of(task, "empty mask", "there is no mask", fix, annotation)
-    if isinstance(segmentation, dict):
-        size = segmentation.get("size")
+    def _mask(self, annotation: Annotation, height: int, width: int) -> dict | None:
+        """The mask, where it can be used."""
+        segmentation = annotation[1]["segmentation"]
+        redraw = "draw the mask, or remove the annotation"
+        if segmentation is None or segmentation == [] or segmentation == [[]]:
+            self.add("empty mask", "there is no mask", redraw, annotation)
+            return None
+        polygons = segmentation if isinstance(segmentation, list) else []
+        size = segmentation.get("size") if isinstance(segmentation, dict) else None
         if isinstance(size, (list, tuple)) and list(size) != [height, width]:
             message = f"the mask has the size {list(size)}, the picture {[height, width]}"
             fix = "make the mask from the picture's size (height, width)"
-            return None, _of(task, "size mismatch", message, fix, annotation)
-    elif isinstance(segmentation, list) and not all(is_polygon(p) for p in segmentation):
-        message = "a polygon has fewer than three points, or something else than numbers"
-        fix = "give x and y of three points or more, or remove the polygon"
-        return None, _of(task, "malformed mask", message, fix, annotation)
-    try:
-        rle = to_rle(segmentation, height, width)
-        coco_mask.decode(rle)  # refuses counts that leave the picture
-    except ValueError as error:
-        fix = "draw the mask again, or remove the annotation"
-        return None, _of(task, "malformed mask", str(error).split(";")[0], fix, annotation)
-    if not coco_mask.area(rle):
-        fix = "draw the mask, or remove the annotation"
-        return None, _of(task, "empty mask", "the mask has no pixel", fix, annotation)
-    if isinstance(segmentation, list) and any(crosses_itself(p) for p in segmentation):
-        message = "the outline of a polygon crosses itself"
-        fix = "put its points in order, or give the mask as RLE"
-        return rle, _of(task, "self-intersecting mask", message, fix, annotation)
-    return rle, None
+            self.add("size mismatch", message, fix, annotation)
+            return None
+        if not all(is_polygon(p) for p in polygons):
+            message = "a polygon has fewer than three points, or something else than numbers"
+            fix = "give x and y of three points or more, or remove the polygon"
+            self.add("malformed mask", message, fix, annotation)
+            return None
+        try:
+            rle = to_rle(segmentation, height, width)
+            coco_mask.decode(rle)  # refuses counts that leave the picture
+        except ValueError as error:
+            self.add("malformed mask", str(error).split(";")[0], redraw, annotation)
+            return None
+        if not coco_mask.area(rle):
+            self.add("empty mask", "the mask has no pixel", redraw, annotation)
+            return None
+        if any(crosses_itself(p) for p in polygons):
+            message = "the outline of a polygon crosses itself"
+            fix = "put its points in order, or give the mask as RLE"
+            self.add("self-intersecting mask", message, fix, annotation)
+        return rle
+
+    def _box(self, annotation: Annotation, rle: dict | None, height: int, width: int) -> None:
+        box = annotation[1]["bbox"]
+        give = "give x, y, width and height"
+        if not isinstance(box, (list, tuple)) or len(box) != 4 or not _are_finite(box):
+            self.add("malformed box", f"bbox {box!r} is not four numbers", give, annotation)
+            return
+        x, y, w, h = box
+        fix = "make it tight around the mask"
+        if w <= 0 or h <= 0:
+            self.add("malformed box", f"bbox {list(box)} has no area", give, annotation)
+        elif min(x, y) < -OUTSIDE or x + w > width + OUTSIDE or y + h > height + OUTSIDE:
+            message = f"bbox {list(box)} leaves the picture of {width} x {height} (width x height)"
+            self.add("box out of bounds", message, fix, annotation)
+        elif rle is not None:
+            tight = [_corners(coco_mask.toBbox(rle))]
+            if isinstance(annotation[1]["segmentation"], list):
+                polygons = annotation[1]["segmentation"]
+                points = np.concatenate([np.reshape(p, (-1, 2)) for p in polygons])
+                tight.append(np.concatenate([points.min(axis=0), points.max(axis=0)]))
+            if min(np.abs(_corners(box) - t).max() for t in tight) > TOLERANCE + 1e-6:
+                mask_box = coco_mask.toBbox(rle).tolist()
+                message = f"bbox {list(box)} is not tight, the mask's is {mask_box}"
+                self.add("box not tight", message, fix, annotation)
+
+    def _area(self, annotation: Annotation, found: int) -> None:
+        given = annotation[1].get("area")
+        if not isinstance(given, (int, float)) or annotation[1].get("iscrowd", 0):
+            return
+        if abs(given - found) > max(0.2 * found, 20):
+            message = f"`area` is {given}, the mask has {found} pixels"
+            fix = "correct it; training and scores do not use it"
+            self.add("wrong area", message, fix, annotation, WARNING)
+
+    def _overlaps(self, singles: list[tuple[Annotation, dict]]) -> None:
+        if len(singles) < 2:
+            return
+        rles = [rle for _, rle in singles]
+        overlaps = np.triu(coco_mask.iou(rles, rles, [0] * len(rles)), 1)
+        for i, j in np.argwhere(overlaps > MAX_IOU):
+            other = singles[i][0][1].get("id")
+            message = (
+                f"its mask and that of annotation {other} overlap by an IoU of {overlaps[i, j]:.2f}"
+            )
+            fix = "remove one of them if they are one object"
+            self.add("duplicate object", message, fix, singles[j][0], WARNING)
+
+    def group(self) -> None:
+        """The co-salient class and the number of its instances."""
+        group = self.task.image.get("cosalient_category")
+        if group is not None and group not in self.task.names.values():
+            message = f"cosalient_category {group!r} is none of `categories`"
+            self.add("unknown co-salient class", message, "correct it, or add the category")
+            return
+        members = crowds = 0
+        for _, entry in self.task.annotations:
+            name = self.task.names.get(id_key(entry.get("category_id")))
+            if name is None:  # a fault of its own; the object may well be one of the group
+                crowds += 1
+            elif name != DISTRACTOR and group in (None, name):
+                members += not entry.get("iscrowd", 0)
+                crowds += bool(entry.get("iscrowd", 0))
+        if members == 1 and not crowds:
+            message = "there is exactly one co-salient instance"
+            fix = "annotate the others, or make it a distractor with an empty truth"
+            self.add("single instance", message, fix)
+        elif group is not None and not members and not crowds:
+            message = f"no object is of the cosalient_category {group!r}; the truth is empty"
+            fix = "set it to null if that is meant"
+            self.add("empty group", message, fix, severity=WARNING)
 
 
 def is_polygon(points: object) -> bool:
     """Whether it is x and y of three points or more."""
-    return (
-        isinstance(points, list)
-        and len(points) >= 6
-        and len(points) % 2 == 0
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in points)
-    )
+    whole = isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0
+    return whole and _are_finite(points)
 
 
-def _box(
-    task: PictureTask, annotation: tuple[int, dict], rle: dict | None, height: int, width: int
-) -> Finding | None:
-    box = annotation[1]["bbox"]
-    numbers = isinstance(box, (list, tuple)) and len(box) == 4
-    if not numbers or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in box):
-        message = f"bbox {box!r} is not four numbers"
-        return _of(task, "malformed box", message, "give x, y, width and height", annotation)
-    x, y, w, h = box
-    if w <= 0 or h <= 0:
-        message = f"bbox {list(box)} has no area"
-        return _of(task, "malformed box", message, "give x, y, width and height", annotation)
-    if min(x, y) < -OUTSIDE or x + w > width + OUTSIDE or y + h > height + OUTSIDE:
-        message = f"bbox {list(box)} leaves the picture of {width} x {height} (width x height)"
-        return _of(task, "box out of bounds", message, "make it tight around the mask", annotation)
-    if rle is None:
-        return None
-    tight = [_corners(coco_mask.toBbox(rle))]
-    if isinstance(annotation[1]["segmentation"], list):
-        points = np.concatenate([np.reshape(p, (-1, 2)) for p in annotation[1]["segmentation"]])
-        tight.append(np.concatenate([points.min(axis=0), points.max(axis=0)]))
-    found = _corners(box)
-    if min(float(np.abs(found - t).max()) for t in tight) > TOLERANCE + 1e-6:
-        message = f"bbox {list(box)} is not tight, the mask's is {coco_mask.toBbox(rle).tolist()}"
-        return _of(task, "box not tight", message, "make it tight around the mask", annotation)
-    return None
+def crosses_itself(polygon: list[float]) -> bool:
+    """Whether the outline of a polygon crosses itself.
+
+    An outline that touches itself or runs back on itself, as at parts one pixel wide, is no valid
+    polygon for shapely either, but the made valid one has the area that the shoelace formula gives.
+
+    Args:
+        polygon: [x0, y0, x1, y1, ...].
+    """
+    shape = shapely.Polygon(np.reshape(polygon, (-1, 2)))
+    if shape.is_valid:
+        return False
+    return abs(shapely.make_valid(shape).area - shape.area) > 1e-6 * max(shape.area, 1)
+
+
+def _are_finite(values: list) -> bool:
+    return all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
 
 
 def _corners(box: object) -> np.ndarray:
     x, y, w, h = (float(v) for v in box)
     return np.array([x, y, x + w, y + h])
-
-
-def _area(
-    task: PictureTask, annotation: tuple[int, dict], given: float, found: int
-) -> Iterator[Finding]:
-    if abs(given - found) > max(0.2 * found, 20):
-        message = f"`area` is {given}, the mask has {found} pixels"
-        fix = "correct it; training and scores do not use it"
-        yield _of(task, "wrong area", message, fix, annotation, WARNING)
-
-
-def _overlaps(task: PictureTask, good: list[tuple[tuple[int, dict], dict]]) -> Iterator[Finding]:
-    singles = [(a, r) for a, r in good if not a[1].get("iscrowd", 0)]
-    if len(singles) < 2:
-        return
-    rles = [r for _, r in singles]
-    overlaps = np.triu(np.array(coco_mask.iou(rles, rles, [0] * len(rles))), 1)
-    for i, j in np.argwhere(overlaps > MAX_IOU):
-        other = singles[int(i)][0][1].get("id")
-        message = (
-            f"its mask and that of annotation {other} overlap by an IoU of {overlaps[i, j]:.2f}"
-        )
-        fix = "remove one of them if they are one object"
-        yield _of(task, "duplicate object", message, fix, singles[int(j)][0], WARNING)
-
-
-def _group(task: PictureTask) -> Iterator[Finding]:
-    """The co-salient class and the number of its instances."""
-    group = task.image.get("cosalient_category")
-    if group is not None and group not in task.names.values():
-        message = f"cosalient_category {group!r} is none of `categories`"
-        yield _of(task, "unknown co-salient class", message, "correct it, or add the category")
-        return
-    members = crowds = 0
-    for _, entry in task.annotations:
-        name = task.names.get(id_key(entry.get("category_id")))
-        if name is None:  # a fault of its own; the object may well be one of the group
-            crowds += 1
-        elif name != DISTRACTOR and group in (None, name):
-            members += not entry.get("iscrowd", 0)
-            crowds += bool(entry.get("iscrowd", 0))
-    if members == 1 and not crowds:
-        yield _of(
-            task,
-            "single instance",
-            "there is exactly one co-salient instance",
-            "annotate the others, or make it a distractor with an empty truth",
-        )
-    elif group is not None and not members and not crowds:
-        message = f"no object is of the cosalient_category {group!r}; the truth is empty"
-        fix = "set it to null if that is meant"
-        yield _of(task, "empty group", message, fix, severity=WARNING)

@@ -1,15 +1,17 @@
-"""Repairing what a check found, in a copy of the json."""
+"""Repairing what a check found, in a copy of the dataset."""
 
 from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
-from cosal_d2.prepare.check.dataset import Dataset
-from cosal_d2.prepare.check.findings import ERROR, Finding
+from cosal_d2.prepare.check.check import check_dataset
+from cosal_d2.prepare.check.dataset import Dataset, id_key, sound_entries, write_part
+from cosal_d2.prepare.check.findings import ERROR, Finding, count_errors
 from cosal_d2.prepare.check.picture import is_polygon
-from cosal_d2.prepare.check.structure import bereft_images, category_names, id_key
+from cosal_d2.prepare.convert.dataset_writer import Target
 from cosal_d2.prepare.convert.picture_file import (
     load_picture,
     picture_size,
@@ -19,16 +21,78 @@ from cosal_d2.prepare.convert.picture_file import (
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.masks import rle_fields, to_rle
 
-DROP_IMAGE = (
-    *("missing image", "unreadable image", "repeated file", "single instance", "near duplicate"),
-)
-DROP_ANNOTATION = ("empty mask", "unknown category", "unknown image")
-REDRAW = ("box out of bounds", "box not tight", "malformed box", "self-intersecting mask")
+ROUNDS = 4
 SAME_SHAPE = 0.02  # relative difference of aspect ratios
 
 
+def write_repaired(
+    dataset: Dataset, findings: list[Finding], against: list[Path], target: Target
+) -> tuple[list[str], list[str]]:
+    """Repair until a check finds nothing more, and write the copy.
+
+    Args:
+        dataset: the faulty one, which stays as it is.
+        findings: from a check of it.
+        against: jsons of the other splits of that check.
+        target: where the copy goes.
+
+    Returns:
+        What was done and what is left, a line each.
+    """
+    done: list[str] = []
+    fixed = dataset
+    for _ in range(ROUNDS):
+        fixed, steps = repair(fixed, findings)
+        done += steps
+        findings = check_dataset(fixed, against, target.workers)
+        if not steps or not count_errors(findings):
+            break
+    left = [str(f) for f in findings if f.severity == ERROR]
+    write_part(fixed, sound_entries(fixed), target, f"Repaired from {dataset.json_file.name}")
+    return done, left
+
+
+def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str]]:
+    """A repaired copy of a dataset's json, and what was done, a line each.
+
+    Pictures that cannot be read, that have exactly one co-salient instance, or that another split
+    has too are left out; so are annotations without a usable mask. Boxes come from masks, crossing
+    outlines become RLE, sizes come from pictures, ids that repeat are given anew.
+    """
+    fixed = replace(dataset, content=copy.deepcopy(dataset.content))
+    work = _Repair(fixed)
+    steps = {
+        "box out of bounds": work.redraw_box,
+        "box not tight": work.redraw_box,
+        "malformed box": work.redraw_box,
+        "self-intersecting mask": work.redraw_mask,
+        "malformed mask": work.trim,
+        "size mismatch": work.resize,
+        "duplicate id": work.renumber,
+        "missing field": work.complete,
+        "unknown co-salient class": work.regroup,
+        "duplicate category": work.join_categories,
+    }
+    order = defaultdict(int, {"missing field": -2, "size mismatch": -1})
+    for finding in sorted(findings, key=lambda f: order[f.kind]):
+        if finding.severity != ERROR or (
+            finding.annotation in work.annotations or finding.image in work.images
+        ):
+            continue
+        try:
+            steps.get(finding.kind, work.drop)(finding)
+        except (KeyError, TypeError, ValueError, OSError):  # what it needs is not usable either
+            work.drop(finding)
+    work.apply()
+    return fixed, work.done
+
+
 class _Repair:
-    """One round of repairs on a dataset's content, which is changed."""
+    """One round of repairs on a dataset's content, which is changed.
+
+    A step raises KeyError, TypeError, ValueError or OSError, with nothing changed, where there is
+    nothing to repair from.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.content = dataset, dataset.content
@@ -40,168 +104,118 @@ class _Repair:
         ids = f" (annotation {finding.annotation_id})" if finding.annotation_id is not None else ""
         self.done.append(f"{finding.file}{ids}: {finding.kind}: {what}")
 
-    def drop_image(self, finding: Finding) -> None:
-        if finding.image not in self.images:
+    def drop(self, finding: Finding) -> None:
+        """Leave out the annotation, or else the image."""
+        if finding.annotation is not None:
+            self.annotations.add(finding.annotation)
+            self.note(finding, "the annotation is left out")
+        elif finding.image is not None:
             self.images.add(finding.image)
             self.note(finding, "the image and its annotations are left out")
 
-    def drop_annotation(self, finding: Finding) -> None:
-        if finding.annotation not in self.annotations:
-            self.annotations.add(finding.annotation)
-            self.note(finding, "the annotation is left out")
+    def _entry(self, finding: Finding) -> dict:
+        return self.content["annotations"][finding.annotation]
+
+    def _size(self, image: dict) -> tuple[int, int]:
+        return int(image["height"]), int(image["width"])
+
+    def _fields(self, finding: Finding, segmentation: object) -> dict:
+        """Box, area and RLE of a mask in the finding's image."""
+        size = self._size(self.content["images"][finding.image])
+        return rle_fields([to_rle(segmentation, *size)])[0]
 
     def trim(self, finding: Finding) -> None:
         """A malformed mask: its sound polygons stay, if there are any."""
-        entry = self.content["annotations"][finding.annotation]
+        entry = self._entry(finding)
         polygons = entry["segmentation"] if isinstance(entry["segmentation"], list) else []
         sound = [p for p in polygons if is_polygon(p)]
-        try:
-            fields = rle_fields([to_rle(sound, *self._size(finding))])[0]
-        except (KeyError, TypeError, ValueError):
-            self.drop_annotation(finding)
-            return
-        entry.update(fields, segmentation=sound)
+        entry.update(self._fields(finding, sound), segmentation=sound)
         self.note(finding, f"{len(polygons) - len(sound)} of {len(polygons)} polygons are left out")
 
-    def redraw(self, finding: Finding) -> None:
-        entry = self.content["annotations"][finding.annotation]
-        size = self._size(finding)
-        try:
-            rle = to_rle(entry["segmentation"], *size)
-        except (KeyError, TypeError, ValueError):
-            self.drop_annotation(finding)
-            return
-        fields = rle_fields([rle])[0]
-        if finding.kind == "self-intersecting mask":
-            entry.update(fields)
-            self.note(finding, "the mask is given as RLE of the pixels that its polygons cover")
-        else:
-            entry["bbox"] = fields["bbox"]
-            self.note(finding, f"bbox is set to the mask's, {fields['bbox']}")
+    def redraw_mask(self, finding: Finding) -> None:
+        entry = self._entry(finding)
+        entry.update(self._fields(finding, entry["segmentation"]))
+        self.note(finding, "the mask is given as RLE of the pixels that its polygons cover")
 
-    def _size(self, finding: Finding) -> tuple[int, int]:
-        image = self.content["images"][finding.image]
-        return int(image["height"]), int(image["width"])
+    def redraw_box(self, finding: Finding) -> None:
+        entry = self._entry(finding)
+        entry["bbox"] = self._fields(finding, entry["segmentation"])["bbox"]
+        self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
 
     def resize(self, finding: Finding) -> None:
-        if finding.annotation is not None:
-            self._resize_mask(finding, self.content["annotations"][finding.annotation])
-            return
+        """A mask of another size than its picture, or a wrong size in the json."""
         image = self.content["images"][finding.image]
-        former = image.get("height"), image.get("width")
-        picture = load_picture(self.dataset.folder / image["file_name"])
-        image["height"], image["width"] = picture.upright
-        turn = picture.orientation if former == picture.stored else 1
-        self.note(finding, f"height and width are set to {image['height']}, {image['width']}")
-        for position, entry in enumerate(self.content["annotations"]):
-            if isinstance(entry, dict) and entry.get("image_id") == image["id"]:
-                self._scale(finding, position, entry, former, turn)
-
-    def _scale(
-        self, finding: Finding, position: int, entry: dict, former: tuple, turn: int
-    ) -> None:
-        """Fit an annotation of a picture whose size in the json was wrong."""
-        size = self._size(finding)
-        segmentation = entry.get("segmentation")
-        fits = isinstance(segmentation, dict) and tuple(segmentation.get("size", ())) == size
-        alike = all(isinstance(v, int) and v > 0 for v in former) and (
-            abs(former[0] * size[1] / (former[1] * size[0]) - 1) < SAME_SHAPE
-        )
-        try:
-            if turn != 1 and not fits:
-                rle = upright_rle(to_rle(segmentation, *former), turn)
-            elif fits or not alike:
-                rle = to_rle(segmentation, *size)
-            else:
-                rle = scaled_rle(to_rle(segmentation, *former), size)
-        except (TypeError, ValueError):
-            self.annotations.add(position)
-            self.note(finding, f"annotation {entry.get('id')} fits neither size and is left out")
-            return
-        entry.update(rle_fields([rle])[0])
-
-    def _resize_mask(self, finding: Finding, entry: dict) -> None:
-        size = self._size(finding)
-        former = [int(v) for v in entry["segmentation"]["size"]]
-        if len(former) != 2 or min(former) < 1:
-            self.drop_annotation(finding)
-            return
-        if abs(former[0] * size[1] / (former[1] * size[0]) - 1) >= SAME_SHAPE:
-            self.drop_annotation(finding)
-            return
-        try:
+        if finding.annotation is not None:
+            entry, size = self._entry(finding), self._size(image)
+            former = tuple(int(v) for v in entry["segmentation"]["size"])
+            if not _alike(former, size):
+                raise ValueError(f"{former} and {size} differ in shape")
             rle = scaled_rle(to_rle(entry["segmentation"], *former), size)
             entry.update(rle_fields([rle])[0])
-        except ValueError:
-            self.drop_annotation(finding)
+            self.note(finding, f"the mask is scaled from {list(former)} to {list(size)}")
             return
-        self.note(finding, f"the mask is scaled from {former} to {list(size)}")
+        former = image.get("height"), image.get("width")
+        picture = load_picture(self.dataset.folder / image["file_name"])
+        image["height"], image["width"] = size = picture.upright
+        turn = picture.orientation if former == picture.stored else 1
+        self.note(finding, f"height and width are set to {size[0]}, {size[1]}")
+        for position, entry in self._own(image):
+            try:
+                rle = _fitted(entry.get("segmentation"), former, size, turn)
+                entry.update(rle_fields([rle])[0])
+            except (TypeError, ValueError):
+                self.annotations.add(position)
+                text = f"annotation {entry.get('id')} fits neither size and is left out"
+                self.note(finding, text)
+
+    def _own(self, image: dict) -> list[tuple[int, dict]]:
+        """Annotations of an image with their positions."""
+        key = id_key(image.get("id"))
+        entries = self.dataset.entries("annotations")
+        return [(i, a) for i, a in entries if id_key(a.get("image_id")) == key]
 
     def renumber(self, finding: Finding) -> None:
         if finding.annotation is None:
-            self.drop_image(finding)
+            self.drop(finding)
             return
-        entry = self.content["annotations"][finding.annotation]
-        twins = [a for a in self.content["annotations"] if a == entry]
-        if twins[0] is not entry:
-            self.drop_annotation(finding)
+        entry = self._entry(finding)
+        if next(a for a in self.content["annotations"] if a == entry) is not entry:
+            self.drop(finding)
             return
-        numbers = [a.get("id") for a in self.content["annotations"] if isinstance(a, dict)]
+        numbers = [a.get("id") for _, a in self.dataset.entries("annotations")]
         entry["id"] = max([n for n in numbers if isinstance(n, int)], default=0) + 1
         self.note(finding, f"it gets the id {entry['id']}")
 
     def complete(self, finding: Finding) -> None:
         """A missing field: boxes and sizes can be found, anything else cannot."""
         if finding.annotation is not None:
-            entry = self.content["annotations"][finding.annotation]
-            if _has(entry, "id", "image_id", "category_id"):
-                owner = next(
-                    (
-                        i
-                        for i in self.content["images"]
-                        if _has(i, "id") and i["id"] == entry["image_id"]
-                    ),
-                    {},
-                )
-                try:
-                    rle = to_rle(entry["segmentation"], owner["height"], owner["width"])
-                    entry["bbox"] = rle_fields([rle])[0]["bbox"]
-                    self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
-                    return
-                except (KeyError, TypeError, ValueError):
-                    pass
-            self.drop_annotation(finding)
+            entry = self._entry(finding)
+            _need(entry, "id", "image_id", "category_id")
+            image = self.content["images"][self.dataset.owners()[id_key(entry["image_id"])]]
+            rle = to_rle(entry["segmentation"], *self._size(image))
+            entry["bbox"] = rle_fields([rle])[0]["bbox"]
+            self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
         elif finding.image is not None:
             image = self.content["images"][finding.image]
-            if _has(image, "id") and isinstance(image.get("file_name"), str):
-                try:
-                    size = picture_size(self.dataset.folder / image["file_name"])
-                    image["height"], image["width"] = size
-                    self.note(finding, f"height and width are set to {size[0]}, {size[1]}")
-                    return
-                except (OSError, ValueError):
-                    pass
-            self.drop_image(finding)
+            _need(image, "id", "file_name")
+            size = picture_size(self.dataset.folder / image["file_name"])
+            image["height"], image["width"] = size
+            self.note(finding, f"height and width are set to {size[0]}, {size[1]}")
         else:
             self.content["categories"] = [
-                c for c in self.content["categories"] if _has(c, "id", "name")
+                c
+                for _, c in self.dataset.entries("categories")
+                if c.get("id") is not None and c.get("name") is not None
             ]
             self.note(finding, "the category is left out")
 
     def regroup(self, finding: Finding) -> None:
         """An unknown co-salient class: the only annotated one, or the image is left out."""
         image = self.content["images"][finding.image]
-        names = category_names(self.content)
-        found = {
-            names.get(id_key(a.get("category_id")))
-            for a in self.content["annotations"]
-            if isinstance(a, dict) and a.get("image_id") == image.get("id")
-        } - {DISTRACTOR, None}
-        if len(found) == 1:
-            image["cosalient_category"] = found.pop()
-            self.note(finding, f"it is set to {image['cosalient_category']!r}")
-        else:
-            self.drop_image(finding)
+        names = self.dataset.category_names()
+        found = {names.get(id_key(a.get("category_id"))) for _, a in self._own(image)}
+        (image["cosalient_category"],) = found - {DISTRACTOR, None}
+        self.note(finding, f"it is set to {image['cosalient_category']!r}")
 
     def join_categories(self, finding: Finding) -> None:
         """Categories that repeat a name become one; of those that repeat an id the first stays."""
@@ -219,30 +233,27 @@ class _Repair:
         if len(kept) == len(self.content["categories"]):
             return
         self.content["categories"] = kept
-        for entry in (a for a in self.content["annotations"] if isinstance(a, dict)):
+        for _, entry in self.dataset.entries("annotations"):
             number = id_key(entry.get("category_id"))
             if number in change and number not in used:
                 entry["category_id"] = change[number]
         self.note(finding, "categories of one name are joined; of one id the first is kept")
 
     def apply(self) -> None:
-        """Take out what was dropped."""
-        for position in bereft_images(self.content, self.images, self.annotations):
+        """Take out what was dropped, and images that lose all of their co-salient annotations, as
+        their empty truth would be false."""
+        for position in self._emptied():
             self.images.add(position)
             name = self.dataset.picture_name(self.content["images"][position])
             self.done.append(f"{name}: no co-salient annotation is left: the image is left out")
-        images = self.content["images"]
-        kept_ids = {
-            id_key(image["id"])
-            for i, image in enumerate(images)
-            if i not in self.images and isinstance(image, dict) and "id" in image
-        }
-        dropped = {
-            id_key(images[i]["id"])
-            for i in self.images
-            if isinstance(images[i], dict) and "id" in images[i]
-        } - kept_ids
-        self.content["images"] = [x for i, x in enumerate(images) if i not in self.images]
+        ids: dict[bool, set] = {True: set(), False: set()}  # of images left out, and of the others
+        for i, image in self.dataset.entries("images"):
+            if "id" in image:
+                ids[i in self.images].add(id_key(image["id"]))
+        dropped = ids[True] - ids[False]
+        self.content["images"] = [
+            image for i, image in enumerate(self.content["images"]) if i not in self.images
+        ]
         self.content["annotations"] = [
             a
             for i, a in enumerate(self.content["annotations"])
@@ -250,36 +261,50 @@ class _Repair:
             and not (isinstance(a, dict) and id_key(a.get("image_id")) in dropped)
         ]
 
+    def _emptied(self) -> list[int]:
+        """Positions of images that lose all of their co-salient annotations."""
+        names = self.dataset.category_names()
+        own: dict[object, list[tuple[bool, str | None]]] = defaultdict(list)
+        for i, entry in self.dataset.entries("annotations"):
+            name = names.get(id_key(entry.get("category_id")))
+            own[id_key(entry.get("image_id"))].append((i in self.annotations, name))
+        found = []
+        for position, image in self.dataset.entries("images"):
+            group = image.get("cosalient_category")
+            lost = [
+                is_lost
+                for is_lost, name in own[id_key(image.get("id"))]
+                if name is None or (name != DISTRACTOR and group in (None, name))
+            ]
+            if position not in self.images and lost and all(lost):
+                found.append(position)
+        return found
 
-def _has(entry: object, *fields: str) -> bool:
-    return isinstance(entry, dict) and all(entry.get(f) is not None for f in fields)
+
+def _need(entry: object, *fields: str) -> None:
+    for name in fields:
+        if entry[name] is None:
+            raise ValueError(f"no {name}")
 
 
-def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str]]:
-    """A repaired copy of a dataset's json, and what was done, a line each.
+def _alike(first: tuple, second: tuple) -> bool:
+    """Whether two sizes are sizes and have one shape."""
+    return all(isinstance(v, int) and v > 0 for v in first) and (
+        abs(first[0] * second[1] / (first[1] * second[0]) - 1) < SAME_SHAPE
+    )
 
-    Pictures that cannot be read, that have exactly one co-salient instance, or that another split
-    has too are left out; so are annotations without a usable mask. Boxes come from masks, crossing
-    outlines become RLE, sizes come from pictures, ids that repeat are given anew.
+
+def _fitted(segmentation: object, former: tuple, size: tuple[int, int], turn: int) -> dict:
+    """RLE of a mask whose picture has another size than the json said.
+
+    Args:
+        segmentation: the mask.
+        former, size: (height, width) of the json and of the upright picture.
+        turn: EXIF orientation that the mask lacks, 1 for none.
     """
-    fixed = Dataset(dataset.name, dataset.json_file, dataset.folder, copy.deepcopy(dataset.content))
-    work = _Repair(fixed)
-    steps: dict[str, Callable[[Finding], None]] = {
-        **dict.fromkeys(DROP_IMAGE, work.drop_image),
-        **dict.fromkeys(DROP_ANNOTATION, work.drop_annotation),
-        **dict.fromkeys(REDRAW, work.redraw),
-        "malformed mask": work.trim,
-        "size mismatch": work.resize,
-        "duplicate id": work.renumber,
-        "missing field": work.complete,
-        "unknown co-salient class": work.regroup,
-        "duplicate category": work.join_categories,
-    }
-    order = defaultdict(int, {"missing field": -2, "size mismatch": -1})
-    for finding in sorted(findings, key=lambda f: order[f.kind]):
-        if finding.severity == ERROR and not (
-            finding.annotation in work.annotations or finding.image in work.images
-        ):
-            steps[finding.kind](finding)
-    work.apply()
-    return fixed, work.done
+    fits = isinstance(segmentation, dict) and tuple(segmentation.get("size", ())) == size
+    if turn != 1 and not fits:
+        return upright_rle(to_rle(segmentation, *former), turn)
+    if fits or not _alike(former, size):
+        return to_rle(segmentation, *size)
+    return scaled_rle(to_rle(segmentation, *former), size)

@@ -5,39 +5,78 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from cosal_d2.prepare.check.parts import Item
+from cosal_d2.prepare.check.check import each_picture
+from cosal_d2.prepare.check.dataset import Dataset, sound_entries, write_part
+from cosal_d2.prepare.check.near_duplicates import SCENE_BITS, file_hash, near_pairs
+from cosal_d2.prepare.convert.dataset_writer import Entry, Target, Written
 from cosal_d2.utils.coco import DISTRACTOR
 
 
-def class_of(item: Item) -> str:
+def split(
+    dataset: Dataset,
+    targets: list[Target],
+    shares: list[float],
+    by_class: bool = False,
+    seed: int = 0,
+) -> tuple[list[Written], int]:
+    """Split a dataset; pictures of one scene, mirrored ones too, stay on one side.
+
+    Args:
+        dataset: a sound one.
+        targets: where each side goes.
+        shares: wanted size of each side, relative to one another.
+        by_class: put each co-salient class on one side alone.
+        seed: the same one gives the same sides.
+
+    Returns:
+        What was written, and the number of pictures that stay on the side of another that shows
+        the same.
+
+    Raises:
+        ValueError: the dataset is not sound, or the shares are not positive or leave a side empty.
+    """
+    entries = sound_entries(dataset)
+    hashes = list(each_picture(file_hash, [e.file for e in entries], targets[0].workers))
+    pairs = [*near_pairs(hashes, hashes, SCENE_BITS), *near_pairs(hashes, hashes, mirrored=True)]
+    groups = connected(len(entries), pairs)
+    near = len(entries) - len(set(groups))
+    if by_class:
+        first: dict[str, int] = {}
+        for i, name in enumerate(map(class_of, entries)):
+            if name:
+                pairs.append((first.setdefault(name, i), i))
+        groups = connected(len(entries), pairs)
+    sides = assign(groups, shares, seed)
+    by = "class" if by_class else "random"
+    return [
+        write_part(
+            dataset,
+            [entry for entry, side in zip(entries, sides, strict=True) if side == number],
+            target,
+            f"Part {target.name} of {dataset.name}, by {by}, seed {seed}",
+        )
+        for number, target in enumerate(targets)
+    ], near
+
+
+def class_of(entry: Entry) -> str:
     """The co-salient class of a picture: the field's, else the one that is annotated most; empty
     where nothing is co-salient."""
-    group = item.image.get("cosalient_category")
+    group = entry.image.get("cosalient_category")
     if group is not None:
         return group
-    found = Counter(a["category"] for a in item.annotations if a["category"] != DISTRACTOR)
+    found = Counter(a["category"] for a in entry.annotations if a["category"] != DISTRACTOR)
     return min(found, key=lambda n: (-found[n], n)) if found else ""
 
 
-def join_classes(groups: list[int], classes: list[str]) -> list[int]:
-    """Group numbers in which each class is in one group as well; near-duplicates join classes.
-
-    Pictures of the empty class are joined by `groups` alone.
-    """
-    parent = {g: g for g in groups}
-
-    def root(g: int) -> int:
-        while parent[g] != g:
-            g = parent[g]
-        return g
-
-    first: dict[str, int] = {}
-    for group, name in zip(groups, classes, strict=True):
-        if name:
-            low, high = sorted((root(group), root(first.setdefault(name, group))))
-            parent[high] = low
-    return [root(g) for g in groups]
+def connected(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+    """A group number for each of `count` pictures: chains of pairs share one."""
+    first, second = np.array(pairs, dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
+    return connected_components(graph, directed=False)[1].tolist()
 
 
 def assign(groups: list[int], shares: list[float], seed: int) -> list[int]:

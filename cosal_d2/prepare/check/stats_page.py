@@ -3,168 +3,212 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
-import os
 from collections import Counter
 from pathlib import Path
 
 import cv2
+import jinja2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pycocotools import mask as coco_mask
 
-from cosal_d2.prepare.check.contact_sheets import choose, draw_small
-from cosal_d2.prepare.check.parts import Item
-from cosal_d2.prepare.check.statistics import Statistics
+from cosal_d2.prepare.check.statistics import PictureNumbers, by_role, statistics
+from cosal_d2.prepare.convert.dataset_writer import Entry
+from cosal_d2.utils.files import write_text
+from cosal_d2.utils.masks import to_rle
+from cosal_d2.utils.pictures import read_image
 
 SHOWN_CLASSES = 60
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;"
-    "color:#222}table{border-collapse:collapse}td,th{padding:.2em 1em .2em 0;text-align:left}"
-    ".charts{display:flex;flex-wrap:wrap;gap:1em}.charts img{max-width:100%}"
-    ".sheet{display:flex;flex-wrap:wrap;gap:.6em;align-items:flex-end}figure{margin:0}"
-    "figcaption{font-size:12px;color:#555;max-width:220px;overflow-wrap:anywhere}"
-)
-
-
-def _embedded(data: bytes, kind: str, text: str) -> str:
-    code = base64.b64encode(data).decode("ascii")
-    return f'<img alt="{html.escape(text)}" src="data:image/{kind};base64,{code}">'
-
-
-def _chart(figure: Figure, text: str) -> str:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=90)
-    return _embedded(out.getvalue(), "png", text)
-
-
-def _figure(title: str, xlabel: str, ylabel: str = "", width: float = 5.2, height: float = 3.2):
-    figure = Figure(figsize=(width, height), layout="constrained")
-    ax = figure.subplots()
-    ax.set_title(title)
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
-    return figure, ax
-
-
-def _count_chart(found: Statistics) -> str:
-    figure, ax = _figure("Instances per image", "co-salient instances", "images")
-    counts = Counter(p.instances for p in found.pictures)
-    ax.bar(list(counts), list(counts.values()), color="#2a9d5c")
-    return _chart(figure, "Histogram of instances per image")
-
-
-def _area_chart(found: Statistics) -> str:
-    figure, ax = _figure("Areas", "share of the image", "count")
-    areas = [a for p in found.pictures for a in p.areas if a > 0]
-    unions = [p.union for p in found.pictures if p.union > 0]
-    bins = np.geomspace(min([*areas, 1e-3]), 1, 40)
-    ax.hist(areas, bins=bins, color="#2a9d5c", alpha=0.7, label="instances")
-    ax.hist(unions, bins=bins, color="#264653", alpha=0.7, label="truths (unions)")
-    ax.set_xscale("log")
-    ax.legend()
-    return _chart(figure, "Histogram of areas")
-
-
-def _aspect_chart(found: Statistics) -> str:
-    figure, ax = _figure("Aspect ratios", "width / height", "count")
-    bins = np.geomspace(0.1, 10, 41)
-    aspects = np.clip([a for p in found.pictures for a in p.aspects], 0.1, 10)
-    ax.hist(aspects, bins=bins, color="#2a9d5c", alpha=0.7, label="boxes of instances")
-    shapes = np.clip([p.aspect for p in found.pictures], 0.1, 10)
-    ax.hist(shapes, bins=bins, color="#264653", alpha=0.7, label="images")
-    ax.set_xscale("log")
-    ax.legend()
-    return _chart(figure, "Histogram of aspect ratios")
-
-
-def _heat_chart(found: Statistics) -> str:
-    figure, ax = _figure("Where masks lie", "", width=4.2)
-    shown = ax.imshow(found.heat, cmap="magma", vmin=0, extent=(0, 1, 1, 0))
-    ax.set_xticks([])
-    ax.set_yticks([])
-    figure.colorbar(shown, label="share of images")
-    return _chart(figure, "Heat map of the truth")
-
-
-def _class_chart(found: Statistics) -> str:
-    classes = found.classes.most_common(SHOWN_CLASSES)
-    names = [n if len(n) < 28 else n[:25] + "..." for n, _ in classes]
-    figure, ax = _figure(
-        "Co-salient classes", "instances", width=7, height=1 + 0.19 * max(len(names), 1)
-    )
-    ax.barh(range(len(names)), [n for _, n in classes], color="#2a9d5c")
-    ax.set_yticks(range(len(names)), [n.replace("$", r"\$") for n in names], fontsize=8)
-    ax.invert_yaxis()
-    ax.margins(y=0.01)
-    return _chart(figure, "Histogram of classes")
-
-
-def _table(found: Statistics) -> str:
-    instances = sum(p.instances for p in found.pictures)
-    areas = [a for p in found.pictures for a in p.areas]
-    rows = {
-        "images": len(found.pictures),
-        "co-salient instances": instances,
-        "distractors": sum(p.distractors for p in found.pictures),
-        "crowd regions": sum(p.crowds for p in found.pictures),
-        "co-salient classes": len(found.classes),
-        "images with an empty truth": sum(p.union == 0 for p in found.pictures),
-        "images with distractors": sum(p.distractors > 0 for p in found.pictures),
-        "mean instances per image": f"{instances / len(found.pictures):.2f}",
-        "median area of an instance": f"{np.median(areas):.2%}" if areas else "none",
-        "median share of the truth": f"{np.median([p.union for p in found.pictures]):.2%}",
-    }
-    lines = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
-    return f"<table>{lines}</table>"
-
-
-def _sheets(items: list[Item], found: Statistics, seed: int) -> str:
-    parts = []
-    for title, positions in choose(found.pictures, seed).items():
-        figures = []
-        for position in positions:
-            item, numbers = items[position], found.pictures[position]
-            done, data = cv2.imencode(".jpg", draw_small(item), [cv2.IMWRITE_JPEG_QUALITY, 85])
-            if not done:
-                raise OSError(f"{item.file}: OpenCV could not encode a small copy")
-            name = html.escape(str(item.image["file_name"]))
-            text = f"{name}: {numbers.instances} {html.escape(numbers.group)}"
-            picture = _embedded(data.tobytes(), "jpeg", str(item.image["file_name"]))
-            figures.append(f"<figure>{picture}<figcaption>{text}</figcaption></figure>")
-        parts.append(f'<h2>{title}</h2><div class="sheet">{"".join(figures)}</div>')
-    return "".join(parts)
+SHEET = 12  # pictures a contact sheet
+SIDE = 220  # pixels of their longest side
+COSALIENT, DISTRACTOR, CROWD = (50, 215, 30), (0, 128, 255), (220, 60, 220)  # BGR
+GREEN, BLUE = "#2a9d5c", "#264653"
+PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{{ name }}</title>
+<style>
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222}
+table{border-collapse:collapse} td,th{padding:.2em 1em .2em 0;text-align:left}
+.charts{display:flex;flex-wrap:wrap;gap:1em} .charts img{max-width:100%} figure{margin:0}
+.sheet{display:flex;flex-wrap:wrap;gap:.6em;align-items:flex-end}
+figcaption{font-size:12px;color:#555;max-width:220px;overflow-wrap:anywhere}
+</style></head><body><h1>{{ name }}</h1>
+<table>{% for what, value in table.items() %}<tr><th>{{ what }}</th><td>{{ value }}</td></tr>
+{% endfor %}</table>
+<div class="charts">{% for text, source in charts.items() %}
+<img alt="{{ text }}" src="{{ source }}">{% endfor %}</div>
+{% if more > 0 %}<p>The {{ shown }} largest classes; {{ more }} more are not shown.</p>{% endif %}
+<p>Green: co-salient. Orange: distractor. Violet: crowd region.</p>
+{% for title, pictures in sheets.items() %}<h2>{{ title }}</h2><div class="sheet">
+{% for file, text, source in pictures %}<figure><img alt="{{ file }}" src="{{ source }}">
+<figcaption>{{ file }}: {{ text }}</figcaption></figure>{% endfor %}</div>{% endfor %}
+</body></html>
+"""
 
 
 def write_stats_page(
-    target: Path, name: str, items: list[Item], found: Statistics, seed: int = 0
+    page: Path,
+    name: str,
+    entries: list[Entry],
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = False,
 ) -> None:
-    """Write the page: counts, charts, the heat map and contact sheets, all inside one file.
+    """Write counts, charts, a heat map and contact sheets as one file that needs no other.
 
     Args:
-        target: the HTML file; its folder is made.
+        page: the HTML file; its folder is made.
         name: of the dataset.
-        items: its pictures.
-        found: its numbers.
+        entries: its pictures.
         seed: of the random contact sheet.
+        workers: processes; None takes one a core.
+        progress: show a progress bar.
 
     Raises:
-        ValueError, OSError: a picture that is shown is unusable.
+        ValueError, OSError: there are no pictures, or a mask or a picture that is shown is
+            unusable.
     """
-    charts = "".join(
-        chart(found) for chart in (_count_chart, _area_chart, _aspect_chart, _heat_chart)
+    if not entries:
+        raise ValueError(f"{name}: the dataset has no pictures; there is nothing to describe")
+    numbers, heat = statistics(entries, workers, progress)
+    classes: Counter = Counter()
+    for picture in numbers:
+        if picture.group:
+            classes[picture.group] += picture.instances
+    sheets = {
+        title: [_small(entries[i], numbers[i]) for i in positions]
+        for title, positions in _chosen(numbers, seed).items()
+    }
+    html = jinja2.Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    text = html.render(
+        name=name,
+        table=_table(numbers, classes),
+        charts=_charts(numbers, heat, classes),
+        shown=SHOWN_CLASSES,
+        more=len(classes) - SHOWN_CLASSES,
+        sheets=sheets,
     )
-    more = len(found.classes) - SHOWN_CLASSES
-    note = f"<p>The {SHOWN_CLASSES} largest; {more} more are not shown.</p>" if more > 0 else ""
-    title = html.escape(name)
-    page = (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{_table(found)}"
-        f'<div class="charts">{charts}</div>{_class_chart(found)}{note}'
-        "<p>Green: co-salient. Orange: distractor. Violet: crowd region.</p>"
-        f"{_sheets(items, found, seed)}</body></html>\n"
-    )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, target)
+    write_text(page, text)
+
+
+def _table(numbers: list[PictureNumbers], classes: Counter) -> dict[str, object]:
+    instances = sum(p.instances for p in numbers)
+    areas = [a for p in numbers for a in p.areas]
+    return {
+        "images": len(numbers),
+        "co-salient instances": instances,
+        "distractors": sum(p.distractors for p in numbers),
+        "crowd regions": sum(p.crowds for p in numbers),
+        "co-salient classes": len(classes),
+        "images with an empty truth": sum(p.union == 0 for p in numbers),
+        "images with distractors": sum(p.distractors > 0 for p in numbers),
+        "mean instances per image": f"{instances / len(numbers):.2f}",
+        "median area of an instance": f"{np.median(areas):.2%}" if areas else "none",
+        "median share of the truth": f"{np.median([p.union for p in numbers]):.2%}",
+    }
+
+
+def _charts(numbers: list[PictureNumbers], heat: np.ndarray, classes: Counter) -> dict[str, str]:
+    """PNGs as data URLs, by their alternative texts."""
+    charts = {}
+
+    figure, ax = _figure("Instances per image", "co-salient instances", "images")
+    counts = Counter(p.instances for p in numbers)
+    ax.bar(list(counts), list(counts.values()), color=GREEN)
+    charts["Histogram of instances per image"] = _png(figure)
+
+    figure, ax = _figure("Areas", "share of the image", "count")
+    areas = [a for p in numbers for a in p.areas if a > 0]
+    bins = np.geomspace(min([*areas, 1e-3]), 1, 40)
+    unions = [p.union for p in numbers if p.union > 0]
+    _two_histograms(ax, bins, {"instances": areas, "truths (unions)": unions})
+    charts["Histogram of areas"] = _png(figure)
+
+    figure, ax = _figure("Aspect ratios", "width / height", "count")
+    aspects = np.clip([a for p in numbers for a in p.aspects], 0.1, 10)
+    shapes = np.clip([p.aspect for p in numbers], 0.1, 10)
+    bins = np.geomspace(0.1, 10, 41)
+    _two_histograms(ax, bins, {"boxes of instances": aspects, "images": shapes})
+    charts["Histogram of aspect ratios"] = _png(figure)
+
+    figure, ax = _figure("Where masks lie", "", width=4.2)
+    shown = ax.imshow(heat, cmap="magma", vmin=0, extent=(0, 1, 1, 0))
+    ax.set_xticks([])
+    ax.set_yticks([])
+    figure.colorbar(shown, label="share of images")
+    charts["Heat map of the truth"] = _png(figure)
+
+    largest = classes.most_common(SHOWN_CLASSES)
+    names = [n if len(n) < 28 else n[:25] + "..." for n, _ in largest]
+    height = 1 + 0.19 * max(len(names), 1)
+    figure, ax = _figure("Co-salient classes", "instances", width=7, height=height)
+    ax.barh(range(len(names)), [n for _, n in largest], color=GREEN)
+    ax.set_yticks(range(len(names)), [n.replace("$", r"\$") for n in names], fontsize=8)
+    ax.invert_yaxis()
+    ax.margins(y=0.01)
+    charts["Histogram of classes"] = _png(figure)
+    return charts
+
+
+def _figure(
+    title: str, xlabel: str, ylabel: str = "", width: float = 5.2, height: float = 3.2
+) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    ax = figure.subplots()
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return figure, ax
+
+
+def _two_histograms(ax: Axes, bins: np.ndarray, values: dict[str, list[float]]) -> None:
+    for colour, (label, own) in zip((GREEN, BLUE), values.items(), strict=True):
+        ax.hist(own, bins=bins, color=colour, alpha=0.7, label=label)
+    ax.set_xscale("log")
+    ax.legend()
+
+
+def _png(figure: Figure) -> str:
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=90)
+    return _data_url("png", out.getvalue())
+
+
+def _data_url(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _chosen(numbers: list[PictureNumbers], seed: int) -> dict[str, list[int]]:
+    """Positions of the pictures of each contact sheet."""
+    everything = range(len(numbers))
+    with_objects = [i for i in everything if numbers[i].areas]
+    drawn = np.random.default_rng(seed).permutation(len(numbers))[:SHEET]
+    crowded = sorted(everything, key=lambda i: -(numbers[i].instances + numbers[i].distractors))
+    return {
+        "Random scenes": sorted(drawn.tolist()),
+        "Smallest objects": sorted(with_objects, key=lambda i: min(numbers[i].areas))[:SHEET],
+        "Largest objects": sorted(with_objects, key=lambda i: -max(numbers[i].areas))[:SHEET],
+        "Most crowded scenes": crowded[:SHEET],
+    }
+
+
+def _small(entry: Entry, numbers: PictureNumbers) -> tuple[str, str, str]:
+    """File name, caption and data URL of a small copy with its masks: co-salient ones in green,
+    crowds in violet, distractors in orange."""
+    image = read_image(entry.file)
+    height, width = image.shape[:2]
+    factor = SIDE / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    truth, others = by_role(entry)
+    for entries, colour in ((others, DISTRACTOR), (truth, COSALIENT)):
+        for annotation in entries:
+            rle = to_rle(annotation["segmentation"], entry.image["height"], entry.image["width"])
+            mask = cv2.resize(coco_mask.decode(rle), size, interpolation=cv2.INTER_NEAREST)
+            tint = CROWD if annotation.get("iscrowd", 0) else colour
+            inside = mask > 0
+            small[inside] = (0.65 * small[inside] + 0.35 * np.array(tint)).astype(np.uint8)
+            outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(small, outlines, -1, tint, 1)
+    data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    caption = f"{numbers.instances} {numbers.group}"
+    return str(entry.image["file_name"]), caption, _data_url("jpeg", data)
