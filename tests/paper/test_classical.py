@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -210,3 +212,8 @@ def test_a_large_picture_is_worked_on_at_its_set_size():
     small = cluster_based(image, ClusterOptions(size=40))
     large = cluster_based(image, ClusterOptions(size=160))
     assert small.shape == large.shape == (120, 160) and np.abs(small - large).mean() < 0.05
+
+
+def test_worker_processes_load_no_torch():
+    code = "import sys, cosal_d2.paper.classical; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
