@@ -20,6 +20,7 @@ class TestVGG16(NetworkTests):
 
 class TestVGG16ThatLearns(NetworkTests):
     options = frozen(0)
+    learning = ("features.",)
     given = False
 
 
@@ -45,14 +46,17 @@ class TestResNet50(NetworkTests):
 
 class TestResNet50WithGroupingThatLearns(NetworkTests):
     options = [*RESNET, *GROUPED, *frozen(2)]
+    learning = ("res3.", "res4.")
     losses = WITH_GROUPING
 
 
 class TestResNet50GroupNormThatLearns(NetworkTests):
     options = [*RESNET, *frozen(0), "MODEL.RESNETS.NORM", "GN"]
+    learning = ("stem.", "res")
     given = False
 
 
 class TestResNet50FPNWithGrouping(NetworkTests):
     options = [*FPN, *GROUPED, *frozen(3)]
+    learning = ("fpn_", "bottom_up.res4.", "bottom_up.res5.")
     losses = WITH_GROUPING
