@@ -48,7 +48,7 @@ def add_cosal_config(cfg: CfgNode) -> None:
     # TEST.EVAL_PERIOD iterations; 0 turns it off (ours).
     cfg.TEST.TRIPLET_PROBE_IMAGES = 0
     # What an evaluation measures: "paper" (the paper's protocol), "fast" (also the field's
-    # threshold measures), "all" (also S, E and weighted F); see docs/metrics.md (ours).
+    # threshold measures), "all" (also S, E and weighted F); see docs/measures.md (ours).
     cfg.TEST.MEASURES = "paper"
     # Worker processes for S, E and weighted F; 0 works in the evaluating process, -1 takes the
     # usable cores (ours).

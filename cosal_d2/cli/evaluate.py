@@ -39,7 +39,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     )
     add("--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     add("--allow-missing", action="store_true", help="score the rest where maps are missing")
-    add("--measures", default="all", choices=MEASURES, help="see docs/metrics.md (default: all)")
+    add("--measures", default="all", choices=MEASURES, help="see docs/measures.md (default: all)")
     add(
         "--workers",
         type=int,

@@ -42,7 +42,7 @@ class CoSaliencyEvaluator(DatasetEvaluator):
 
     Args:
         dataset_name: name under which the dataset is registered.
-        output_dir: folder for the files that ``docs/metrics.md`` lists; None writes no file.
+        output_dir: folder for the files that ``docs/measures.md`` lists; None writes no file.
         distributed: gather from all processes; False scores what this process has seen.
         title: what is scored, for the log table.
         measures: "paper", "fast" or "all", see :class:`.scorer.Scorer`.

@@ -1,7 +1,7 @@
 """Co-saliency measures as pure functions of a map and its truth.
 
 Maps are ``(H, W)`` arrays or tensors in [0, 1], masks are ``(H, W)`` boolean. All arithmetic is
-float64, and every result is a fraction, never a percentage. ``docs/metrics.md`` gives the
+float64, and every result is a fraction, never a percentage. ``docs/measures.md`` gives the
 definitions with their sources.
 """
 

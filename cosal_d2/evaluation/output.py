@@ -43,7 +43,7 @@ def write_evaluation(
     ``metrics.json``, ``table.md``, ``table.tex``, ``table.csv``, ``per_image.csv``,
     ``objects.csv``, ``groups.csv``, ``differences.csv`` and ``.json`` (with two or more methods),
     ``files.csv``, ``curves.csv``, ``.png``, ``.svg`` and ``.pdf`` (with the field's measures), and
-    ``evaluation.json`` for :mod:`.report`. ``docs/metrics.md`` explains each. What an earlier
+    ``evaluation.json`` for :mod:`.report`. ``docs/measures.md`` explains each. What an earlier
     evaluation left in the folder is replaced; its curves go where there are none now.
 
     Args:
