@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from pycocotools import mask as coco_mask
 from tool_loading import ROOT
 
 from cosal_d2.cli import main
@@ -16,33 +17,72 @@ from cosal_d2.prepare.check.dataset import load_dataset, sibling_splits
 from cosal_d2.prepare.check.picture import crosses_itself
 from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
 
+OPTIONS = SceneOptions(size=(72, 96))
 FAULTS = 30
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
-    """A root with two sound splits."""
+    """Folder with two sound splits."""
     root = tmp_path_factory.mktemp("clean")
-    options = SceneOptions(size=(72, 96))
-    write_dataset(DatasetSpec(root, "train", FAULTS, seed=1, options=options), workers=1)
-    write_dataset(DatasetSpec(root, "val", 4, seed=2, options=options), workers=1)
-    return root
+    write_dataset(DatasetSpec(root, "train", FAULTS, seed=1, options=OPTIONS), workers=1)
+    write_dataset(DatasetSpec(root, "val", 4, seed=2, options=OPTIONS), workers=1)
+    return root / "cosal"
+
+
+@pytest.fixture
+def home(clean, tmp_path):
+    """A copy of them to change."""
+    return shutil.copytree(clean, tmp_path / "root" / "cosal")
+
+
+@pytest.fixture
+def content(clean):
+    """The json of the smaller split."""
+    return read(clean / "val.json")
+
+
+def read(json_file):
+    return json.loads(json_file.read_text())
+
+
+def own(content, i):
+    """Co-salient annotations of picture i."""
+    image = content["images"][i]
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    entries = [a for a in content["annotations"] if a["image_id"] == image["id"]]
+    return [a for a in entries if names[a["category_id"]] == image["cosalient_category"]]
+
+
+def check(json_file, folder, *options):
+    """Exit status and report."""
+    line = ["data", "check", str(json_file), "--report", str(folder), "--workers", "1"]
+    return main([*line, *options]), read(folder / f"{json_file.stem}.json")
+
+
+def check_val(home, content, *options):
+    """Exit status and report of `content` as the smaller split."""
+    (home / "val.json").write_text(json.dumps(content))
+    return check(home / "val.json", home / "report", *options)
+
+
+def repaired(home, content):
+    """Report and the repaired json, which is sound."""
+    status, report = check_val(home, content, "--fix")
+    assert status == 1 and report["errors"] and report["not_fixed"] == []
+    assert check(home / "val_fixed.json", home / "again")[0] == 0
+    return report, read(home / "val_fixed.json")
 
 
 class Planter:
     """Puts one fault into one picture of a json."""
 
     def __init__(self, home):
-        self.home, self.content = home, json.loads((home / "train.json").read_text())
+        self.home, self.content = home, read(home / "train.json")
 
     def own(self, i):
-        """Co-salient annotations of picture i."""
-        image = self.content["images"][i]
-        names = {c["id"]: c["name"] for c in self.content["categories"]}
-        group = image["cosalient_category"]
-        entries = [a for a in self.content["annotations"] if a["image_id"] == image["id"]]
-        return [a for a in entries if names[a["category_id"]] == group]
+        return own(self.content, i)
 
     def file(self, i):
         return self.home / "train" / self.content["images"][i]["file_name"]
@@ -137,10 +177,8 @@ PLANTED = [
 
 
 @pytest.fixture
-def faulty(clean, tmp_path):
+def faulty(home):
     """Folder with a train.json full of faults, and what is expected of each picture."""
-    home = tmp_path / "root" / "cosal"
-    shutil.copytree(clean / "cosal", home)
     planter = Planter(home)
     expected = {}
     for i, (kind, plant, arguments) in enumerate(PLANTED):
@@ -150,29 +188,20 @@ def faulty(clean, tmp_path):
     return home, expected
 
 
-def report(folder, name="train"):
-    return json.loads((folder / f"{name}.json").read_text())
+def test_nothing_is_found_in_sound_data(clean, tmp_path):
+    status, report = check(clean / "train.json", tmp_path)
+    assert status == 0 and report["findings"] == []
+    assert report["against"] == [str(clean / "val.json")]
 
 
-def check(json_file, folder, *options):
-    line = ["data", "check", str(json_file), "--report", str(folder), "--workers", "1", *options]
-    return main(line)
-
-
-def test_thirty_planted_faults_are_found_and_none_in_the_clean_copy(
-    clean, faulty, tmp_path, capsys
-):
+def test_thirty_planted_faults_are_found(faulty, tmp_path, capsys):
     assert len(PLANTED) == FAULTS
-    assert check(clean / "cosal" / "train.json", tmp_path / "clean") == 0
-    found = report(tmp_path / "clean")
-    assert found["findings"] == [] and found["against"] == [str(clean / "cosal" / "val.json")]
-    capsys.readouterr()
     home, expected = faulty
-    assert check(home / "train.json", tmp_path / "faulty") == 1
-    errors = [f for f in report(tmp_path / "faulty")["findings"] if f["severity"] == "error"]
+    status, report = check(home / "train.json", tmp_path)
+    errors = [f for f in report["findings"] if f["severity"] == "error"]
+    assert status == 1
     assert sorted((f["file"], f["kind"]) for f in errors) == sorted(expected.items())
-    printed = capsys.readouterr().out
-    text = (tmp_path / "faulty" / "train.txt").read_text()
+    printed, text = capsys.readouterr().out, (tmp_path / "train.txt").read_text()
     for file, kind in expected.items():
         assert re.search(rf"error: {kind}: {re.escape(file)} \(image \d+.*; ", printed)
         assert f"{kind}: {file}" in text
@@ -182,42 +211,49 @@ def test_thirty_planted_faults_are_found_and_none_in_the_clean_copy(
 def test_fix_writes_a_sound_copy_and_says_what_it_did(faulty, tmp_path, capsys):
     home, expected = faulty
     before = (home / "train.json").read_bytes()
-    assert check(home / "train.json", tmp_path / "out", "--fix") == 1
+    status, report = check(home / "train.json", tmp_path, "--fix")
+    assert status == 1 and report["not_fixed"] == [] and len(report["repairs"]) >= FAULTS
     printed = capsys.readouterr().out
-    for file in expected:
-        assert f"fixed: {file}" in printed
+    assert all(f"fixed: {file}" in printed for file in expected)
     assert (home / "train.json").read_bytes() == before
-    found = report(tmp_path / "out")
-    assert found["not_fixed"] == [] and len(found["repairs"]) >= FAULTS
     copy = home / "train_fixed.json"
-    against = ["--against", str(home / "val.json")]
-    assert check(copy, tmp_path / "again", *against) == 0
+    assert check(copy, tmp_path, "--against", str(home / "val.json"))[0] == 0
     records = load_cosal_json(str(copy), str(home / "train_fixed"), "fixed_by_test")
     left = {
         Path(f).name for f, kind in expected.items() if kind in ("box not tight", "duplicate id")
     }
     assert len(left - {Path(r["file_name"]).name for r in records}) == 1  # the image id given twice
-    assert check(home / "train.json", tmp_path / "out", "--fix") == 1
+    assert check(home / "train.json", tmp_path, "--fix")[0] == 1
     assert "exists already" in capsys.readouterr().err
 
 
-def test_warnings_alone_end_with_status_0(clean, tmp_path):
-    home = tmp_path / "cosal"
-    shutil.copytree(clean / "cosal", home)
+def test_warnings_alone_end_with_status_0(home, content):
     Image.new("RGB", (9, 9)).save(home / "val" / "other.PNG")
-    content = json.loads((home / "val.json").read_text())
     content["annotations"][0]["area"] = 9999
-    (home / "val.json").write_text(json.dumps(content))
-    assert check(home / "val.json", tmp_path / "out") == 0
-    kinds = report(tmp_path / "out", "val")["kinds"]
-    assert kinds == {"unlisted file": 1, "wrong area": 1}
+    status, report = check_val(home, content)
+    assert status == 0 and report["kinds"] == {"unlisted file": 1, "wrong area": 1}
 
 
 def test_an_empty_truth_is_legal(tmp_path):
     options = SceneOptions(size=(72, 96), repeat=False, distractors=(2, 3))
     made = write_dataset(DatasetSpec(tmp_path, "none", 2, seed=1, options=options), workers=1)
-    assert check(made, tmp_path / "out") == 0
-    assert report(tmp_path / "out", "none")["findings"] == []
+    status, report = check(made, tmp_path)
+    assert status == 0 and report["findings"] == []
+
+
+def test_ids_written_as_floats_are_the_same_ids(home, content):
+    for entry in content["annotations"]:
+        entry.update(image_id=float(entry["image_id"]), category_id=float(entry["category_id"]))
+    status, report = check_val(home, content)
+    assert status == 0 and report["findings"] == []
+
+
+def test_a_mirrored_copy_in_another_split_is_a_warning(home, content):
+    with Image.open(home / "train" / "000001.jpg") as image:
+        ImageOps.mirror(image).save(home / "val" / "000002.jpg", quality=70)
+    status, report = check_val(home, content)
+    assert status == 0 and report["kinds"] == {"mirrored duplicate": 1}
+    assert "000002.jpg" in report["findings"][0]["file"]
 
 
 @pytest.mark.parametrize(
@@ -225,25 +261,76 @@ def test_an_empty_truth_is_legal(tmp_path):
     [
         (lambda c: c["annotations"][0].pop("bbox"), "missing field"),
         (lambda c: c["images"][0].pop("width"), "missing field"),
+        (lambda c: c["images"][0].update(file_name=None), "missing field"),
+        (lambda c: c["images"][0].update(height=None), "missing field"),
+        (lambda c: c["annotations"][0].update(image_id=None), "missing field"),
+        (lambda c: c["annotations"].append(None), "missing field"),
+        (lambda c: c["categories"].append({"id": 999}), "missing field"),
         (lambda c: c["annotations"][0].update(image_id=77), "unknown image"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "malformed box"),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 1, 5, 5]]), "malformed mask"),
+        (lambda c: c["annotations"][0]["segmentation"].update(counts="zzz~~~"), "malformed mask"),
         (lambda c: c["annotations"][0]["segmentation"].update(size=[36, 48]), "size mismatch"),
         (lambda c: c["images"][0].update(cosalient_category="x"), "unknown co-salient class"),
         (lambda c: c["images"].append({**c["images"][0], "id": 99}), "repeated file"),
         (lambda c: c["categories"].append(dict(c["categories"][0])), "duplicate category"),
     ],
 )
-def test_other_faults_are_found_and_repaired(clean, tmp_path, change, kind):
-    home = tmp_path / "cosal"
-    shutil.copytree(clean / "cosal", home)
-    content = json.loads((home / "val.json").read_text())
+def test_other_faults_are_found_and_repaired(home, content, change, kind):
     change(content)
-    (home / "val.json").write_text(json.dumps(content))
-    assert check(home / "val.json", tmp_path / "out", "--fix") == 1
-    found = report(tmp_path / "out", "val")
-    assert kind in found["kinds"] and found["not_fixed"] == []
-    assert check(home / "val_fixed.json", tmp_path / "again") == 0
+    report, fixed = repaired(home, content)
+    assert kind in report["kinds"] and fixed["images"]
+
+
+def test_an_image_that_loses_all_its_masks_is_left_out(home, content):
+    for entry in own(content, 1):
+        entry["segmentation"] = []
+    report, fixed = repaired(home, content)
+    names = [image["file_name"] for image in fixed["images"]]
+    assert names == ["000000.jpg", "000002.jpg", "000003.jpg"]
+    assert any("no co-salient annotation is left" in line for line in report["repairs"])
+
+
+def test_sound_polygons_beside_a_malformed_one_stay(home, content):
+    entry = own(content, 0)[0]
+    polygon = [10, 10, 40, 10, 40, 30, 10, 30]
+    entry.update(segmentation=[polygon, [1, 1, 2, 2]], bbox=[10, 10, 30, 20])
+    _, fixed = repaired(home, content)
+    (found,) = [a for a in fixed["annotations"] if a["id"] == entry["id"]]
+    assert found["segmentation"] == [polygon] and found["bbox"] == [10, 10, 30, 20]
+
+
+@pytest.mark.parametrize("orientation", [6, 8, 5])
+def test_masks_of_the_unrotated_picture_are_turned(home, content, orientation):
+    file = home / "val" / content["images"][0]["file_name"]
+    with Image.open(file) as image:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image.save(file, exif=exif)
+    before = np.any([coco_mask.decode(a["segmentation"]) for a in own(content, 0)], axis=0)
+    report, fixed = repaired(home, content)
+    assert report["kinds"]["size mismatch"] == 1
+    after = np.any([coco_mask.decode(a["segmentation"]) for a in own(fixed, 0)], axis=0)
+    marked = Image.fromarray(before.astype(np.uint8) * 255)
+    marked.getexif()[0x0112] = orientation
+    np.testing.assert_array_equal(after, np.asarray(ImageOps.exif_transpose(marked)) > 0)
+
+
+def test_pictures_of_ids_that_repeat_are_named(home, content):
+    own(content, 2)[0]["id"] = own(content, 0)[0]["id"]
+    (found,) = check_val(home, content)[1]["findings"]
+    assert "000002.jpg" in found["file"] and "000000.jpg" in found["message"]
+    content["categories"].append({"id": own(content, 0)[0]["category_id"], "name": "other"})
+    assert "000000.jpg" in check_val(home, content)[1]["findings"][0]["file"]
+
+
+def test_categories_of_one_name_are_joined(home, content):
+    count = len(own(content, 0))
+    content["categories"].append({"id": 900, "name": content["images"][0]["cosalient_category"]})
+    own(content, 0)[0]["category_id"] = 900
+    _, fixed = repaired(home, content)
+    assert len(own(fixed, 0)) == count
+    assert 900 not in {c["id"] for c in fixed["categories"]}
 
 
 def test_the_readmes_example_is_sound(tmp_path):
@@ -253,15 +340,15 @@ def test_the_readmes_example_is_sound(tmp_path):
     (tmp_path / "fruit").mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (100, 150, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "fruit" / "a.jpg")
-    assert check(tmp_path / "fruit.json", tmp_path / "out") == 0
-    assert report(tmp_path / "out", "fruit")["findings"] == []
+    status, report = check(tmp_path / "fruit.json", tmp_path / "report")
+    assert status == 0 and report["findings"] == []
     (record,) = load_cosal_json(str(tmp_path / "fruit.json"), str(tmp_path / "fruit"), "fruit_test")
     assert [a["cosalient"] for a in record["annotations"]] == [True, True, False]
 
 
 def test_names_and_siblings(clean, tmp_path, monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(clean))
-    assert load_dataset("cosal_train").json_file == clean / "cosal" / "train.json"
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(clean.parent))
+    assert load_dataset("cosal_train").json_file == clean / "train.json"
     with pytest.raises(FileNotFoundError, match="DETECTRON2_DATASETS"):
         load_dataset("nothing")
     for name in ("a_train", "a_val", "b_val", "a_train_old", "a"):

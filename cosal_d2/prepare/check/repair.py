@@ -62,10 +62,10 @@ def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str
     fixed = replace(dataset, content=copy.deepcopy(dataset.content))
     work = _Repair(fixed)
     steps = {
-        "box out of bounds": work.redraw_box,
-        "box not tight": work.redraw_box,
-        "malformed box": work.redraw_box,
-        "self-intersecting mask": work.redraw_mask,
+        "box out of bounds": work.redraw,
+        "box not tight": work.redraw,
+        "malformed box": work.redraw,
+        "self-intersecting mask": work.redraw,
         "malformed mask": work.trim,
         "size mismatch": work.resize,
         "duplicate id": work.renumber,
@@ -132,15 +132,16 @@ class _Repair:
         entry.update(self._fields(finding, sound), segmentation=sound)
         self.note(finding, f"{len(polygons) - len(sound)} of {len(polygons)} polygons are left out")
 
-    def redraw_mask(self, finding: Finding) -> None:
+    def redraw(self, finding: Finding) -> None:
+        """A crossing outline becomes RLE; a wrong box is made tight."""
         entry = self._entry(finding)
-        entry.update(self._fields(finding, entry["segmentation"]))
-        self.note(finding, "the mask is given as RLE of the pixels that its polygons cover")
-
-    def redraw_box(self, finding: Finding) -> None:
-        entry = self._entry(finding)
-        entry["bbox"] = self._fields(finding, entry["segmentation"])["bbox"]
-        self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
+        fields = self._fields(finding, entry["segmentation"])
+        if finding.kind == "self-intersecting mask":
+            entry.update(fields)
+            self.note(finding, "the mask is given as RLE of the pixels that its polygons cover")
+        else:
+            entry["bbox"] = fields["bbox"]
+            self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
 
     def resize(self, finding: Finding) -> None:
         """A mask of another size than its picture, or a wrong size in the json."""
@@ -148,9 +149,7 @@ class _Repair:
         if finding.annotation is not None:
             entry, size = self._entry(finding), self._size(image)
             former = tuple(int(v) for v in entry["segmentation"]["size"])
-            if not _alike(former, size):
-                raise ValueError(f"{former} and {size} differ in shape")
-            rle = scaled_rle(to_rle(entry["segmentation"], *former), size)
+            rle = _fitted(entry["segmentation"], former, size)
             entry.update(rle_fields([rle])[0])
             self.note(finding, f"the mask is scaled from {list(former)} to {list(size)}")
             return
@@ -287,24 +286,22 @@ def _need(entry: object, *fields: str) -> None:
             raise ValueError(f"no {name}")
 
 
-def _alike(first: tuple, second: tuple) -> bool:
-    """Whether two sizes are sizes and have one shape."""
-    return all(isinstance(v, int) and v > 0 for v in first) and (
-        abs(first[0] * second[1] / (first[1] * second[0]) - 1) < SAME_SHAPE
-    )
-
-
-def _fitted(segmentation: object, former: tuple, size: tuple[int, int], turn: int) -> dict:
-    """RLE of a mask whose picture has another size than the json said.
+def _fitted(segmentation: object, former: tuple, size: tuple[int, int], turn: int = 1) -> dict:
+    """RLE of a mask of another (height, width) than its picture.
 
     Args:
         segmentation: the mask.
-        former, size: (height, width) of the json and of the upright picture.
+        former, size: of the mask, as far as known, and of the upright picture.
         turn: EXIF orientation that the mask lacks, 1 for none.
+
+    Raises:
+        TypeError, ValueError: it fits neither size.
     """
-    fits = isinstance(segmentation, dict) and tuple(segmentation.get("size", ())) == size
-    if turn != 1 and not fits:
-        return upright_rle(to_rle(segmentation, *former), turn)
-    if fits or not _alike(former, size):
+    if isinstance(segmentation, dict) and tuple(segmentation.get("size", ())) == size:
         return to_rle(segmentation, *size)
-    return scaled_rle(to_rle(segmentation, *former), size)
+    if turn != 1:
+        return upright_rle(to_rle(segmentation, *former), turn)
+    known = len(former) == 2 and all(isinstance(v, int) and v > 0 for v in former)
+    if known and abs(former[0] * size[1] / (former[1] * size[0]) - 1) < SAME_SHAPE:
+        return scaled_rle(to_rle(segmentation, *former), size)
+    return to_rle(segmentation, *size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,16 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pycocotools import mask as coco_mask
 
-from cosal_d2.prepare.check.statistics import PictureNumbers, by_role, statistics
+from cosal_d2.prepare.check.check import each_picture
+from cosal_d2.prepare.check.split import class_of
 from cosal_d2.prepare.convert.dataset_writer import Entry
+from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.files import write_text
 from cosal_d2.utils.masks import to_rle
 from cosal_d2.utils.pictures import read_image
 
+HEAT = 64  # cells a side of the heat map
 SHOWN_CLASSES = 60
 SHEET = 12  # pictures a contact sheet
 SIDE = 220  # pixels of their longest side
-COSALIENT, DISTRACTOR, CROWD = (50, 215, 30), (0, 128, 255), (220, 60, 220)  # BGR
+COSALIENT, OTHER, CROWD = (50, 215, 30), (0, 128, 255), (220, 60, 220)  # BGR
 GREEN, BLUE = "#2a9d5c", "#264653"
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{{ name }}</title>
 <style>
@@ -44,6 +48,29 @@ figcaption{font-size:12px;color:#555;max-width:220px;overflow-wrap:anywhere}
 <figcaption>{{ file }}: {{ text }}</figcaption></figure>{% endfor %}</div>{% endfor %}
 </body></html>
 """
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Numbers on one picture.
+
+    Attributes:
+        group: its co-salient class; empty for none.
+        instances, distractors, crowds: counts.
+        areas: of the co-salient instances, as shares of the picture.
+        aspects: width over height of their boxes.
+        aspect: width over height of the picture.
+        union: share of the picture that the truth covers.
+    """
+
+    group: str
+    instances: int
+    distractors: int
+    crowds: int
+    areas: list[float]
+    aspects: list[float]
+    aspect: float
+    union: float
 
 
 def write_stats_page(
@@ -70,7 +97,10 @@ def write_stats_page(
     """
     if not entries:
         raise ValueError(f"{name}: the dataset has no pictures; there is nothing to describe")
-    numbers, heat = statistics(entries, workers, progress)
+    numbers, heat = [], np.zeros((HEAT, HEAT), np.float32)
+    for own, covered in each_picture(_count, entries, workers, progress):
+        numbers.append(own)
+        heat += covered / len(entries)
     classes: Counter = Counter()
     for picture in numbers:
         if picture.group:
@@ -92,7 +122,47 @@ def write_stats_page(
     write_text(page, text)
 
 
-def _table(numbers: list[PictureNumbers], classes: Counter) -> dict[str, object]:
+def _by_role(entry: Entry) -> tuple[list[dict], list[dict]]:
+    """Annotations of the truth, and of distractors, as the loader tells them apart."""
+    group = entry.image.get("cosalient_category")
+    truth, others = [], []
+    for annotation in entry.annotations:
+        name = annotation["category"]
+        inside = name != DISTRACTOR and group in (None, name)
+        (truth if inside else others).append(annotation)
+    return truth, others
+
+
+def _count(entry: Entry) -> tuple[_Numbers, np.ndarray]:
+    """The numbers on a picture, and its truth stretched to a square, float32 (HEAT, HEAT).
+
+    Raises:
+        ValueError: a size or a mask is missing or unusable; the message names the file.
+    """
+    truth, others = _by_role(entry)
+    try:
+        height, width = entry.image["height"], entry.image["width"]
+        rles = [to_rle(a["segmentation"], height, width) for a in truth]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{entry.file}: {error}; `cosal data check` tells more") from error
+    singles = [r for a, r in zip(truth, rles, strict=True) if not a.get("iscrowd", 0)]
+    boxes = [coco_mask.toBbox(r) for r in singles]
+    mask = coco_mask.decode(coco_mask.merge(rles)) if rles else np.zeros((height, width), np.uint8)
+    numbers = _Numbers(
+        group=class_of(entry) if truth else "",
+        instances=len(singles),
+        distractors=sum(not a.get("iscrowd", 0) for a in others),
+        crowds=len(rles) - len(singles),
+        areas=[int(coco_mask.area(r)) / (height * width) for r in singles],
+        aspects=[float(b[2] / b[3]) for b in boxes if b[3] > 0],
+        aspect=width / height,
+        union=float(mask.mean()),
+    )
+    size = (HEAT, HEAT)
+    return numbers, cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+
+def _table(numbers: list[_Numbers], classes: Counter) -> dict[str, object]:
     instances = sum(p.instances for p in numbers)
     areas = [a for p in numbers for a in p.areas]
     return {
@@ -109,7 +179,7 @@ def _table(numbers: list[PictureNumbers], classes: Counter) -> dict[str, object]
     }
 
 
-def _charts(numbers: list[PictureNumbers], heat: np.ndarray, classes: Counter) -> dict[str, str]:
+def _charts(numbers: list[_Numbers], heat: np.ndarray, classes: Counter) -> dict[str, str]:
     """PNGs as data URLs, by their alternative texts."""
     charts = {}
 
@@ -177,7 +247,7 @@ def _data_url(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _chosen(numbers: list[PictureNumbers], seed: int) -> dict[str, list[int]]:
+def _chosen(numbers: list[_Numbers], seed: int) -> dict[str, list[int]]:
     """Positions of the pictures of each contact sheet."""
     everything = range(len(numbers))
     with_objects = [i for i in everything if numbers[i].areas]
@@ -191,7 +261,7 @@ def _chosen(numbers: list[PictureNumbers], seed: int) -> dict[str, list[int]]:
     }
 
 
-def _small(entry: Entry, numbers: PictureNumbers) -> tuple[str, str, str]:
+def _small(entry: Entry, numbers: _Numbers) -> tuple[str, str, str]:
     """File name, caption and data URL of a small copy with its masks: co-salient ones in green,
     crowds in violet, distractors in orange."""
     image = read_image(entry.file)
@@ -199,8 +269,8 @@ def _small(entry: Entry, numbers: PictureNumbers) -> tuple[str, str, str]:
     factor = SIDE / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    truth, others = by_role(entry)
-    for entries, colour in ((others, DISTRACTOR), (truth, COSALIENT)):
+    truth, others = _by_role(entry)
+    for entries, colour in ((others, OTHER), (truth, COSALIENT)):
         for annotation in entries:
             rle = to_rle(annotation["segmentation"], entry.image["height"], entry.image["width"])
             mask = cv2.resize(coco_mask.decode(rle), size, interpolation=cv2.INTER_NEAREST)
