@@ -142,7 +142,8 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_merge(args: argparse.Namespace) -> None:
     """Write the dataset."""
-    from cosal_d2.prepare.check.dataset import load_dataset, merge
+    from cosal_d2.prepare.check.dataset import load_dataset
+    from cosal_d2.prepare.check.parts import merge
 
     place = target(args)
     print(merge([load_dataset(name) for name in args.data], place).summary())
@@ -168,7 +169,8 @@ def run_split(args: argparse.Namespace) -> None:
 
 def run_stats(args: argparse.Namespace) -> None:
     """Write the page."""
-    from cosal_d2.prepare.check.dataset import load_dataset, sound_entries
+    from cosal_d2.prepare.check.dataset import load_dataset
+    from cosal_d2.prepare.check.parts import sound_entries
     from cosal_d2.prepare.check.stats_page import write_stats_page
 
     dataset = load_dataset(args.data)

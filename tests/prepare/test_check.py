@@ -329,8 +329,11 @@ def test_categories_of_one_name_are_joined(home, content):
     content["categories"].append({"id": 900, "name": content["images"][0]["cosalient_category"]})
     own(content, 0)[0]["category_id"] = 900
     _, fixed = repaired(home, content)
-    assert len(own(fixed, 0)) == count
-    assert 900 not in {c["id"] for c in fixed["categories"]}
+    line = ["data", "coco", "--json", str(home / "val.json"), "--images", str(home / "val")]
+    assert main([*line, "--out", str(home.parent), "--name", "joined", "--workers", "1"]) == 0
+    for made in (fixed, read(home / "joined.json")):
+        assert len(own(made, 0)) == count
+        assert 900 not in {c["id"] for c in made["categories"]}
 
 
 def test_the_readmes_example_is_sound(tmp_path):

@@ -92,6 +92,19 @@ def test_merge_joins_classes_and_gives_new_ids_and_names(root):
     assert len({a["id"] for a in made["annotations"]}) == len(made["annotations"])
 
 
+@pytest.mark.parametrize("verb", ["split", "merge", "stats"])
+def test_a_faulty_dataset_is_refused(root, verb, capsys):
+    content = read(root, "all")
+    content["annotations"][1]["id"] = content["annotations"][0]["id"]
+    (root / "cosal" / "all.json").write_text(json.dumps(content))
+    options = ["--name", "new"] if verb == "merge" else []
+    out = root / ("page.html" if verb == "stats" else "out")
+    line = ["data", verb, str(root / "cosal" / "all.json"), "--out", str(out), *options]
+    assert main(line) == 1
+    assert "duplicate id" in (message := capsys.readouterr().err) and "check --fix" in message
+    assert not out.is_file()
+
+
 def test_the_statistics_page_holds_everything(root):
     page = root / "page.html"
     line = ["data", "stats", str(root / "cosal" / "all.json"), "--out", str(page), "--workers", "1"]

@@ -1,15 +1,13 @@
-"""A dataset's files by its name, its json as it is, faults included, and datasets made of it."""
+"""A dataset's files by its name, and its json as it is, faults included."""
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from cosal_d2.prepare.convert.dataset_writer import Entry, Target, Written, write_entries
-from cosal_d2.prepare.convert.source_files import safe_name
-from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
+from cosal_d2.utils.coco import load_coco
 
 SPLIT_WORD = re.compile(
     r"(?:^|(?<=[_.-]))(train|training|val|valid|validation|test|testing|dev|trainval|minival|"
@@ -121,103 +119,3 @@ def sibling_splits(json_file: Path) -> list[Path]:
         and SPLIT_WORD.search(other.stem)
         and SPLIT_WORD.sub("", other.stem) == rest
     ]
-
-
-def sound_entries(dataset: Dataset) -> list[Entry]:
-    """The pictures of a sound dataset with their annotations.
-
-    Raises:
-        ValueError: a field is missing, or an id repeats or leads nowhere; the message names it.
-    """
-    content, repaired = dataset.content, "; `cosal data check --fix` writes a repaired copy"
-    try:
-        optional = ("height", "width", "bbox", "segmentation")
-        check_fields(content, dataset.json_file, optional, may_repeat=("annotations",))
-        names = {c["id"]: c["name"] for c in content["categories"]}
-        own: dict[object, list[dict]] = {image["id"]: [] for image in content["images"]}
-        for entry in content["annotations"]:
-            for key, part, known in (
-                ("image_id", "image", own),
-                ("category_id", "category", names),
-            ):
-                if entry[key] not in known:
-                    raise ValueError(
-                        f"{dataset.json_file}: annotation {entry['id']} is of the unknown {part} "
-                        f"{entry[key]}"
-                    )
-            rest = {k: v for k, v in entry.items() if k not in ("image_id", "category_id")}
-            own[entry["image_id"]].append({**rest, "category": names[entry["category_id"]]})
-        return [
-            Entry(
-                dataset.folder / image["file_name"],
-                safe_name(image["file_name"]),
-                image,
-                own[image["id"]],
-            )
-            for image in content["images"]
-        ]
-    except ValueError as error:
-        raise ValueError(f"{error}{repaired}") from error
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"{dataset.json_file}: a malformed field ({error}){repaired}") from error
-
-
-def write_part(dataset: Dataset, entries: list[Entry], target: Target, description: str) -> Written:
-    """Write pictures of a dataset as they are, with its categories and further fields.
-
-    Raises:
-        FileNotFoundError: a picture is missing.
-        ValueError: there are no pictures, or two would get one name.
-    """
-    return write_entries(
-        _existing,
-        entries,
-        target,
-        description=description,
-        categories={c["name"]: c["id"] for c in dataset.content["categories"]},
-        fields={k: v for k, v in dataset.content.items() if k not in ("info", *FIELDS)},
-    )
-
-
-def _existing(entry: Entry) -> Entry:
-    if not entry.file.is_file():
-        raise FileNotFoundError(
-            f"{entry.file}: no such picture; add it, or let `cosal data check --fix` write a "
-            "repaired copy"
-        )
-    return entry
-
-
-def merge(datasets: list[Dataset], target: Target) -> Written:
-    """Put datasets into one: categories by name, ids anew.
-
-    A file name that is there already gets its dataset's name in front.
-
-    Raises:
-        ValueError: a dataset is not sound.
-    """
-    taken: set[str] = set()
-    merged, names = [], set()
-    for dataset in datasets:
-        for entry in sound_entries(dataset):
-            path, number = PurePosixPath(entry.name), 1
-            name = entry.name
-            while name.lower() in taken:
-                prefix = dataset.name if number == 1 else f"{dataset.name}_{number}"
-                name, number = (path.parent / f"{prefix}_{path.name}").as_posix(), number + 1
-            taken.add(name.lower())
-            image = _without_id(entry.image)
-            annotations = [_without_id(a) for a in entry.annotations]
-            merged.append(replace(entry, name=name, image=image, annotations=annotations))
-        names |= {c["name"] for c in dataset.content["categories"]}
-    return write_entries(
-        _existing,
-        merged,
-        target,
-        description=f"Merged from {', '.join(d.name for d in datasets)}",
-        categories={name: i for i, name in enumerate(sorted(names), 1)},
-    )
-
-
-def _without_id(entry: dict) -> dict:
-    return {k: v for k, v in entry.items() if k != "id"}

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from cosal_d2.prepare.check.check import check_dataset
-from cosal_d2.prepare.check.dataset import Dataset, id_key, sound_entries, write_part
+from cosal_d2.prepare.check.dataset import Dataset, id_key
 from cosal_d2.prepare.check.findings import ERROR, Finding, count_errors
+from cosal_d2.prepare.check.parts import sound_entries, write_part
 from cosal_d2.prepare.check.picture import is_polygon
 from cosal_d2.prepare.convert.dataset_writer import Target
 from cosal_d2.prepare.convert.picture_file import (

@@ -9,8 +9,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cosal_d2.prepare.check.check import each_picture
-from cosal_d2.prepare.check.dataset import Dataset, sound_entries, write_part
+from cosal_d2.prepare.check.dataset import Dataset
 from cosal_d2.prepare.check.near_duplicates import SCENE_BITS, file_hash, near_pairs
+from cosal_d2.prepare.check.parts import sound_entries, write_part
 from cosal_d2.prepare.convert.dataset_writer import Entry, Target, Written
 from cosal_d2.utils.coco import DISTRACTOR
 
