@@ -265,6 +265,7 @@ def test_a_mirrored_copy_in_another_split_is_a_warning(home, content):
         (lambda c: c["images"][0].update(height=None), "missing field"),
         (lambda c: c["annotations"][0].update(image_id=None), "missing field"),
         (lambda c: c["annotations"].append(None), "missing field"),
+        (lambda c: c["images"][0].update(id=[1]), "missing field"),
         (lambda c: c["categories"].append({"id": 999}), "missing field"),
         (lambda c: c["annotations"][0].update(image_id=77), "unknown image"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "malformed box"),

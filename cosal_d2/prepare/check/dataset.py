@@ -55,8 +55,17 @@ class Dataset:
         return {
             id_key(c["id"]): c["name"]
             for _, c in self.entries("categories")
-            if c.get("id") is not None and c.get("name") is not None
+            if has(c, "id", "name")
         }
+
+
+def has(entry: object, *fields: str) -> bool:
+    """Whether the fields are there, ids and names as numbers or texts; what is wrong with a box or
+    a mask is no fault of the structure."""
+    kinds = {"bbox": object, "segmentation": object, "file_name": str}
+    return isinstance(entry, dict) and all(
+        f in entry and isinstance(entry[f], kinds.get(f, (int, float, str))) for f in fields
+    )
 
 
 def id_key(value: object) -> object:

@@ -42,14 +42,20 @@ def write_part(dataset: Dataset, entries: list[Entry], target: Target, descripti
 
     Raises:
         FileNotFoundError: a picture is missing.
-        ValueError: there are no pictures, or two would get one name.
+        ValueError: there are no pictures, two would get one name, or ids of categories are of
+            two kinds.
     """
+    categories = {c["name"]: c["id"] for c in dataset.content["categories"]}
+    if len({isinstance(number, str) for number in categories.values()}) > 1:
+        raise ValueError(
+            f"{dataset.json_file}: ids of `categories` are numbers and texts; give each a number"
+        )
     return write_entries(
         _existing,
         entries,
         target,
         description=description,
-        categories={c["name"]: c["id"] for c in dataset.content["categories"]},
+        categories=categories,
         fields={k: v for k, v in dataset.content.items() if k not in ("info", *FIELDS)},
     )
 

@@ -139,7 +139,8 @@ class _PictureCheck:
             rle = to_rle(segmentation, height, width)
             coco_mask.decode(rle)  # refuses counts that leave the picture
         except ValueError as error:
-            self.add("malformed mask", str(error).split(";")[0], redraw, annotation)
+            fix = "draw the mask again, or remove the annotation"
+            self.add("malformed mask", str(error).split(";")[0], fix, annotation)
             return None
         if not coco_mask.area(rle):
             self.add("empty mask", "the mask has no pixel", redraw, annotation)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cosal_d2.prepare.check.check import check_dataset
-from cosal_d2.prepare.check.dataset import Dataset, id_key
+from cosal_d2.prepare.check.dataset import Dataset, has, id_key
 from cosal_d2.prepare.check.findings import ERROR, Finding, count_errors
 from cosal_d2.prepare.check.parts import sound_entries, write_part
 from cosal_d2.prepare.check.picture import is_polygon
@@ -190,22 +190,24 @@ class _Repair:
         """A missing field: boxes and sizes can be found, anything else cannot."""
         if finding.annotation is not None:
             entry = self._entry(finding)
-            _need(entry, "id", "image_id", "category_id")
+            if not has(entry, "id", "image_id", "category_id"):
+                self.drop(finding)
+                return
             image = self.content["images"][self.dataset.owners()[id_key(entry["image_id"])]]
             rle = to_rle(entry["segmentation"], *self._size(image))
             entry["bbox"] = rle_fields([rle])[0]["bbox"]
             self.note(finding, f"bbox is set to the mask's, {entry['bbox']}")
         elif finding.image is not None:
             image = self.content["images"][finding.image]
-            _need(image, "id", "file_name")
+            if not has(image, "id", "file_name"):
+                self.drop(finding)
+                return
             size = picture_size(self.dataset.folder / image["file_name"])
             image["height"], image["width"] = size
             self.note(finding, f"height and width are set to {size[0]}, {size[1]}")
         else:
             self.content["categories"] = [
-                c
-                for _, c in self.dataset.entries("categories")
-                if c.get("id") is not None and c.get("name") is not None
+                c for c in self.content["categories"] if has(c, "id", "name")
             ]
             self.note(finding, "the category is left out")
 
@@ -279,12 +281,6 @@ class _Repair:
             if position not in self.images and lost and all(lost):
                 found.append(position)
         return found
-
-
-def _need(entry: object, *fields: str) -> None:
-    for name in fields:
-        if entry[name] is None:
-            raise ValueError(f"no {name}")
 
 
 def _fitted(segmentation: object, former: tuple, size: tuple[int, int], turn: int = 1) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-from cosal_d2.prepare.check.dataset import Dataset, id_key
+from cosal_d2.prepare.check.dataset import Dataset, has, id_key
 from cosal_d2.prepare.check.findings import ERROR, Finding
 from cosal_d2.utils.coco import FIELDS
 
@@ -50,9 +50,9 @@ class _StructureCheck:
         """Fields of COCO instance format that are missing."""
         for part, fields in FIELDS.items():
             for i, entry in enumerate(self.dataset.content[part]):
-                absent = [f"`{f}`" for f in fields if not _has(entry, f)]
+                absent = [f"`{f}`" for f in fields if not has(entry, f)]
                 if absent:
-                    message = f"{part}[{i}] has no {', '.join(absent)}"
+                    message = f"{part}[{i}] has no usable {', '.join(absent)}"
                     fix = "add what COCO instance format has there, or remove the entry"
                     self._add(part, i, "missing field", message, fix)
 
@@ -83,7 +83,7 @@ class _StructureCheck:
         files: set[str] = set()
         for i, image in self.dataset.entries("images"):
             first = self.owners[id_key(image["id"])] if "id" in image else i
-            file = os.path.normpath(image["file_name"]) if _has(image, "file_name") else None
+            file = os.path.normpath(image["file_name"]) if has(image, "file_name") else None
             if first != i:
                 other = self.dataset.picture_name(self.dataset.content["images"][first])
                 message = f"{other} has the same image id {image['id']}"
@@ -100,27 +100,18 @@ class _StructureCheck:
         known = {id_key(c["id"]) for _, c in self.dataset.entries("categories") if "id" in c}
         seen: dict[object, str] = {}
         for i, entry in self.dataset.entries("annotations"):
-            if _has(entry, "id"):
+            if has(entry, "id"):
                 key, file = id_key(entry["id"]), self._file("annotations", entry)
                 if key in seen:
                     message = f"an annotation of {seen[key]} has the same id {entry['id']}"
                     fix = "give each annotation an id of its own"
                     self._add("annotations", i, "duplicate id", message, fix)
                 seen.setdefault(key, file)
-            if _has(entry, "image_id") and id_key(entry["image_id"]) not in self.owners:
+            if has(entry, "image_id") and id_key(entry["image_id"]) not in self.owners:
                 message = f"image_id {entry['image_id']} is none of `images`"
                 fix = "correct it or remove the annotation"
                 self._add("annotations", i, "unknown image", message, fix)
-            if _has(entry, "category_id") and id_key(entry["category_id"]) not in known:
+            if has(entry, "category_id") and id_key(entry["category_id"]) not in known:
                 message = f"category_id {entry['category_id']} is none of `categories`"
                 fix = "correct it, or add the category"
                 self._add("annotations", i, "unknown category", message, fix)
-
-
-def _has(entry: object, field: str) -> bool:
-    """Whether the field is there; boxes and masks that are null are faults of a picture."""
-    if not isinstance(entry, dict) or field not in entry:
-        return False
-    if field == "file_name":
-        return isinstance(entry[field], str)
-    return entry[field] is not None or field in ("bbox", "segmentation")
