@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_verbs(verbs)
     train.add_verbs(verbs)
     evaluate.add_verbs(verbs)
-    data = _group(verbs, "data", "prepare datasets")
+    data = _group(verbs, "data", "draw, convert, check, merge, split and describe datasets")
     convert.add_verbs(data)
     check.add_verbs(data)
     draw.add_verbs(data)
