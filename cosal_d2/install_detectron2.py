@@ -1,4 +1,5 @@
-"""Install Detectron2 (and OpenCV) for the Python that runs this module; standard library only.
+"""Install Detectron2, OpenCV and pysodmetrics for the Python that runs this module, by the standard
+library alone.
 
 The package index has no `detectron2`, but it has a build of upstream commit a59f0563 for
 Python 3.10 under another name. `build_wheel` turns that carrier into a pure `detectron2` wheel.
@@ -24,6 +25,8 @@ VERSION = f"{UPSTREAM_VERSION}+{UPSTREAM_COMMIT[:8]}"
 CARRIER = "sal_detectron2==0.7.2"
 CARRIER_VERSION = "0.7.2"
 CARRIER_SHA256 = "491af0c7f79bdb2d178e46f6cb16a97c4ac968d45c41ea3f6b6435d59bbee561"
+
+MEASURES_NEED = ("scipy", "scikit-image<0.26", "scikit-learn")  # of pysodmetrics, but OpenCV
 
 _DIST_INFO = f"detectron2-{VERSION}.dist-info"
 _WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: cosal_d2\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -166,7 +169,7 @@ def _install(git: str | None, constraints: list[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, install what is missing, and return the exit status."""
     parser = argparse.ArgumentParser(
-        description="Install Detectron2, and OpenCV where there is none. "
+        description="Install Detectron2, and OpenCV and pysodmetrics where there are none. "
         "An importable Detectron2 or OpenCV is left untouched."
     )
     parser.add_argument("--git", metavar="URL", help="compile upstream's repository instead")
@@ -187,6 +190,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not location("cv2"):
             _pip("install", "--quiet", *constraints, "opencv-python-headless")
             print("opencv-python-headless is installed.")
+        if not location("py_sod_metrics"):
+            # It asks for opencv-python-headless and an older numpy, over what is there.
+            _pip("install", "--quiet", *constraints, *MEASURES_NEED)
+            _pip("install", "--quiet", *constraints, "--no-deps", "pysodmetrics")
+            print("pysodmetrics is installed.")
     except InstallError as error:
         print(f"install_detectron2: {error}", file=sys.stderr)
         return 1

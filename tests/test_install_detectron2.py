@@ -113,7 +113,7 @@ def test_a_carrier_with_other_content_is_refused(carrier, pip, tmp_path, capsys)
 
 
 def test_importable_detectron2_and_opencv_are_left_untouched(present, pip, capsys):
-    present("detectron2", "cv2")
+    present("detectron2", "cv2", "py_sod_metrics")
     assert installer.main([]) == 0
     assert pip == []
     assert "importable from /site/detectron2: left untouched" in capsys.readouterr().out
@@ -122,9 +122,12 @@ def test_importable_detectron2_and_opencv_are_left_untouched(present, pip, capsy
 def test_what_is_missing_is_installed_under_the_constraints(present, pip):
     present()
     assert installer.main(["--constraint", "pins.txt"]) == 0
-    detectron2, opencv = pip
+    detectron2, opencv, needed, measures = pip
     assert detectron2[:3] == ["install", "-c", "pins.txt"] and detectron2[-1].endswith(WHEEL)
     assert opencv == ["install", "-c", "pins.txt", "opencv-python-headless"]
+    assert needed == ["install", "-c", "pins.txt", *installer.MEASURES_NEED]
+    # Without its own requirements it leaves the user's OpenCV and numpy as they are.
+    assert measures == ["install", "-c", "pins.txt", "--no-deps", "pysodmetrics"]
 
 
 def test_wheel_dir_only_writes_the_wheel(pip, tmp_path, capsys):
@@ -142,7 +145,7 @@ def test_wheel_dir_only_writes_the_wheel(pip, tmp_path, capsys):
     ],
 )
 def test_git_compiles_the_named_repository(present, pip, url, requirement):
-    present("torch", "cv2")
+    present("torch", "cv2", "py_sod_metrics")
     assert installer.main(["--git", url]) == 0
     assert pip[-1] == ["install", "--no-build-isolation", requirement]
 

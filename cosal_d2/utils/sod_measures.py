@@ -23,7 +23,7 @@ def library() -> ModuleType:
     except ImportError as error:
         raise ImportError(
             "the field's measures need pysodmetrics, not found here; "
-            "run: python -m pip install pysodmetrics"
+            "run: python -m cosal_d2.install_detectron2"
         ) from error
     return py_sod_metrics
 
