@@ -57,9 +57,10 @@ def load_cosal_json(
     """Load annotations into Detectron2's dataset dicts.
 
     Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None), ``clean`` and
-    ``weak_masks`` (bool), and each annotation ``class_name`` and ``cosalient``: whether it is part
-    of the truth. A distractor never is; where ``cosalient_category`` is given only that class is;
-    else every other class is.
+    ``weak_masks`` (bool), and each annotation ``class_name``, its category; ``own_class``, which
+    for a distractor is the json's ``class_name`` or else None; and ``cosalient``: whether it is
+    part of the truth. A distractor never is; where ``cosalient_category`` is given only that class
+    is; else every other class is.
 
     Args:
         json_file: the annotations.
@@ -81,7 +82,7 @@ def load_cosal_json(
     _check_references(content, json_file)
     names = {category["name"] for category in content["categories"]}
     images = {image["id"]: image for image in content["images"]}
-    dicts = load_coco_json(json_file, image_root, name)
+    dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["class_name"])
     classes = MetadataCatalog.get(name).thing_classes
     for record in dicts:
         image = images[record["image_id"]]
@@ -97,6 +98,8 @@ def load_cosal_json(
         for annotation in record["annotations"]:
             label = classes[annotation["category_id"]]
             in_group = label == group if group is not None else True
+            own_class = annotation.pop("class_name", None)
+            annotation["own_class"] = own_class if label == DISTRACTOR else label
             annotation["class_name"] = label
             annotation["cosalient"] = label != DISTRACTOR and in_group
     return dicts

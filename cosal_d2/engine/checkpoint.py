@@ -37,11 +37,9 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
     Attributes:
         partial: whether weights may lack parts that learn, as those that a training starts from
             may.
-        missing: after loading, names that the file lacks.
     """
 
     partial = False
-    missing: tuple[str, ...] = ()
 
     def save(self, name: str, **kwargs) -> None:
         """Write ``name``.pth: the weights, the checkpointables, and plain ``kwargs``."""
@@ -94,7 +92,6 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
         checkpoint["model"] = given | checkpoint["model"]
         incompatible = super()._load_model(checkpoint)
         missing = incompatible.missing_keys
-        self.missing = tuple(missing)
         if incompatible.incorrect_shapes:
             key, found, wanted = incompatible.incorrect_shapes[0]
             raise ValueError(
@@ -150,7 +147,7 @@ def load_network(cfg: CfgNode) -> torch.nn.Module:
     encoder, cfg.MODEL.BACKBONE.WEIGHTS = cfg.MODEL.BACKBONE.WEIGHTS, ""
     model = build_model(cfg).eval()
     needed = {ENCODER_PREFIX + name for name in model.backbone.state_dict()}
-    if not needed <= _names_in(cfg.MODEL.WEIGHTS):
+    if not needed <= weight_names(cfg.MODEL.WEIGHTS):
         given = load_encoder(model.backbone, encoder)
         model.given_weights = frozenset(ENCODER_PREFIX + name for name in given)
     CoSaliencyCheckpointer(model).load(cfg.MODEL.WEIGHTS)
@@ -158,7 +155,7 @@ def load_network(cfg: CfgNode) -> torch.nn.Module:
     return model
 
 
-def _names_in(path: str) -> set[str]:
+def weight_names(path: str) -> set[str]:
     """Names of the weights in a checkpoint; none where the checkpointer will refuse it."""
     if not PathManager.isfile(path):
         return set()

@@ -7,14 +7,14 @@ find one of their own class.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, BoxMode
 from matplotlib.figure import Figure
@@ -23,8 +23,7 @@ from tqdm import tqdm
 
 from cosal_d2.data import CoSaliencyMapper
 from cosal_d2.data.datasets import check_registered
-from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, load_network, released_weights
-from cosal_d2.utils.coco import DISTRACTOR, load_coco
+from cosal_d2.engine.checkpoint import load_network, released_weights, weight_names
 from cosal_d2.utils.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ class EmbeddedRegions:
         classes: (M,) int64, ``UNKNOWN`` for a distractor without a class name.
         cosalient: (M,) bool.
         pictures: (M,) int64, the picture of each.
-        embeddings: (M, D) float32 by kind.
+        embeddings: (M, D) float32 of length 1, by kind.
     """
 
     names: list[str]
@@ -69,13 +68,12 @@ class RegionEmbedder:
         cfg.MODEL.DTYPE = "float32"
         self.weights = released_weights(cfg)
         self.model = load_network(cfg)
-        # Loaded once more, to learn which parts the file lacks.
-        checkpointer = CoSaliencyCheckpointer(self.model)
-        checkpointer.load(self.weights)
         self.has_rfm = self.model.rfm is not None
-        if any(key.startswith("rfm.") for key in checkpointer.missing):
-            self.has_rfm = False
-            logger.warning("%s holds no RFM: its embedding is left out", self.weights)
+        if self.has_rfm:
+            needed = {f"rfm.{name}" for name in self.model.rfm.state_dict()}
+            self.has_rfm = needed <= weight_names(self.weights)
+            if not self.has_rfm:
+                logger.warning("%s holds no RFM: its embedding is left out", self.weights)
         self.mapper = CoSaliencyMapper(cfg, is_train=False)
         stride = self.model.backbone.output_shape()[self.model.top_feature].stride
         self.pooler = ROIPooler(POOLED, [1.0 / stride], 2, "ROIAlignV2")
@@ -144,7 +142,7 @@ def compare_embeddings(
         "weights": Path(embedder.weights).name,
         "unseen_by": list(unseen_by),
         "regions": {name: len(regions.classes) for name, regions in sets.items()},
-        "within": {name: measure(s, seen, across=False) for name, s in sets.items()},
+        "within": {name: measure(s, seen) for name, s in sets.items()},
     }
     if across:
         content["across"] = {name: measure(s, seen, across=True) for name, s in sets.items()}
@@ -166,22 +164,19 @@ def compare_embeddings(
 def collect_regions(name: str, embedder: RegionEmbedder) -> EmbeddedRegions:
     """Embed all objects of a registered dataset, distractors too; crowds are left out.
 
-    A region's class is its category; a distractor's is the annotation's ``class_name``, where the
-    json has it.
-
     Raises:
         ValueError: the dataset has no object.
     """
-    records = DatasetCatalog.get(name)
-    labels = class_names(name, records)
     index: dict[str, int] = {}
     classes, cosalient, pictures, parts = [], [], [], []
-    for number, record in enumerate(tqdm(records, desc=name, unit="picture", disable=None)):
+    records = tqdm(DatasetCatalog.get(name), desc=name, unit="picture", disable=None)
+    for number, record in enumerate(records):
         boxes = []
-        for annotation, label in zip(record["annotations"], labels[number], strict=True):
+        for annotation in record["annotations"]:
             box = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
             if annotation.get("iscrowd", 0) or box[2] <= box[0] or box[3] <= box[1]:
                 continue
+            label = annotation["own_class"]
             boxes.append(box)
             classes.append(UNKNOWN if label is None else index.setdefault(label, len(index)))
             cosalient.append(annotation["cosalient"])
@@ -199,37 +194,21 @@ def collect_regions(name: str, embedder: RegionEmbedder) -> EmbeddedRegions:
     )
 
 
-def class_names(name: str, records: Sequence[dict]) -> list[list[str | None]]:
-    """The class of each annotation of each record; None for a distractor that nobody named."""
-    named: dict[tuple, str] = {}
-    json_file = MetadataCatalog.get(name).get("json_file")
-    if json_file:
-        annotations = load_coco(json_file)["annotations"]
-        named = {
-            _place(a["image_id"], a): a["class_name"] for a in annotations if "class_name" in a
-        }
-    categories = MetadataCatalog.get(name).thing_classes
-
-    def label(record: dict, annotation: dict) -> str | None:
-        category = categories[annotation["category_id"]]
-        if category != DISTRACTOR:
-            return category
-        return named.get(_place(record["image_id"], annotation))
-
-    return [[label(record, a) for a in record["annotations"]] for record in records]
-
-
 def annotated_classes(names: Sequence[str]) -> set[str]:
     """The classes that registered datasets annotate, distractors' names too."""
     check_registered(names)
-    found: set[str | None] = set()
-    for name in names:
-        found.update(*class_names(name, DatasetCatalog.get(name)))
-    return {label for label in found if label is not None}
+    records = (record for name in names for record in DatasetCatalog.get(name))
+    return {a["own_class"] for record in records for a in record["annotations"]} - {None}
 
 
-def measure(regions: EmbeddedRegions, seen: set[str], across: bool) -> dict:
-    """Precision@1 of each embedding.
+def measure(regions: EmbeddedRegions, seen: Set[str] = frozenset(), across: bool = False) -> dict:
+    """Precision@1 of each embedding, and of a region drawn at random (chance).
+
+    Within a picture each co-salient object asks that stands beside another co-salient one of its
+    class and beside an object of another class or of an unknown one. Across pictures each region
+    asks whose class another picture shows; the answers are the other pictures' regions of known
+    class. Regions that are equally near count by their share: embeddings that are all alike get
+    the chance level, whatever the order of the regions.
 
     Args:
         regions: of one dataset.
@@ -240,98 +219,41 @@ def measure(regions: EmbeddedRegions, seen: set[str], across: bool) -> dict:
         ``queries`` (count), ``chance`` and ``precision_at_1`` by kind; the latter two are None and
         empty where there is no query.
     """
-    if across:
-        queries = queries_across(regions.classes, regions.pictures)
-    else:
-        queries = queries_within(regions.classes, regions.cosalient, regions.pictures)
+    classes, cosalient, pictures = regions.classes, regions.cosalient, regions.pictures
+    known = classes != UNKNOWN
     old = torch.tensor([i for i, name in enumerate(regions.names) if name in seen]).long()
-    queries = queries[~torch.isin(regions.classes[queries], old)]
-    if len(queries) == 0:
+    asks = known & ~torch.isin(classes, old)
+    everything = torch.arange(len(classes))
+    chance, scores = [], {kind: [] for kind in regions.embeddings}
+    for chunk in everything[asks if across else asks & cosalient].split(CHUNK):
+        same_picture = pictures[chunk][:, None] == pictures
+        right = classes[chunk][:, None] == classes
+        if across:
+            allowed = ~same_picture & known
+            possible = (allowed & right).any(dim=1)
+        else:
+            allowed = same_picture & (chunk[:, None] != everything)
+            possible = (allowed & right & cosalient).any(dim=1) & (allowed & ~right).any(dim=1)
+        chunk, allowed, right = chunk[possible], allowed[possible], right[possible]
+        if not len(chunk):
+            continue
+        chance.append(_share(right, allowed))
+        for kind, e in regions.embeddings.items():
+            cosine = (e[chunk] @ e.T).masked_fill(~allowed, -torch.inf)
+            nearest = cosine >= cosine.amax(dim=1, keepdim=True) - TIE
+            scores[kind].append(_share(right, nearest))
+    if not chance:
         return {"queries": 0, "chance": None, "precision_at_1": {}}
-    rest = (regions.classes, queries, regions.pictures, across)
     return {
-        "queries": len(queries),
-        "chance": chance_level(*rest),
-        "precision_at_1": {k: precision_at_1(e, *rest) for k, e in regions.embeddings.items()},
+        "queries": sum(map(len, chance)),
+        "chance": torch.cat(chance).mean().item(),
+        "precision_at_1": {kind: torch.cat(own).mean().item() for kind, own in scores.items()},
     }
 
 
-def queries_within(
-    classes: torch.Tensor, cosalient: torch.Tensor, pictures: torch.Tensor
-) -> torch.Tensor:
-    """Regions to ask for within their picture: hit and miss are both possible.
-
-    Each is a co-salient object beside another co-salient one of its class and beside at least one
-    object that is of another class or of an unknown one.
-
-    Args:
-        classes: (M,) int64.
-        cosalient: (M,) bool.
-        pictures: (M,) int64.
-
-    Returns:
-        (Q,) int64 indices, ascending.
-    """
-    chosen = [torch.zeros(0, dtype=torch.int64)]
-    for picture in pictures.unique().tolist():
-        here = (pictures == picture).nonzero()[:, 0]
-        same = classes[here][:, None] == classes[here][None]
-        group = cosalient[here] & (classes[here] != UNKNOWN)
-        partners = (same & group[None]).sum(dim=1) >= 2
-        chosen.append(here[group & partners & (~same).any(dim=1)])
-    return torch.cat(chosen)
-
-
-def queries_across(classes: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """Regions to ask for across pictures: those whose class another picture shows as well.
-
-    Returns:
-        (Q,) int64 indices, ascending.
-    """
-    places = torch.stack([classes, pictures], dim=1).unique(dim=0)
-    names, counts = places[:, 0].unique(return_counts=True)
-    wanted = names[(counts >= 2) & (names != UNKNOWN)]
-    return torch.isin(classes, wanted).nonzero()[:, 0]
-
-
-def precision_at_1(
-    embeddings: torch.Tensor,
-    classes: torch.Tensor,
-    queries: torch.Tensor,
-    pictures: torch.Tensor,
-    across: bool = False,
-) -> float:
-    """Share of queries whose nearest other region, by cosine, is of the query's class.
-
-    Regions that are equally near count by their share: embeddings that are all alike get the chance
-    level, whatever the order of the regions.
-
-    Args:
-        embeddings: (M, D) float, of any length.
-        classes: (M,) int64, ``UNKNOWN`` for a region whose class is not known.
-        queries: (Q,) int64 indices of regions.
-        pictures: (M,) int64, the picture of each region.
-        across: compare with all regions of known class in the other pictures, instead of all
-            other regions of the query's own picture.
-
-    Raises:
-        ValueError: there is no query, or one has no region to be compared with.
-    """
-    unit = F.normalize(embeddings.float(), dim=1)
-    scores = []
-    for chunk, candidates in _chunks(classes, queries, pictures, across):
-        cosine = (unit[chunk] @ unit.T).masked_fill(~candidates, -torch.inf)
-        nearest = cosine >= cosine.amax(dim=1, keepdim=True) - TIE
-        scores.append(_share_of_class(nearest, classes, chunk))
-    return torch.cat(scores).mean().item()
-
-
-def chance_level(
-    classes: torch.Tensor, queries: torch.Tensor, pictures: torch.Tensor, across: bool = False
-) -> float:
-    """The expected :func:`precision_at_1` of a region drawn at random, with the same arguments."""
-    chunks = _chunks(classes, queries, pictures, across)
-    return torch.cat([_share_of_class(c, classes, q) for q, c in chunks]).mean().item()
+def _share(right: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Share of the chosen regions that are right, (Q,), from (Q, M) bool."""
+    return (right & chosen).sum(dim=1).double() / chosen.sum(dim=1)
 
 
 def best_embedding(scores: Sequence[dict], kinds: Sequence[str]) -> str:
@@ -382,7 +304,9 @@ def draw_embeddings(
     figure = Figure(figsize=(5.2 * len(kinds) + 2, 5.2), layout="constrained")
     axes = figure.subplots(1, len(kinds), squeeze=False)[0]
     for ax, kind in zip(axes, kinds, strict=True):
-        plane = principal_plane(torch.cat([s.embeddings[kind] for s in sets.values()]))
+        x = torch.cat([s.embeddings[kind] for s in sets.values()])
+        u, s, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+        plane = u[:, :2] * s[:2]
         ax.scatter(*plane[rest].T.numpy(), s=6, color="0.85", label=f"others ({int(rest.sum())})")
         for k, name in enumerate(shown):
             look = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k // len(COLOURS)]}
@@ -391,51 +315,6 @@ def draw_embeddings(
         ax.set(title=kind, xticks=[], yticks=[])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
-
-
-def principal_plane(embeddings: torch.Tensor) -> torch.Tensor:
-    """Centred coordinates (M, 2) along the two directions of largest variance.
-
-    Args:
-        embeddings: (M, D) with M >= 2 and D >= 2.
-    """
-    x = embeddings.float()
-    u, s, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
-    return u[:, :2] * s[:2]
-
-
-def _chunks(
-    classes: torch.Tensor, queries: torch.Tensor, pictures: torch.Tensor, across: bool
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Queries (q,) and what each is compared with, (q, M) bool."""
-    if len(queries) == 0:
-        raise ValueError("there is no query: no region has another one of its class to be found")
-    for chunk in queries.split(CHUNK):
-        same_picture = pictures[chunk][:, None] == pictures[None]
-        if across:
-            candidates = ~same_picture & (classes != UNKNOWN)[None]
-        else:
-            candidates = same_picture
-            candidates[torch.arange(len(chunk)), chunk] = False
-        alone = ~candidates.any(dim=1)
-        if bool(alone.any()):
-            raise ValueError(
-                f"query {chunk[alone][0].item()} has no other region to be compared with"
-            )
-        yield chunk, candidates
-
-
-def _share_of_class(
-    chosen: torch.Tensor, classes: torch.Tensor, queries: torch.Tensor
-) -> torch.Tensor:
-    """Share of the chosen regions (q, M) that are of the query's class, (q,)."""
-    own = classes[queries][:, None]
-    right = chosen & (own == classes[None]) & (own != UNKNOWN)
-    return right.sum(dim=1).double() / chosen.sum(dim=1)
-
-
-def _place(image_id: int, annotation: dict) -> tuple:
-    return (image_id, *(float(v) for v in annotation["bbox"]))
 
 
 def _shown(value: float | None) -> str:

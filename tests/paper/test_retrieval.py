@@ -7,28 +7,18 @@ import json
 import cv2
 import pytest
 import torch
+import torch.nn.functional as F
 from detectron2.data import DatasetCatalog
 from network_data import TINY, registered, tiny_config, tiny_model, write_dataset
 
 from cosal_d2.cli import main
 from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.paper import retrieval
-from cosal_d2.paper.retrieval import (
-    MAX_SHOWN,
-    UNKNOWN,
-    EmbeddedRegions,
-    chance_level,
-    draw_embeddings,
-    precision_at_1,
-    principal_plane,
-    queries_across,
-    queries_within,
-)
+from cosal_d2.paper.retrieval import MAX_SHOWN, UNKNOWN, EmbeddedRegions, draw_embeddings, measure
 
 # Directions in degrees, and the class of each: 0 is nearest to 10, 10 to 0, 35 to 10, 90 to 35.
 ANGLES = torch.deg2rad(torch.tensor([0.0, 10, 35, 90]))
 FAN = torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)
-ALL, ONE_PICTURE = torch.arange(4), torch.zeros(4, dtype=torch.int64)
 GROUPING, NO_GROUPING = (("MODEL.GROUPING.ENABLED", x) for x in ("True", "False"))
 
 
@@ -44,121 +34,95 @@ def ints(*values):
     return torch.tensor(values, dtype=torch.int64)
 
 
+def precision(classes, pictures=None, embeddings=FAN, across=False, cosalient=None):
+    """Number of queries, chance and precision of regions, all co-salient and in one picture."""
+    count = len(classes)
+    regions = EmbeddedRegions(
+        [f"class {i}" for i in range(9)],
+        ints(*classes),
+        torch.tensor([True] * count if cosalient is None else cosalient).bool(),
+        ints(*([0] * count if pictures is None else pictures)),
+        {"e": embeddings},
+    )
+    found = measure(regions, across=across)
+    return found["queries"], found["chance"], found["precision_at_1"].get("e")
+
+
 @pytest.mark.parametrize(
-    ("classes", "expected"),
+    ("classes", "queries", "expected"),
     [
-        ((0, 0, 0, 0), 1.0),
-        ((0, 0, 1, 1), 0.75),
-        ((0, 1, 0, 1), 0.0),
-        ((0, 1, 1, 0), 0.25),
-        ((UNKNOWN, UNKNOWN, 0, 0), 0.25),
+        ((0, 0, 1, 1), 4, 0.75),
+        ((0, 1, 0, 1), 4, 0.0),
+        ((0, 1, 1, 0), 4, 0.25),
+        ((UNKNOWN, UNKNOWN, 0, 0), 2, 0.5),  # what is not known does not ask
+        ((0, 0, 0, 0), 0, None),  # nothing to mistake
+        ((0, 1, 2, 3), 0, None),  # nothing to find
     ],
 )
-def test_precision_by_hand(classes, expected):
-    # Lengths do not matter, directions do.
-    for lengths in (1, torch.tensor([[5.0], [0.1], [70], [1]])):
-        assert precision_at_1(FAN * lengths, ints(*classes), ALL, ONE_PICTURE) == expected
+def test_precision_by_hand(classes, queries, expected):
+    assert precision(classes) == (queries, pytest.approx(1 / 3) if queries else None, expected)
 
 
 def test_pictures_are_searched_apart_or_across():
-    pictures, classes = ints(0, 1, 0, 1), ints(0, 0, 0, 1)
-    # Within: 0 finds 35 and 35 finds 0, of one class; 10 and 90 find each other.
-    assert precision_at_1(FAN, classes, ALL, pictures) == 0.5
-    # Across: 0 and 35 find 10, 10 finds 0, all of one class; 90 finds 35 and is wrong.
-    assert precision_at_1(FAN, classes, ALL, pictures, across=True) == 0.75
+    pictures, classes = (0, 1, 0, 1, 0, 1), (0, 0, 0, 1, 2, 1)
+    fan = torch.cat([FAN, -FAN[:2]])
+    # Within: 0 and 35 find each other, and 190 finds 90, which finds 10.
+    assert precision(classes, pictures, fan)[::2] == (4, 0.75)
+    # Across: 0, 10 and 35 find one another; classes 1 and 2 are in no other picture.
+    assert precision(classes, pictures, fan, across=True)[::2] == (3, 1.0)
     # A region of unknown class is an answer within its picture only.
-    unknown = ints(0, UNKNOWN, 0, 0)
-    assert precision_at_1(FAN, unknown, ints(0, 2), pictures, across=True) == 1.0
+    unknown = (0, UNKNOWN, 0, 0)
+    assert precision(unknown, (0, 1, 0, 1), across=True) == (3, 1.0, 1.0)
 
 
 def test_equally_near_regions_count_by_their_share():
-    classes, queries, pictures = ints(0, 0, 0, 1, 1), torch.arange(5), torch.zeros(5).long()
     # One of four others for the last two, two of four for the first three.
     level = pytest.approx((3 * 2 / 4 + 2 * 1 / 4) / 5)
-    assert chance_level(classes, queries, pictures) == level
     for alike in (torch.ones(5, 3), torch.zeros(5, 3)):
-        assert precision_at_1(alike, classes, queries, pictures) == level
-
-
-def test_chance_across_pictures_counts_known_regions_only():
-    classes, pictures = ints(0, 0, 0, 1, UNKNOWN), ints(0, 0, 1, 1, 1)
-    assert chance_level(classes, ints(0), pictures, across=True) == 0.5
-    assert chance_level(classes, ints(2), pictures, across=False) == 0.0
+        assert precision((0, 0, 0, 1, 1), embeddings=alike) == (5, level, level)
 
 
 @pytest.mark.parametrize("across", [False, True])
 def test_precision_of_many_regions_equals_a_slow_computation(across):
     count = 300
     generator = torch.Generator().manual_seed(3)
-    embeddings = torch.randn(count, 5, generator=generator)
-    classes = torch.randint(0, 4, (count,), generator=generator)
-    pictures = torch.arange(count) // 6
-    unit = embeddings / embeddings.norm(dim=1, keepdim=True)
-    cosines, place, kind = (unit @ unit.T).tolist(), pictures.tolist(), classes.tolist()
-    hits = 0
+    embeddings = F.normalize(torch.randn(count, 5, generator=generator), dim=1)
+    classes = torch.randint(0, 4, (count,), generator=generator).tolist()
+    pictures = [i // 6 for i in range(count)]
+    cosines = (embeddings @ embeddings.T).tolist()
+    hits = []
     for i in range(count):
-        others = [j for j in range(count) if j != i and (place[j] != place[i]) == across]
-        hits += kind[max(others, key=lambda j, i=i: cosines[i][j])] == kind[i]
-    value = precision_at_1(embeddings, classes, torch.arange(count), pictures, across)
-    assert value == pytest.approx(hits / count)
+        others = [j for j in range(count) if j != i and (pictures[j] != pictures[i]) == across]
+        alike = sum(classes[j] == classes[i] for j in others)
+        if 0 < alike < len(others):
+            nearest = max(others, key=lambda j, i=i: cosines[i][j])
+            hits.append(classes[nearest] == classes[i])
+    queries, _, value = precision(classes, pictures, embeddings, across)
+    assert (queries, value) == (len(hits), pytest.approx(sum(hits) / len(hits)))
 
 
-def test_queries_within_have_a_partner_and_something_to_mistake():
-    pictures = ints(0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 3)
-    classes = ints(0, 0, UNKNOWN, 0, 0, 0, 1, 2, 2, 3, 3)
-    cosalient = torch.tensor([1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0]).bool()
+def test_queries_within_are_cosalient_with_a_partner_and_something_to_mistake():
+    pictures = (0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 3)
+    classes = (0, 0, UNKNOWN, 0, 0, 0, 1, 2, 2, 3, 3)
+    cosalient = (1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0)
     # Picture 1 shows nothing else, 2 no partner; the two alike distractors of 3 are not asked for.
-    assert queries_within(classes, cosalient, pictures).tolist() == [0, 1, 7, 8]
-    assert queries_within(ints(), torch.zeros(0).bool(), ints()).tolist() == []
+    assert precision(classes, pictures, torch.eye(11), cosalient=cosalient)[0] == 4
 
 
-def test_queries_across_are_of_classes_that_another_picture_shows():
-    pictures = ints(0, 0, 0, 1, 1, 2)
-    classes = ints(0, 1, UNKNOWN, 0, 2, UNKNOWN)
-    assert queries_across(classes, pictures).tolist() == [0, 3]
-
-
-def test_impossible_queries_are_refused():
-    with pytest.raises(ValueError, match="there is no query"):
-        precision_at_1(FAN, ints(0, 0, 1, 1), ints(), ONE_PICTURE)
-    with pytest.raises(ValueError, match="query 3 has no other region"):
-        precision_at_1(FAN, ints(0, 0, 1, 1), ALL, ints(0, 0, 0, 1))
-
-
-def test_principal_plane_finds_the_two_longest_directions():
-    generator = torch.Generator().manual_seed(1)
-    flat = torch.randn(50, 3, generator=generator) * torch.tensor([9.0, 3.0, 0.0])
-    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator))[0]
-    plane = principal_plane(flat @ turn + 100)
-    assert plane.mean(dim=0).abs().max() < 1e-3
-    assert plane.var(dim=0)[0] > 5 * plane.var(dim=0)[1]
-    assert torch.cdist(plane, plane).sub(torch.cdist(flat, flat)).abs().max() < 1e-2
-
-
-def shown_in(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_the_picture_names_the_largest_classes_and_greys_the_rest():
+def test_the_picture_names_the_largest_classes_of_all_datasets_and_greys_the_rest():
     count = MAX_SHOWN + 3
-    classes = torch.cat([torch.arange(count), torch.arange(count - 1), ints(UNKNOWN)])
-    e = torch.randn(len(classes), 4, generator=torch.Generator().manual_seed(0))
     names = [f"class {i:02d}" for i in range(count)]
-    regions = EmbeddedRegions(names, classes, classes >= 0, classes, {"a": e, "b": e})
-    figure = draw_embeddings({"one": regions}, ["a", "b"], {"class 01"})
-    shown = shown_in(figure)
-    assert len(shown) == MAX_SHOWN + 1 and shown[1:3] == ["class 00 (2)", "class 02 (2)"]
-    assert shown[0] == f"others ({len(classes) - 2 * MAX_SHOWN})"
-    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
-
-
-def test_several_datasets_share_the_classes_of_the_picture():
-    embeddings, flags = {"rfm": torch.eye(2)}, torch.ones(2, dtype=torch.bool)
+    once, twice = torch.arange(count), ints(*reversed(range(count - 1)), UNKNOWN)
+    e = torch.randn(count, 4, generator=torch.Generator().manual_seed(0))
     sets = {
-        "a": EmbeddedRegions(["pear", "fig"], ints(0, 1), flags, ints(0, 0), embeddings),
-        "b": EmbeddedRegions(["fig"], ints(UNKNOWN, 0), flags, ints(0, 0), embeddings),
+        "one": EmbeddedRegions(names, once, once >= 0, once, {"a": e, "b": e}),
+        "two": EmbeddedRegions(names[:-1], twice, twice >= 0, once, {"a": -e, "b": e}),
     }
-    assert shown_in(draw_embeddings(sets, ["rfm"])) == ["others (1)", "fig (2)", "pear (1)"]
+    figure = draw_embeddings(sets, ["a", "b"], {"class 01"})
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(shown) == MAX_SHOWN + 1 and shown[1:3] == ["class 00 (2)", "class 02 (2)"]
+    assert shown[0] == f"others ({2 * count - 2 * MAX_SHOWN})"
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
 
 
 def test_regions_are_the_objects_at_the_tests_size(tmp_path, weights):
@@ -199,7 +163,7 @@ def test_regions_are_the_objects_at_the_tests_size(tmp_path, weights):
             "grouping": model.grouping.embed_objects(features, logits, [box], [(85, 64)])[0][0],
         }
     for kind, e in wanted.items():
-        own = torch.nn.functional.normalize(e, dim=0)
+        own = F.normalize(e, dim=0)
         assert torch.allclose(regions.embeddings[kind][2], own, atol=1e-4), kind
 
 
@@ -207,7 +171,7 @@ def roi_mean(level, box):
     """Mean of a level (1, C, h, w) over the 14x14 points of a box in its pixels."""
     x, y = (torch.lerp(box[i], box[i + 2], (torch.arange(14) + 0.5) / 14) for i in (0, 1))
     points = torch.cartesian_prod(y, x).flip(1) / torch.tensor([level.shape[3], level.shape[2]])
-    sampled = torch.nn.functional.grid_sample(
+    sampled = F.grid_sample(
         level, 2 * points[None, None] - 1, align_corners=False, padding_mode="border"
     )
     return sampled.mean(dim=(2, 3))[0]
@@ -240,19 +204,14 @@ def test_an_rfm_that_the_weights_lack_is_left_out(tmp_path, weights, caplog):
     with registered(json_file) as name:
         regions = retrieval.collect_regions(name, embedder)
     assert list(regions.embeddings) == ["encoder", "encoder 7x7"]
-    scores = [retrieval.measure(regions, set(), across=False)]
-    assert retrieval.best_embedding(scores, list(regions.embeddings)) == "encoder 7x7"
 
 
 def test_the_best_embedding_is_the_learned_one_that_finds_most():
     kinds = ["encoder", "encoder 7x7", "rfm", "grouping"]
     found = dict(zip(kinds, (0.9, 0.95, 0.5, 0.7), strict=True))
-    scores = [
-        {"queries": 4, "precision_at_1": found},
-        {"queries": 0, "precision_at_1": {}},
-    ]
-    assert retrieval.best_embedding(scores, kinds) == "grouping"
-    assert retrieval.best_embedding(scores, kinds[:3]) == "rfm"
+    scores = [{"queries": 4, "precision_at_1": found}, {"queries": 0, "precision_at_1": {}}]
+    for count, best in ((4, "grouping"), (3, "rfm"), (2, "encoder 7x7")):
+        assert retrieval.best_embedding(scores, kinds[:count]) == best
 
 
 def run(weights, name, *more):
