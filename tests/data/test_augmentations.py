@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_data import rectangle_mask, rectangle_polygon, rectangle_rle
 from PIL import Image
-from pycocotools import mask as mask_util
 
 from cosal_d2.data.aug_input import CoSaliencyAugInput
 from cosal_d2.data.augmentations import (
@@ -101,23 +99,6 @@ def test_image_masks_boxes_and_truth_stay_in_step_through_the_whole_chain(scene,
     assert np.array_equal(augmented.image[~hidden], shown[~hidden])
 
 
-@given(scenes(), seeds)
-@quick
-def test_its_transforms_do_the_same_to_annotations_as_detectron2_moves_them(scene, seed):
-    masks, cosalient, classes = scene
-    augmented = augment_input(scene)
-    with numpy_seed(seed):
-        transforms = chain()(augmented)
-    for mask, moved in zip(masks, augmented.instance_masks, strict=True):
-        rle = mask_util.encode(np.asfortranarray(mask))
-        annotation = {"bbox": [0, 0, 1, 1], "bbox_mode": 1, "segmentation": rle}
-        size = augmented.image.shape[:2]
-        out = utils.transform_instance_annotations(annotation, transforms, size)
-        assert np.array_equal(out["segmentation"] == 1, moved)
-    again = transforms.apply_image(paint(masks))
-    assert np.array_equal(again, augmented.image)
-
-
 @given(scenes(), seeds, st.sampled_from([0.2, 0.5, 1.0]), st.integers(2, 3))
 @quick
 def test_a_window_leaves_enough_of_enough_cosalient_objects(scene, seed, share, least):
@@ -164,20 +145,6 @@ def test_a_picture_without_a_good_window_stays_whole():
     with numpy_seed(0):
         transform = RandomObjectCrop((0.5, 0.6))(augment_input(scene))
     assert isinstance(transform, T.NoOpTransform)
-
-
-def test_a_window_never_takes_one_object_each_of_two_groups():
-    size = (40, 200)
-    boxes = [(10, 10, 30, 30), (50, 10, 70, 30), (110, 10, 130, 30), (150, 10, 170, 30)]
-    masks = np.stack([rectangle_mask(size, box) for box in boxes])
-    kept = set()
-    with numpy_seed(1):
-        for _ in range(40):
-            augmented = augment_input((masks, np.ones(4, dtype=bool), np.array([0, 0, 1, 1])))
-            RandomObjectCrop((0.6, 0.75))(augmented)
-            kept.add(tuple((areas(augmented.instance_masks) > 0).tolist()))
-    halves = {(True, True, False, False), (False, False, True, True)}
-    assert kept & halves and kept <= halves | {(True,) * 4}
 
 
 def test_an_empty_truth_may_be_cut_but_not_a_lone_crowd():
@@ -275,16 +242,6 @@ def test_what_does_not_fit_together_is_refused():
         RandomOcclusion(fills=("blur",))
 
 
-def test_coordinates_and_inputs_stay_under_an_occlusion():
-    hidden = rectangle_mask((20, 30), (2, 3, 9, 8)).astype(bool)
-    image = np.full((20, 30, 3), 7, np.uint8)
-    transform = OcclusionTransform(hidden, np.full_like(image, 200))
-    box = np.array([[1.0, 2.0, 11.0, 12.0]])
-    assert np.array_equal(transform.apply_box(box.copy()), box)
-    out = transform.apply_image(image)
-    assert (out[hidden] == 200).all() and (out[~hidden] == 7).all() and (image == 7).all()
-
-
 def with_crowd():
     """Two squares with a co-salient crowd between and around them."""
     masks, cosalient, _ = two_squares()
@@ -297,38 +254,22 @@ def crowd_area(augmented):
     return int((augmented.sem_seg & ~augmented.instance_masks.any(axis=0)).sum())
 
 
-def test_a_window_holds_enough_of_a_crowd():
-    before, cut = crowd_area(with_crowd()), 0
+@pytest.mark.parametrize(
+    ("augmentation", "share", "may_vanish"),
+    [
+        (RandomObjectCrop((0.4, 0.9), min_share=0.8), 0.8, True),
+        (RandomOcclusion(6, 0.06), 0.94, False),
+    ],
+)
+def test_enough_of_a_crowd_stays(augmentation, share, may_vanish):
+    before, after = crowd_area(with_crowd()), []
     with numpy_seed(2):
         for _ in range(40):
             augmented = with_crowd()
-            RandomObjectCrop((0.4, 0.9), min_share=0.8)(augmented)
-            after = crowd_area(augmented)
-            cut += after < before
-            assert after == 0 or after >= 0.8 * before
-    assert cut > 0
-
-
-def test_a_crowd_is_never_hidden_beyond_the_share():
-    before, hidden = crowd_area(with_crowd()), 0
-    with numpy_seed(4):
-        for _ in range(40):
-            augmented = with_crowd()
-            RandomOcclusion(6, 0.06)(augmented)
-            after = crowd_area(augmented)
-            hidden += after < before
-            assert before - after <= 0.06 * before
-    assert hidden > 0
-
-
-def test_padding_is_no_object():
-    augmented = with_crowd()
-    masks, truth = augmented.instance_masks, augmented.sem_seg
-    T.FixedSizeCrop((120, 130))(augmented)
-    padded = np.pad(masks, ((0, 0), (0, 40), (0, 30)))
-    assert np.array_equal(augmented.instance_masks, padded)
-    assert np.array_equal(augmented.sem_seg, np.pad(truth, ((0, 40), (0, 30))))
-    assert augmented.sem_seg.dtype == augmented.instance_masks.dtype == np.uint8
+            augmentation(augmented)
+            after.append(crowd_area(augmented))
+    assert min(after) < before
+    assert all(area >= share * before or (area == 0 and may_vanish) for area in after)
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 3000), (3000, 2), (1, 1)])

@@ -128,15 +128,6 @@ def test_it_is_a_function_of_the_seeds_and_leaves_numpys_generator_alone(records
     assert records == before
 
 
-def test_the_shapes_of_a_batch_come_from_its_own_seed(records):
-    mapper = CoSaliencyMapper(tiny_config(), True)
-    for batch_seed in range(6):
-        sides = {
-            min(mapper(seeded(r, r["image_id"], batch_seed))["image"].shape[1:]) for r in records
-        }
-        assert len(sides) == 1
-
-
 def test_what_has_no_pixel_takes_no_part():
     size, box, gone = (40, 50), (6, 10, 30, 32), (60, 5, 70, 12)
     annotations = [

@@ -27,15 +27,6 @@ def test_a_gate_is_open_where_no_mask_is():
     assert torch.equal(gate[2:], torch.ones(2, 4)) and gate[:2, :2].max() < 0.001
 
 
-def test_the_heavier_region_and_the_surer_mask_win_where_two_overlap():
-    masks = torch.tensor([[[1.0, 0.6, 0.3, 0.0]], [[0.0, 0.3, 0.6, 1.0]]])
-    member = torch.tensor([1.0, 0.0])
-    gate = paint_gate(masks, member, torch.ones(2))[0]
-    assert (gate.diff() < 0).all() and gate[1] > 0.6 and gate[2] < 0.4
-    heavier = paint_gate(masks, member, torch.tensor([1.0, 0.2]))[0]
-    assert (heavier[1:3] > gate[1:3]).all()
-
-
 def test_gated_logits_are_the_product_of_the_probabilities():
     logits = torch.randn((2, 1, 8, 12), generator=seeded(2)) * 6
     gates = torch.rand((2, 8, 12), generator=seeded(3)) * 0.98 + 0.01

@@ -48,20 +48,12 @@ def test_the_mask_head_runs_once_a_step_and_learns_from_it(storage, grouped, mon
     assert changed == {n for n, _ in grouped.named_parameters() if ".masks." in n}
 
 
-def test_its_losses_are_weighed(storage, grouped, monkeypatch):
-    with torch.no_grad():
-        once = grouped.train()([sample()])
-        monkeypatch.setattr(grouped.grouping, "loss_weight", 3.0)
-        weighed = grouped([sample()])
-    for name, value in once.items():
-        factor = 3 if name in ("loss_group", "loss_pair") else 1
-        assert weighed[name].item() == pytest.approx(factor * value.item(), rel=1e-5)
-
-
-def test_without_a_region_it_trains_and_predicts(storage, grouped, monkeypatch):
-    monkeypatch.setattr(grouped.grouping, "num_regions", 0)
+@pytest.mark.parametrize("count", [0, 1])
+def test_without_a_second_region_it_trains_and_predicts(storage, grouped, monkeypatch, count):
+    monkeypatch.setattr(grouped.grouping, "num_regions", count)
     reached, _ = trained_by(grouped, *grouped.train()([sample(boxes=())]))
     assert reached == {n for n, p in grouped.named_parameters() if p.requires_grad}
+    assert all(bool(grouped.get_parameter(n).grad.isfinite().all()) for n in reached)
     with torch.no_grad():
         (out,) = grouped.eval()([sample()])
     assert bool(out["cosal_map"].isfinite().all())
@@ -131,9 +123,8 @@ def test_the_gates_of_a_mixed_batch_are_each_pictures_own(grouped, full_masks):
     assert share[0, 0, 4:20, 4:20].max() < 0.99
 
 
-@pytest.mark.parametrize("size", [(37, 50), (16, 16), (5, 7)])
-def test_compared_regions_stay_inside_their_own_picture(grouped, full_masks, size):
-    sizes = [size, (64, 64)]
+def test_compared_regions_stay_inside_their_own_picture(grouped, full_masks):
+    sizes = [(5, 7), (64, 64)]
     gated(grouped, sizes, [regions(s, (0, 0, s[1], s[0])) for s in sizes])
     assert [own.boxes.tolist() for own in full_masks] == [[[0, 0, w, h]] for h, w in sizes]
 

@@ -1,9 +1,11 @@
 """What the wiring of the network adds to the checks of ``base``."""
 
+import copy
+
 import pytest
 import torch
 from detectron2.modeling import build_model
-from network_data import sample, tiny_config, tiny_model
+from network_data import GROUPED, sample, tiny_config, tiny_model
 
 NO_BRANCH = ["MODEL.FEATURE_SENSITIVE.ENABLED", "False", "MODEL.RFM.SAMPLER", ""]
 
@@ -24,15 +26,10 @@ def test_a_network_has_the_parts_that_its_config_names(online):
 
 
 def test_prediction_runs_neither_rpn_nor_rfm(online):
-    def refuse(*_):
-        raise AssertionError("not a part of prediction")
-
-    parts = (online.proposal_generator, online.rfm)
-    handles = [part.register_forward_pre_hook(refuse) for part in parts]
+    model = copy.deepcopy(online).eval()
+    model.proposal_generator = model.rfm = None
     with torch.no_grad():
-        assert list(online.eval()([sample()])[0]) == ["cosal_map"]
-    for handle in handles:
-        handle.remove()
+        assert list(model([sample()])[0]) == ["cosal_map"]
 
 
 def test_the_map_is_the_sigmoid_of_the_logits_without_the_padding(online):
@@ -45,11 +42,6 @@ def test_the_map_is_the_sigmoid_of_the_logits_without_the_padding(online):
         logits = online.predict(images)
         (out,) = online([{"image": image}])
     assert torch.equal(out["cosal_map"], logits[0, 0, :37, :23].sigmoid())
-
-
-def test_a_step_without_gradients_gives_losses_without(storage, online):
-    with torch.no_grad():
-        assert not any(v.requires_grad for v in online.train()([sample()]).values())
 
 
 @pytest.mark.parametrize("as_objects", [False, True])
@@ -65,13 +57,15 @@ def test_distractors_are_background_or_objects_for_the_rpn(
         assert (found[name] == expected[name]) == (not as_objects)
 
 
-def test_three_weights_scale_the_three_losses(storage, online):
-    opts = ["MODEL.DECODER.LOSS_WEIGHT", "2.0", "MODEL.RPN.LOSS_WEIGHT", "3.0"]
+def test_weights_scale_the_losses(storage):
+    parts = {"DECODER": 2, "RPN": 3, "RFM": 4, "GROUPING": 5}
+    opts = [x for k, v in parts.items() for x in (f"MODEL.{k}.LOSS_WEIGHT", f"{v}.0")]
     with torch.no_grad():
-        once = online.train()([sample()])
-        weighed = tiny_model(*opts, "MODEL.RFM.LOSS_WEIGHT", "4.0")([sample()])
+        once = tiny_model(*GROUPED)([sample()])
+        weighed = tiny_model(*GROUPED, *opts)([sample()])
     factors = {k: (weighed[k] / once[k]).item() for k in once}
-    expected = {"loss_cosal": 2, "loss_rpn_cls": 3, "loss_rpn_loc": 3, "loss_triplet": 4}
+    expected = {"loss_cosal": 2, "loss_foreground": 2, "loss_rpn_cls": 3, "loss_rpn_loc": 3}
+    expected |= {"loss_triplet": 4, "loss_group": 5, "loss_pair": 5, "loss_mask": 1}
     assert factors == pytest.approx(expected, rel=1e-4)
 
 

@@ -2,9 +2,8 @@ import logging
 
 import pytest
 import torch
-from network_data import tiny_config, tiny_model
+from network_data import tiny_model
 
-from cosal_d2.engine import Trainer
 from cosal_d2.modeling.precision import resolve_dtype
 
 
@@ -42,9 +41,3 @@ def test_a_cpu_computes_in_a_half_type_only_where_it_is_native(
     assert model.dtype == expected and {p.dtype for p in model.parameters()} == {torch.float32}
     monkeypatch.setattr(torch.ops.mkldnn, library, lambda: False)
     assert resolve_dtype(name, "cpu") == torch.float32
-
-
-def test_float16_training_on_a_cpu_is_refused(dataset):
-    cfg = tiny_config("MODEL.DTYPE", "float16", "DATASETS.TRAIN", f"('{dataset}',)")
-    with pytest.raises(ValueError, match="float16 trains on CUDA only; on a CPU use bfloat16"):
-        Trainer(cfg)

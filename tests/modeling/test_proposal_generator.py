@@ -40,7 +40,7 @@ def run(rpn, seed=0):
     return rpn(images, features, targets)
 
 
-def test_losses_are_detectron2s_own(storage):
+def test_losses_and_proposals_are_detectron2s_own(storage):
     ours, plain = rpns()
     _, a = run(ours)
     _, b = run(plain)
@@ -50,11 +50,7 @@ def test_losses_are_detectron2s_own(storage):
     sum(b.values()).backward()
     for x, y in zip(ours.parameters(), plain.parameters(), strict=True):
         assert torch.equal(x.grad, y.grad)
-
-
-def test_eval_mode_is_detectron2s_own():
-    ours, plain = (rpn.eval() for rpn in rpns())
-    (a, _), (b, _) = run(ours), run(plain)
+    (a, _), (b, _) = run(ours.eval()), run(plain.eval())
     for x, y in zip(a, b, strict=True):
         assert torch.equal(x.proposal_boxes.tensor, y.proposal_boxes.tensor)
         assert torch.equal(x.objectness_logits, y.objectness_logits)

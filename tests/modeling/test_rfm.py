@@ -113,21 +113,6 @@ def test_loss_is_the_mean_over_all_triplets_of_the_batch(storage):
     assert logged["rfm/triplets"][0] == 6 and 0 <= logged["rfm/satisfied"][0] <= 1
 
 
-@pytest.mark.parametrize("count", [0, 3])
-def test_without_a_triplet_the_loss_is_a_connected_zero(storage, count):
-    empty = TripletRegions(
-        torch.tensor(BOXES)[:count], torch.zeros(count), torch.zeros((0, 3)).long(), 0
-    )
-    r = torch.randn(1, 12, 3, 4, requires_grad=True)
-    rfm = branch(empty)
-    loss = run(rfm, r)
-    loss.backward()
-    assert loss.item() == 0 and bool((r.grad == 0).all())
-    for name, parameter in rfm.named_parameters():
-        assert parameter.grad is not None and bool((parameter.grad == 0).all()), name
-    assert storage.latest()["rfm/triplets"][0] == 0
-
-
 def test_it_is_built_from_the_config():
     cfg = tiny_config("MODEL.RFM.MARGIN", "0.3", "MODEL.RFM.LOSS_WEIGHT", "2.0")
     rfm = RegionalFeatureMapping(cfg, ShapeSpec(channels=12, stride=16))

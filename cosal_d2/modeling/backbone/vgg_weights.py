@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +19,7 @@ from iopath.common.file_io import PathHandler, file_lock
 from torch import Tensor
 
 from cosal_d2.modeling.backbone import vgg_sources as sources
+from cosal_d2.utils.files import replacing
 
 PREFIX = "vgg16://"
 IMAGENET_URI = PREFIX + "imagenet"
@@ -164,10 +164,8 @@ def _accepted(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _kept(state: dict[str, Tensor], file: Path) -> Path | None:
     try:
-        with tempfile.TemporaryDirectory(dir=file.parent, suffix=".part") as folder:
-            partial = Path(folder, file.name)
+        with replacing(file) as partial:
             torch.save(state, partial)
-            os.replace(partial, file)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
         logger.warning("VGG-16's weights are not kept (%s): %s", _reason(error), _cache_advice())
         return None
