@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from cosal_d2.data.datasets import records_by_map_name
 from cosal_d2.engine.checkpoint import released_weights
 from cosal_d2.inference.predictor import CoSaliencyPredictor
-from cosal_d2.paper.classical import METHODS, ClusterOptions, saliency
+from cosal_d2.paper.classical import METHODS
 from cosal_d2.utils.drawing import map_to_uint8
 from cosal_d2.utils.files import write_json
 from cosal_d2.utils.parallel import ordered_map, worker_count
@@ -65,15 +64,13 @@ def write_baseline_maps(
     """
     if method not in METHODS:
         raise ValueError(f"no baseline {method!r}; there are {', '.join(METHODS)}")
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"seed is {seed}; give 0 to 2147483647")
     workers = worker_count(workers)
-    settings: dict[str, Any] = {"method": method}
-    if method == "CWS":
-        settings.update(asdict(ClusterOptions(seed=seed)))
-
-    def make(pictures: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-        function = partial(saliency, method, seed)
-        return ordered_map(function, pictures, min(workers, count), chunk=1)
-
+    options = {"seed": seed} if method == "CWS" else {}
+    function = partial(METHODS[method], **options)
+    settings = {"method": method, **options}
+    make = partial(ordered_map, function, workers=workers, chunk=1)
     return _fill_folder(out, settings, dataset, make, overwrite, progress)
 
 
@@ -97,7 +94,7 @@ def write_network_maps(cfg: CfgNode, dataset: str, out: Path, *, progress: bool 
     """
     settings = {"network": network_digest(cfg)}
     return _fill_folder(
-        out, settings, dataset, lambda p, _: map(CoSaliencyPredictor(cfg), p), False, progress
+        out, settings, dataset, lambda p: map(CoSaliencyPredictor(cfg), p), False, progress
     )
 
 
@@ -143,7 +140,7 @@ def _fill_folder(
     out: Path,
     settings: dict[str, Any],
     dataset: str,
-    make: Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]],
+    make: Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]],
     overwrite: bool,
     progress: bool,
 ) -> int:
@@ -153,7 +150,7 @@ def _fill_folder(
         out: the folder; made when missing.
         settings: plain values that the maps depend on.
         dataset: name in Detectron2's catalog.
-        make: from the pictures and their number to maps, float (H, W) in [0, 1], in order.
+        make: from the pictures to maps, float (H, W) in [0, 1], in order.
         overwrite: make all maps anew.
         progress: show a progress bar.
     """
@@ -166,7 +163,7 @@ def _fill_folder(
     files = {out / f"{name}.png": record for name, record in records.items()}
     todo = {f: record for f, record in files.items() if overwrite or not _is_done(f, record)}
     if todo:
-        maps = make(map(picture_of, todo.values()), len(todo))
+        maps = make(map(picture_of, todo.values()))
         bar = tqdm(todo, desc=out.name, unit="picture", disable=not progress)
         for file, cosal_map in zip(bar, maps, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -183,10 +180,7 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
                 f"{out} holds .png files but no {SETTINGS_FILE} that says what made them; {advice}"
             )
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid json: {error}; {advice}") from error
+    found = json.loads(path.read_text(encoding="utf-8"))
     if found != settings:
         raise ValueError(
             f"{path}: the folder's maps were made with {found}, not {settings}; {advice}"

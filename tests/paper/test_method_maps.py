@@ -61,6 +61,8 @@ def test_a_folder_of_other_maps_is_not_mixed_up(tmp_path, dataset):
     write_baseline_maps("FT", dataset, tmp_path / "ft", workers=1)
     with pytest.raises(ValueError, match="'FT'.*another folder"):
         write_baseline_maps("CWS", dataset, tmp_path / "ft", workers=1)
+    with pytest.raises(ValueError, match="seed is -1"):
+        write_baseline_maps("CWS", dataset, tmp_path / "cws", seed=-1)
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     Image.new("L", (64, 48)).save(theirs / "0.png")

@@ -12,8 +12,6 @@ a single picture. Pixels are clustered by colour and texture, cues say how salie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -25,47 +23,20 @@ from cosal_d2.paper.classical.cues import (
     spatial_cue,
 )
 
+NUM_CLUSTERS = 6  # for a single picture, as in the paper
+SIZE = 300  # the picture's longer side while it is worked on, pixels; smaller ones stay
+SIGMA = 0.5  # of the spatial cue's Gaussian; the corners lie at distance 1
+GRID = 2  # GRID x GRID cells stand for the pictures of the corresponding cue
 ITERATIONS, TOLERANCE, ATTEMPTS = 100, 1e-2, 3
 MIN_VARIANCE = 1.0
 
 
-@dataclass(frozen=True)
-class ClusterOptions:
-    """Numbers of CWS.
-
-    Attributes:
-        num_clusters: K, 6 for a single picture in the paper.
-        size: the picture's longer side while it is worked on, pixels; smaller ones stay.
-        sigma: of the spatial cue's Gaussian; the corners lie at distance 1.
-        grid: the corresponding cue takes grid x grid cells for pictures; 1 turns it off.
-        seed: of k-means' first centres.
-
-    Raises:
-        ValueError: a number is out of range; names it.
-    """
-
-    num_clusters: int = 6
-    size: int = 300
-    sigma: float = 0.5
-    grid: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("num_clusters", "size", "grid"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
-        if not self.sigma > 0:
-            raise ValueError(f"sigma is {self.sigma}; give more than 0")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed is {self.seed}; give 0 to 2147483647")
-
-
-def cluster_based(image: np.ndarray, options: ClusterOptions | None = None) -> np.ndarray:
+def cluster_based(image: np.ndarray, seed: int = 0) -> np.ndarray:
     """CWS's map, stretched to [0, 1].
 
     Args:
         image: uint8 BGR (H, W, 3).
-        options: the method's numbers.
+        seed: of k-means' first centres, 0 to 2^31 - 1.
 
     Returns:
         float32 (H, W) in [0, 1]; 0 everywhere for a picture of one colour.
@@ -73,12 +44,11 @@ def cluster_based(image: np.ndarray, options: ClusterOptions | None = None) -> n
     Raises:
         ValueError: the picture has another type or shape, or no pixel.
     """
-    options = options or ClusterOptions()
     height, width = image.shape[:2]
-    small = _shrink(image, options.size)
+    small = _shrink(image)
     features = pixel_features(small)
-    labels, centres = cluster_pixels(features, options.num_clusters, options.seed)
-    weights = cluster_saliency(labels, centres, small.shape[:2], options)
+    labels, centres = cluster_pixels(features, NUM_CLUSTERS, seed)
+    weights = cluster_saliency(labels, centres, small.shape[:2])
     likelihood = pixel_likelihood(features, labels, centres, weights).reshape(small.shape[:2])
     return stretch(cv2.resize(likelihood, (width, height), interpolation=cv2.INTER_LINEAR))
 
@@ -131,9 +101,7 @@ def cluster_pixels(
     return labels.ravel(), centres
 
 
-def cluster_saliency(
-    labels: np.ndarray, centres: np.ndarray, size: tuple[int, int], options: ClusterOptions
-) -> np.ndarray:
+def cluster_saliency(labels: np.ndarray, centres: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Product of the cues.
 
     Contrast and spatial cue are brought to one scale. The corresponding cue has its own, 1 at most
@@ -144,7 +112,6 @@ def cluster_saliency(
         labels: (h * w,) cluster of each pixel, row by row.
         centres: (K, D).
         size: h and w.
-        options: the cues' numbers.
 
     Returns:
         (K,) float64 in (0, 1].
@@ -153,12 +120,11 @@ def cluster_saliency(
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
     distances = np.hypot(y - middle_y, x - middle_x) / max(np.hypot(middle_y, middle_x), 1)
-    grid = options.grid
-    parts = y * grid // height * grid + x * grid // width
+    parts = y * GRID // height * GRID + x * GRID // width
     count = len(centres)
     contrast = normalise_cue(contrast_cue(labels, centres))
-    spatial = normalise_cue(spatial_cue(labels, distances, count, options.sigma))
-    return contrast * spatial * corresponding_cue(labels, parts, count, grid * grid)
+    spatial = normalise_cue(spatial_cue(labels, distances, count, SIGMA))
+    return contrast * spatial * corresponding_cue(labels, parts, count, GRID * GRID)
 
 
 def pixel_likelihood(
@@ -189,9 +155,9 @@ def pixel_likelihood(
     return (weights @ memberships / memberships.sum(axis=0)).astype(np.float32)
 
 
-def _shrink(image: np.ndarray, size: int) -> np.ndarray:
+def _shrink(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
-    scale = size / max(height, width)
+    scale = SIZE / max(height, width)
     if scale >= 1:
         return image
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
