@@ -11,7 +11,7 @@ from PIL import Image
 
 from cosal_d2.cli import main
 from cosal_d2.evaluation import evaluate_methods, load_truth
-from cosal_d2.evaluation.maps import MapFilesError, find_maps, read_map
+from cosal_d2.evaluation.maps import find_maps, read_map
 from cosal_d2.evaluation.output import load_evaluation
 from cosal_d2.evaluation.tables import latex_table, markdown_table
 
@@ -125,16 +125,6 @@ def test_an_extra_or_resized_map_alone_is_named_but_stops_nothing(data, tmp_path
         ("extra", "notes.txt"),
     ]
     assert evaluation.metrics["m"]["images"] == 5
-
-
-def test_methods_with_different_gaps_are_named(data, tmp_path):
-    methods = {
-        "a": write_maps(tmp_path / "a", data["records"][:4]),
-        "b": write_maps(tmp_path / "b", data["records"][1:]),
-    }
-    with pytest.raises(MapFilesError) as caught:
-        evaluate_methods(data["json"], methods)
-    assert [(f.method, f.file) for f in caught.value.files] == [("a", "5.png"), ("b", "1.png")]
 
 
 @pytest.mark.parametrize(
