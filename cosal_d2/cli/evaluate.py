@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cosal_d2.cli.verbs import add_verb
+from cosal_d2.cli.verbs import add_verb, by_method
 from cosal_d2.config import MEASURES
 
 
@@ -80,7 +80,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Score, print the table and write the files."""
-    methods = _methods(args.maps)
+    methods = by_method("--maps", args.maps)
     from cosal_d2.evaluation import evaluate_methods
     from cosal_d2.evaluation.output import write_evaluation
 
@@ -103,20 +103,6 @@ def evaluate(args: argparse.Namespace) -> None:
         if len(method.results) < total:
             print(f"{name}: only {len(method.results)} of {total} images have a map")
     print(f"{evaluation.truth.name}: {total} images; results in {args.out}")
-
-
-def _methods(entries: list[str]) -> dict[str, str]:
-    """Folders by method."""
-    methods: dict[str, str] = {}
-    for entry in entries:
-        name, _, folder = entry.partition("=")
-        name = name.strip()
-        if not (name and folder):
-            raise ValueError(f"--maps {entry}: write METHOD=FOLDER, such as ours=output/maps")
-        if name in methods:
-            raise ValueError(f"--maps {entry}: {name} is given twice; give each method its name")
-        methods[name] = folder
-    return methods
 
 
 def report(args: argparse.Namespace) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from cosal_d2.cli.verbs import add_verb
+from cosal_d2.cli.verbs import add_verb, by_method
 
 SYNTHETIC = "synthetic"
 
@@ -70,7 +69,7 @@ def _add_table2(verbs: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("--dataset", default="cosal_val", metavar="NAME|JSON", help="default: %(default)s")
-    pairs = {"nargs": "+", "type": _pair, "default": [], "action": "extend"}
+    pairs = {"nargs": "+", "default": [], "action": "extend"}
     add("--maps", metavar="METHOD=FOLDER", help="maps that are there already", **pairs)
     add("--weights", metavar="METHOD=FILE", help="a checkpoint of U-Net or ours-*", **pairs)
     add("--config", metavar="METHOD=FILE", help="the config it was trained with", **pairs)
@@ -172,22 +171,24 @@ def run_table1(args: argparse.Namespace) -> None:
 
 def run_table2(args: argparse.Namespace) -> None:
     """Write the page and its pictures, and print the page."""
-    from cosal_d2.paper.table2 import Table2, write_table2
+    from cosal_d2.paper.table2 import write_table2
 
-    maps = _by_method("--maps", args.maps)
-    table = Table2(
-        dataset=args.dataset,
+    maps = by_method("--maps", args.maps)
+    page = write_table2(
+        args.dataset,
+        args.out,
+        args.work,
+        _shown(args),
         maps={method: Path(folder) for method, folder in maps.items()},
-        weights=_by_method("--weights", args.weights),
-        configs=_by_method("--config", args.config),
-        opts=tuple(args.opts),
+        weights=by_method("--weights", args.weights),
+        configs=by_method("--config", args.config),
+        opts=args.opts,
         gallery=None if args.gallery == SYNTHETIC else args.gallery,
         pictures=args.pictures,
-        out=args.out,
-        work=args.work,
         workers=args.workers,
+        progress=True,
     )
-    print(write_table2(table, _shown(args), progress=True))
+    print(page)
 
 
 def run_retrieval(args: argparse.Namespace) -> None:
@@ -237,22 +238,6 @@ def _set_up_logs(output: str | None = None) -> None:
         setup_logger(output, name=name)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    method, sign, value = text.partition("=")
-    if not (method and sign and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form METHOD=VALUE")
-    return method, value
-
-
-def _by_method(option: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for method, value in pairs:
-        if method in values:
-            raise ValueError(f"{option} {method}={value}: {method} is given twice; give it once")
-        values[method] = value
-    return values
-
-
 def _shown(args: argparse.Namespace) -> list[str]:
     """The command as the page shows it: what the numbers depend on, files without their folder."""
     command = ["cosal", "paper", "table2"]
@@ -261,7 +246,8 @@ def _shown(args: argparse.Namespace) -> list[str]:
         name = Path(value).name if Path(value).is_absolute() else value
         command += [f"--{option}", name]
     for option in ("maps", "weights", "config"):
-        pairs = [f"{method}={Path(value).name}" for method, value in getattr(args, option)]
+        given = by_method(f"--{option}", getattr(args, option))
+        pairs = [f"{method}={Path(value).name}" for method, value in given.items()]
         command += [f"--{option}", *pairs] if pairs else []
     command += ["--pictures", str(args.pictures)]
     return command + (["--opts", *args.opts] if args.opts else [])

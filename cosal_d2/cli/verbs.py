@@ -1,9 +1,9 @@
-"""How a verb of `cosal` is added."""
+"""How a verb of `cosal` is added, and options that verbs share."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 def add_verb(
@@ -34,3 +34,25 @@ def add_verb(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def by_method(option: str, entries: Sequence[str]) -> dict[str, str]:
+    """Values of an option by method.
+
+    Args:
+        option: its name, for errors.
+        entries: ``METHOD=VALUE`` each.
+
+    Raises:
+        ValueError: an entry has another form, or a method is given twice.
+    """
+    values: dict[str, str] = {}
+    for entry in entries:
+        method, _, value = entry.partition("=")
+        method = method.strip()
+        if not (method and value):
+            raise ValueError(f"{option} {entry}: write METHOD=VALUE, such as ours=output/maps")
+        if method in values:
+            raise ValueError(f"{option} {entry}: {method} is given twice; give it once")
+        values[method] = value
+    return values
