@@ -147,6 +147,20 @@ def test_a_picture_without_a_good_window_stays_whole():
     assert isinstance(transform, T.NoOpTransform)
 
 
+def test_a_window_never_takes_one_object_each_of_two_groups():
+    size = (40, 200)
+    boxes = [(10, 10, 30, 30), (50, 10, 70, 30), (110, 10, 130, 30), (150, 10, 170, 30)]
+    masks = np.stack([rectangle_mask(size, box) for box in boxes])
+    kept = set()
+    with numpy_seed(1):
+        for _ in range(40):
+            augmented = augment_input((masks, np.ones(4, dtype=bool), np.array([0, 0, 1, 1])))
+            RandomObjectCrop((0.6, 0.75))(augmented)
+            kept.add(tuple((areas(augmented.instance_masks) > 0).tolist()))
+    halves = {(True, True, False, False), (False, False, True, True)}
+    assert kept & halves and kept <= halves | {(True,) * 4}
+
+
 def test_an_empty_truth_may_be_cut_but_not_a_lone_crowd():
     size = (60, 60)
     image, crowd = np.zeros((*size, 3), np.uint8), rectangle_mask(size, (5, 5, 50, 20))
@@ -242,34 +256,24 @@ def test_what_does_not_fit_together_is_refused():
         RandomOcclusion(fills=("blur",))
 
 
-def with_crowd():
-    """Two squares with a co-salient crowd between and around them."""
-    masks, cosalient, _ = two_squares()
-    crowd = rectangle_mask((80, 100), (0, 34, 100, 46))
-    image = np.zeros((80, 100, 3), np.uint8)
-    return CoSaliencyAugInput(image, instance_masks=masks, cosalient=cosalient, crowd=crowd)
-
-
-def crowd_area(augmented):
-    return int((augmented.sem_seg & ~augmented.instance_masks.any(axis=0)).sum())
-
-
 @pytest.mark.parametrize(
-    ("augmentation", "share", "may_vanish"),
+    ("augmentation", "crowd", "share", "may_vanish"),
     [
-        (RandomObjectCrop((0.4, 0.9), min_share=0.8), 0.8, True),
-        (RandomOcclusion(6, 0.06), 0.94, False),
+        (RandomObjectCrop((0.4, 0.9), min_share=0.8), (0, 34, 100, 46), 0.8, True),
+        (RandomOcclusion(6, 0.3), (30, 36, 50, 44), 0.7, False),
     ],
 )
-def test_enough_of_a_crowd_stays(augmentation, share, may_vanish):
-    before, after = crowd_area(with_crowd()), []
+def test_enough_of_a_crowd_stays(augmentation, crowd, share, may_vanish):
+    image, (masks, cosalient, _) = np.zeros((80, 100, 3), np.uint8), two_squares()
+    crowd, left = rectangle_mask((80, 100), crowd), []
+    before = (crowd & ~masks.any(axis=0)).sum()
     with numpy_seed(2):
         for _ in range(40):
-            augmented = with_crowd()
-            augmentation(augmented)
-            after.append(crowd_area(augmented))
-    assert min(after) < before
-    assert all(area >= share * before or (area == 0 and may_vanish) for area in after)
+            out = CoSaliencyAugInput(image, instance_masks=masks, cosalient=cosalient, crowd=crowd)
+            augmentation(out)
+            left.append((out.sem_seg & ~out.instance_masks.any(axis=0)).sum() / before)
+    assert min(left) < 1
+    assert all(x >= share or (x == 0 and may_vanish) for x in left)
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 3000), (3000, 2), (1, 1)])

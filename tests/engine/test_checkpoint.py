@@ -113,17 +113,6 @@ def test_missing_and_foreign_weights_are_refused(other, tmp_path, partial, messa
     assert load(other, "", partial) == {}
 
 
-@pytest.mark.parametrize("name", ["model", "online"])
-def test_weights_without_grouping_start_a_grouped_training_only(request, grouped, tmp_path, name):
-    plain = request.getfixturevalue(name)
-    CoSaliencyCheckpointer(plain, str(tmp_path)).save("model")
-    with pytest.raises(ValueError, match=DOES_NOT_FIT):
-        load(grouped, tmp_path / "model.pth")
-    load(grouped, tmp_path / "model.pth", partial=True)
-    state = grouped.state_dict()
-    assert all(torch.equal(state[k], v) for k, v in own_state_dict(plain).items())
-
-
 def test_weights_of_another_grouping_start_a_training_only(model, grouped, tmp_path):
     state = own_state_dict(grouped) | {"grouping.embedding.project.weight": torch.ones(2)}
     torch.save({"model": state}, tmp_path / "earlier.pth")

@@ -209,18 +209,17 @@ def test_a_map_decides_at_test_time_only():
         assert gate[1:3, 1:3].tolist() == [[pytest.approx(expected, abs=0.02)] * 2] * 2
 
 
-def test_a_region_that_repeats_an_object_hardly_counts():
-    boxes = torch.tensor([(0.0, 0, 16, 16), (0.0, 0, 16, 16), (40.0, 0, 56, 16)])
-    weight = torch.tensor([0.3, 0.3, -1.0])
-    verdicts = Verdicts(
-        group=torch.tensor([2.0, -3.0, -3.0]), weight=weight, pairs=torch.zeros(3, 3)
-    )
-    objectness = torch.tensor([1.0, 0.9, 0.5])
-    gate = grouping().train().gate(verdicts, filled(boxes, objectness), (4, 14))
-    first, second = (sigmoid(o) for o in (1.0, 0.9))
-    yes = first * sigmoid(2.0) + DUPLICATE_WEIGHT * second * sigmoid(-3.0)
-    assert gate[1, 1].item() == pytest.approx(yes / (first + DUPLICATE_WEIGHT * second), abs=1e-3)
-    assert gate[1, 11].item() == pytest.approx(sigmoid(-3.0), abs=2e-3)
+def test_regions_count_by_objectness_and_weight_and_hardly_where_they_repeat_an_object():
+    boxes = torch.tensor([(0.0, 0, 16, 16), (0.0, 0, 16, 16), (16.0, 0, 32, 16)])
+    group, weight, objectness = [2.0, -3.0, -3.0], [0.3, 0.3, -1.0], [1.0, 0.9, -0.5]
+    verdicts = Verdicts(torch.tensor(group), torch.tensor(weight), pairs=torch.zeros(3, 3))
+    gate = grouping().train().gate(verdicts, filled(boxes, torch.tensor(objectness)), (4, 14))
+    shares = [sigmoid(o) * sigmoid(w) for o, w in zip(objectness, weight, strict=True)]
+    shares[1] *= DUPLICATE_WEIGHT
+    for x, regions in ((1, (0, 1)), (3, (0, 1, 2)), (6, (2,))):
+        expected = sum(shares[i] * sigmoid(group[i]) for i in regions)
+        expected /= sum(shares[i] for i in regions)
+        assert gate[1, x].item() == pytest.approx(expected, abs=5e-3)
 
 
 def scene(generator, dim=32):

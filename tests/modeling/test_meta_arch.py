@@ -1,6 +1,7 @@
 """What the wiring of the network adds to the checks of ``base``."""
 
 import copy
+from operator import attrgetter
 
 import pytest
 import torch
@@ -32,15 +33,16 @@ def test_prediction_runs_neither_rpn_nor_rfm(online):
         assert list(model([sample()])[0]) == ["cosal_map"]
 
 
-def test_the_map_is_the_sigmoid_of_the_logits_without_the_padding(online):
+def test_the_map_is_the_sigmoid_of_the_logits_without_the_padding():
+    model = tiny_model("MODEL.PIXEL_STD", "[2.0, 4.0, 5.0]").eval()
     image = sample((37, 23), ())["image"]
-    images = online.eval().preprocess([image])
+    images = model.preprocess([image])
     assert images.tensor.shape == (1, 3, 48, 32) and not images.tensor[:, :, 37:].any()
-    mean = torch.tensor([103.939, 116.779, 123.68])[:, None, None]
-    torch.testing.assert_close(images.tensor[0, :, :37, :23], image - mean)
+    mean, std = torch.tensor([[103.939, 116.779, 123.68], [2, 4, 5]])[..., None, None]
+    torch.testing.assert_close(images.tensor[0, :, :37, :23], (image - mean) / std)
     with torch.no_grad():
-        logits = online.predict(images)
-        (out,) = online([{"image": image}])
+        logits = model.predict(images)
+        (out,) = model([{"image": image}])
     assert torch.equal(out["cosal_map"], logits[0, 0, :37, :23].sigmoid())
 
 
@@ -67,6 +69,28 @@ def test_weights_scale_the_losses(storage):
     expected = {"loss_cosal": 2, "loss_foreground": 2, "loss_rpn_cls": 3, "loss_rpn_loc": 3}
     expected |= {"loss_triplet": 4, "loss_group": 5, "loss_pair": 5, "loss_mask": 1}
     assert factors == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_keys_reach_the_network():
+    keys = {
+        "DECODER.DROPOUT": ("decoder.dropout.p", 0.25),
+        "DECODER.IOU_LOSS_WEIGHT": ("decoder.iou_loss_weight", 0.5),
+        "RFM.EMBEDDING_DIM": ("rfm.head.embed.out_features", 9),
+        "RFM.MARGIN": ("rfm.margin", 0.3),
+        "RFM.NORMALIZE": ("rfm.head.normalize", False),
+        "RFM.NUM_TRIPLETS": ("rfm.sampler.num_triplets", 7),
+        "RFM.REDUCED_CHANNELS": ("rfm.head.reduce.out_channels", 3),
+        "GROUPING.NUM_REGIONS": ("grouping.num_regions", 7),
+        "GROUPING.NMS_THRESH": ("grouping.nms_thresh", 0.55),
+        "GROUPING.SAME_OBJECT_SHARE": ("grouping.same_object_share", 0.45),
+        "GROUPING.SHARPNESS": ("grouping.sharpness", 3.5),
+        "GROUPING.THRESHOLD": ("grouping.threshold", 0.25),
+        "GROUPING.FOREGROUND_SHARPNESS": ("grouping.foreground_sharpness", 2.5),
+    }
+    opts = [x for key, (_, value) in keys.items() for x in (f"MODEL.{key}", str(value))]
+    model = tiny_model(*GROUPED, *opts)
+    for key, (name, value) in keys.items():
+        assert attrgetter(name)(model) == value, key
 
 
 def test_what_cannot_be_built_is_refused():

@@ -1,10 +1,9 @@
 import pytest
 import torch
 from box_data import random_boxes, seeded
-from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
-from network_data import instances, tiny_config
+from network_data import instances
 from torchvision.ops import roi_align
 
 from cosal_d2.modeling import RegionalFeatureMapping
@@ -111,11 +110,3 @@ def test_loss_is_the_mean_over_all_triplets_of_the_batch(storage):
     assert all(p.grad.abs().sum() > 0 for p in rfm.head.reduce.parameters())
     logged = storage.latest()
     assert logged["rfm/triplets"][0] == 6 and 0 <= logged["rfm/satisfied"][0] <= 1
-
-
-def test_it_is_built_from_the_config():
-    cfg = tiny_config("MODEL.RFM.MARGIN", "0.3", "MODEL.RFM.LOSS_WEIGHT", "2.0")
-    rfm = RegionalFeatureMapping(cfg, ShapeSpec(channels=12, stride=16))
-    assert (rfm.margin, rfm.loss_weight) == (0.3, 2.0)
-    assert rfm.head.reduce.weight.shape == (4, 12, 1, 1)
-    assert rfm.head.embed.weight.shape == (8, 4 * 49)
