@@ -53,22 +53,6 @@ def record(image_id, height, width, objects, distractors=()):
     }
 
 
-def random_records(count, seed=0):
-    """Records of random sizes; each fourth has an empty truth."""
-    rng = np.random.default_rng(seed)
-    records = []
-    for i in range(count):
-        height, width = (int(v) for v in rng.integers(24, 64, 2))
-        boxes = []
-        for _ in range(int(rng.integers(2, 7))):
-            x, y = int(rng.integers(0, width - 8)), int(rng.integers(0, height - 8))
-            boxes.append((x, y, x + int(rng.integers(4, 9)), y + int(rng.integers(4, 9))))
-        n_distractors = int(rng.integers(0, len(boxes)))
-        objects, distractors = boxes[n_distractors:], boxes[:n_distractors]
-        records.append(record(i, height, width, objects if i % 4 != 3 else [], distractors))
-    return records
-
-
 def noisy_map(rec, share=0.4):
     rng = np.random.default_rng(rec["image_id"])
     truth = decode_truth(rec).mask

@@ -225,19 +225,17 @@ def _image_row(result: ImageResult) -> dict[str, Any]:
     return row
 
 
-def reference_rows(dataset_name: str, constant: float = 0.5) -> dict[str, dict[str, float]]:
+def reference_rows(dataset_name: str) -> dict[str, dict[str, float]]:
     """Score two answers that need no network with :class:`CoSaliencyEvaluator`.
 
     "all objects" is the truth of ALL objects, as a perfect saliency detector would answer: what it
     loses against 1 is what telling co-salient objects from distractors is worth. The adaptive
-    threshold of a constant map lies above it (unless it is 0 or 1), so it finds no object and
-    rejects every distractor.
+    threshold of "constant 0.5" lies above it, so it finds no object and rejects every distractor.
 
     Works on the calling process alone, also in a multi-process run.
 
     Args:
         dataset_name: name under which the dataset is registered.
-        constant: value of the constant map, in [0, 1].
 
     Returns:
         ``{"all objects": {...}, "constant 0.5": {...}}``, each with the evaluator's keys; without
@@ -245,7 +243,7 @@ def reference_rows(dataset_name: str, constant: float = 0.5) -> dict[str, dict[s
     """
     answers: dict[str, Callable[[Truth], np.ndarray]] = {
         "all objects": lambda truth: truth.salient.astype(np.float64),
-        f"constant {constant:g}": lambda truth: np.full(truth.mask.shape, float(constant)),
+        "constant 0.5": lambda truth: np.full(truth.mask.shape, 0.5),
     }
     rows: dict[str, dict[str, float]] = {}
     for title, answer in answers.items():

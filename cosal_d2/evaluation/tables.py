@@ -9,12 +9,13 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from tabulate import LATEX_ESCAPE_RULES, tabulate
+from tabulate import LATEX_ESCAPE_RULES
 
 from cosal_d2.evaluation.field import MEASURES, summarize_field
 from cosal_d2.evaluation.measures import summarize
 from cosal_d2.evaluation.objects import BOX_IOU, SIZES, ObjectScore
 from cosal_d2.evaluation.scorer import ImageResult
+from cosal_d2.utils.files import table_text
 
 MANY = 6  # co-salient objects from which pictures are one group
 # Names of an image's and of a dataset's numbers in rows that also hold the field's measures.
@@ -190,13 +191,7 @@ def _table(
             if name in values and values[name] == best_of(metrics, name):
                 cells[i] = bold.format(cells[i])
         rows.append([escape(method), *cells])
-    return tabulate(
-        rows,
-        ["method", *map(escape, names)],
-        tablefmt=style,
-        disable_numparse=True,
-        colalign=("left", *("right" for _ in names)),
-    )
+    return table_text(["method", *map(escape, names)], rows, style)
 
 
 def number_text(value: float | None) -> str:

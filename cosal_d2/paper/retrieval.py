@@ -18,13 +18,12 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, BoxMode
 from matplotlib.figure import Figure
-from tabulate import tabulate
 from tqdm import tqdm
 
 from cosal_d2.data import CoSaliencyMapper
 from cosal_d2.data.datasets import check_registered
 from cosal_d2.engine.checkpoint import load_network, released_weights, weight_names
-from cosal_d2.utils.files import replacing, write_json
+from cosal_d2.utils.files import replacing, table_text, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -275,8 +274,7 @@ def markdown(scores: Mapping[str, dict], sizes: Mapping[str, int]) -> str:
     for kind, size in sizes.items():
         values = (_shown(s["precision_at_1"].get(kind)) for s in scores.values())
         rows.append([kind, str(size), *values])
-    align = ("left", *("right" for _ in head[1:]))
-    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)
+    return table_text(head, rows)
 
 
 def draw_embeddings(

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from tabulate import tabulate
 
 from cosal_d2.evaluation.evaluator import METRICS_FILE
-from cosal_d2.utils.files import csv_text, replacing, write_text
+from cosal_d2.utils.files import csv_text, replacing, table_text, write_text
 
 # In the folder of a cell whose losses or maps stopped being finite.
 DIVERGED_FILE = "diverged.txt"
@@ -107,9 +106,7 @@ def markdown(cells: Sequence[Cell], about: str) -> str:
             printed = f"{PAPER[name]:.1f}" if name in PAPER else "-"
             rows.append([f"{name} {title}", *values, _count(own, dataset), printed])
         head = ["column", *(SCORES[s] for s in shown), "n", "F (%) in the paper"]
-        align = ("left", *("right" for _ in head[1:]))
-        table = tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)
-        parts += [f"## {dataset}", table]
+        parts += [f"## {dataset}", table_text(head, rows)]
     parts.append("The paper's F has β² = 1 and is of its own 2,019 pictures.")
     return "\n\n".join(parts) + "\n"
 

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from detectron2.data import DatasetCatalog
 from matplotlib.figure import Figure
-from tabulate import tabulate
 
 from cosal_d2.evaluation import decode_truth, field_curves
 from cosal_d2.evaluation.curves import draw_curves
@@ -19,6 +18,7 @@ from cosal_d2.evaluation.maps import MapsEvaluation, find_maps, read_map
 from cosal_d2.evaluation.truth import load_truth
 from cosal_d2.paper.method_maps import picture_of
 from cosal_d2.utils.drawing import save_gallery
+from cosal_d2.utils.files import table_text
 
 # Names in the evaluation of Table 2's columns, and of what else tells methods apart.
 COLUMNS: Mapping[str, str] = {
@@ -181,7 +181,7 @@ def _measured(metrics: Mapping[str, Mapping[str, float]], rows: Mapping[str, Row
         shown = [f"{metrics[name][c]:.3f}" if c in metrics[name] else "-" for c in columns]
         bold = [f"**{s}**" if s == best[c] else s for s, c in zip(shown, columns, strict=True)]
         lines.append([title_of(name), *bold])
-    return _grid(["method", *(COLUMNS[c] for c in columns)], lines)
+    return table_text(["method", *(COLUMNS[c] for c in columns)], lines)
 
 
 def _origins(rows: Mapping[str, RowMaps]) -> str:
@@ -195,9 +195,4 @@ def _origins(rows: Mapping[str, RowMaps]) -> str:
 def _printed() -> str:
     head = ["method", *(f"own: {p}" for p in PRINTED), *(f"SDCS: {p}" for p in PRINTED)]
     rows = [[row.title, *(f"{v:.3f}" for v in (*row.own, *row.sdcs))] for row in ROWS.values()]
-    return _grid(head, rows)
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    align = ("left", *("right" for _ in head[1:]))
-    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align)
+    return table_text(head, rows)

@@ -1,4 +1,4 @@
-"""Writing of result files: each replaces the previous one as a whole."""
+"""Result files, each replacing the previous one as a whole, and tables in them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tabulate import tabulate
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,3 +62,9 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = 
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def table_text(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "pipe") -> str:
+    """A table of text cells in one of tabulate's styles, all but the first column to the right."""
+    align = ("left", *("right" for _ in head[1:]))
+    return tabulate(rows, head, tablefmt=style, disable_numparse=True, colalign=align)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.data import DatasetCatalog
-from network_data import TINY, registered, tiny_config, tiny_model, write_dataset
+from network_data import RESNET, TINY, registered, tiny_config, tiny_model, write_dataset
 
 from cosal_d2.cli import main
 from cosal_d2.engine import CoSaliencyCheckpointer
@@ -178,19 +178,13 @@ def roi_mean(level, box):
 
 
 def test_the_encoders_level_is_that_of_any_backbone(tmp_path, dataset):
-    opts = [
-        *("MODEL.BACKBONE.NAME", "build_resnet_backbone"),
-        *("MODEL.RESNETS.OUT_FEATURES", "['res2', 'res3']"),
-        *("MODEL.DECODER.CHANNELS", "(8,)", "MODEL.DECODER.NUM_CONVS", "(1,)"),
-        *("MODEL.DECODER.SKIP_CHANNELS", "(8,)"),
-    ]
-    CoSaliencyCheckpointer(tiny_model(*opts), str(tmp_path)).save("random")
+    CoSaliencyCheckpointer(tiny_model(*RESNET), str(tmp_path)).save("random")
     weights = ("MODEL.WEIGHTS", str(tmp_path / "random.pth"))
-    embedder = retrieval.RegionEmbedder(tiny_config(*opts, *weights))
-    regions = retrieval.collect_regions(dataset, embedder)
-    assert {k: e.shape[1] for k, e in regions.embeddings.items()} == {
-        **{"encoder": 512, "encoder 7x7": 512 * 49, "rfm": 8}
-    }
+    regions = retrieval.collect_regions(
+        dataset, retrieval.RegionEmbedder(tiny_config(*RESNET, *weights))
+    )
+    sizes = {kind: e.shape[1] for kind, e in regions.embeddings.items()}
+    assert sizes == {"encoder": 1024, "encoder 7x7": 1024 * 49, "rfm": 8}
 
 
 def test_an_rfm_that_the_weights_lack_is_left_out(tmp_path, weights, caplog):
