@@ -102,7 +102,7 @@ def test_image_masks_boxes_and_truth_stay_in_step_through_the_whole_chain(scene,
 @given(scenes(), seeds, st.sampled_from([0.2, 0.5, 1.0]), st.integers(2, 3))
 @quick
 def test_a_window_leaves_enough_of_enough_cosalient_objects(scene, seed, share, least):
-    masks, cosalient, classes = scene
+    masks, cosalient, _ = scene
     augmented = augment_input(scene)
     with numpy_seed(seed):
         RandomObjectCrop((0.4, 0.9), (0.8, 1.25), share, least)(augmented)
@@ -111,9 +111,6 @@ def test_a_window_leaves_enough_of_enough_cosalient_objects(scene, seed, share, 
     assert (after[kept] >= share * before[kept]).all()
     if cosalient.any():
         assert kept.sum() >= min(least, len(kept))
-    for label in np.unique(classes[cosalient]):
-        of_class = classes[cosalient] == label
-        assert kept[of_class].sum() in (0, *range(min(least, of_class.sum()), 7))
     if 0 < cosalient.sum() < least:
         assert np.array_equal(augmented.instance_masks, masks)
 

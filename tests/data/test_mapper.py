@@ -108,6 +108,9 @@ def test_flips_and_scales_do_occur(records):
     assert {tuple(o["image"].shape[1:]) for o in outs} == {(48, 64), (64, 85)}
     left = {float(o["instances"].gt_boxes.tensor[0, 0]) / o["image"].shape[2] < 0.3 for o in outs}
     assert left == {True, False}
+    mapper = CoSaliencyMapper(uncut_config("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"), True)
+    sides = {min(mapper(seeded(records[0], s, s))["image"].shape[1:]) for s in range(12)}
+    assert len(sides) > 3 and 48 <= min(sides) and max(sides) <= 64
 
 
 def test_it_is_a_function_of_the_seeds_and_leaves_numpys_generator_alone(records):

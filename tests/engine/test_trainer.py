@@ -56,6 +56,8 @@ def test_losses_fall_and_the_encoder_stays_bit_identical(dataset, tmp_path, fixe
     assert len(frozen) == 26 and all(torch.equal(before[k], after[k]) for k in frozen)
     optimized = sum(p.numel() for g in trainer.optimizer.param_groups for p in g["params"])
     assert optimized == sum(v.numel() for k, v in after.items() if k not in frozen)
+    decays = {group["weight_decay"] for group in trainer.optimizer.param_groups}
+    assert decays == {0.01, 0.0}  # norms are not decayed
     moved = [k for k in before if k not in frozen and not torch.equal(before[k], after[k])]
     assert len(moved) == len(before) - len(frozen)
 
@@ -86,12 +88,25 @@ def test_a_resumed_training_is_the_uninterrupted_one(dataset, tmp_path, fixed_st
 def test_offline_training_with_sgd_logs_the_probe_and_evaluates(dataset, tmp_path, fixed_start):
     opts = ["MODEL.RFM.SAMPLER", "OfflineSampler", "SOLVER.OPTIMIZER", "SGD"]
     probe = ["DATASETS.TEST", f"('{dataset}',)", "TEST.TRIPLET_PROBE_IMAGES", "2"]
+    probe += ["TEST.MEASURES", "fast", "TEST.MEASURE_WORKERS", "0"]
     trainer = Trainer(config(dataset, tmp_path, "SOLVER.MAX_ITER", "2", *opts, *probe))
     run(trainer)
     shares = trainer.storage.history("probe/satisfied").values()
     assert [i for _, i in shares] == [0, 1] and all(0 <= v <= 1 for v, _ in shares)
-    assert (tmp_path / "inference" / dataset / "cosal_metrics.json").is_file()
+    made = {path.name for path in (tmp_path / "inference" / dataset).iterdir()}
+    assert made >= {"cosal_metrics.json", "field_metrics.json"}
     assert (tmp_path / "metrics.json").is_file() and list(tmp_path.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("name", ["SGD", "ADAMW"])
+def test_either_optimizer_clips_gradients_as_the_config_says(name):
+    model = torch.nn.Linear(3, 3)
+    clip = ["SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "norm"]
+    cfg = tiny_config("SOLVER.OPTIMIZER", name, *clip, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "0.7")
+    optimizer = Trainer.build_optimizer(cfg, model)
+    model(torch.full((1, 3), 100.0)).sum().backward()
+    optimizer.step()
+    assert model.weight.grad.norm().item() == pytest.approx(0.7, rel=1e-4)
 
 
 class Halves(torch.nn.Module):

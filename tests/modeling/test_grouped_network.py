@@ -1,5 +1,7 @@
 """The network with the grouping of regions."""
 
+import copy
+
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
@@ -57,6 +59,14 @@ def test_without_a_second_region_it_trains_and_predicts(storage, grouped, monkey
     with torch.no_grad():
         (out,) = grouped.eval()([sample()])
     assert bool(out["cosal_map"].isfinite().all())
+
+
+def test_a_map_that_is_all_but_0_is_0(grouped):
+    model = copy.deepcopy(grouped).eval()
+    with torch.no_grad():
+        model.decoder.predictor.weight.zero_()
+        model.decoder.predictor.bias.fill_(-1.3)  # 0.0015 after sharpening
+        assert not model([sample()])[0]["cosal_map"].any()
 
 
 def test_distractors_are_foreground_and_no_truth_and_padding_is_neither(
