@@ -51,9 +51,7 @@ def register_all_cosal(root: str | None = None) -> list[str]:
     return names
 
 
-def load_cosal_json(
-    json_file: str, image_root: str, name: str, *, need_images: bool = True
-) -> list[dict]:
+def load_cosal_json(json_file: str, image_root: str, name: str | None = None) -> list[dict]:
     """Load annotations into Detectron2's dataset dicts.
 
     Beside Detectron2's fields a dict holds ``cosalient_category`` (str or None), ``clean`` and
@@ -65,8 +63,8 @@ def load_cosal_json(
     Args:
         json_file: the annotations.
         image_root: the folder that the json's ``file_name`` fields are relative to.
-        name: name in Detectron2's catalogs, whose metadata get the classes.
-        need_images: False accepts a missing image folder.
+        name: name in Detectron2's catalogs, whose metadata get the classes; None registers nothing
+            and accepts a missing image folder.
 
     Raises:
         FileNotFoundError: the json or the image folder is missing.
@@ -74,20 +72,21 @@ def load_cosal_json(
             category.
     """
     content = load_coco(json_file)
-    if need_images and not os.path.isdir(image_root):
+    if name and not os.path.isdir(image_root):
         raise FileNotFoundError(
             f"dataset {name}: no image folder {image_root} for {json_file}; put the pictures there"
         )
     check_fields(content, json_file)
     _check_references(content, json_file)
-    names = {category["name"] for category in content["categories"]}
+    classes = {category["id"]: category["name"] for category in content["categories"]}
     images = {image["id"]: image for image in content["images"]}
     dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["class_name"])
-    classes = MetadataCatalog.get(name).thing_classes
+    if name:  # Detectron2 has numbered the categories from 0
+        classes = dict(enumerate(MetadataCatalog.get(name).thing_classes))
     for record in dicts:
         image = images[record["image_id"]]
         group = image.get("cosalient_category")
-        if group is not None and group not in names:
+        if group is not None and group not in classes.values():
             raise ValueError(
                 f"{json_file}: image {image['file_name']}: cosalient_category {group!r} is none of "
                 f"the file's categories; add it to `categories` or correct the field"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -192,14 +191,7 @@ def _relative(
 
 def _from_json(path: Path) -> TruthSet:
     image_root = path.with_suffix("")
-    name = f"{path}:{uuid.uuid4().hex}"
-    try:
-        records = load_cosal_json(str(path), str(image_root), name, need_images=False)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--dataset {path} is no json file: {error}") from error
-    finally:
-        if name in MetadataCatalog.list():
-            MetadataCatalog.remove(name)
+    records = load_cosal_json(str(path), str(image_root))
     return TruthSet(
         path.stem, _relative(records, image_root), image_root if image_root.is_dir() else None
     )

@@ -95,7 +95,7 @@ def write_table2(
         networks[method] = Path(file).name, get_cosal_config(file, changes)
 
     name = dataset_name(dataset)
-    rows = collect_maps(name, work, maps, networks, workers, progress)
+    rows = _collect_maps(name, work, maps, networks, workers, progress)
     evaluation = evaluate_methods(
         name, _folders(rows), measures="fast", workers=0, progress=progress
     )
@@ -106,7 +106,7 @@ def write_table2(
         note = f"Pictures spread evenly over `{Path(gallery).stem}`, not chosen by result."
     shown = rows
     if shown_dataset != name:
-        shown = collect_maps(shown_dataset, work, {}, networks, workers, progress)
+        shown = _collect_maps(shown_dataset, work, {}, networks, workers, progress)
     page = report.markdown(Path(dataset).stem, evaluation, rows, command, note)
     out.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):
@@ -118,7 +118,7 @@ def write_table2(
     return page
 
 
-def collect_maps(
+def _collect_maps(
     dataset: str,
     work: Path,
     maps: Mapping[str, Path],
@@ -126,27 +126,8 @@ def collect_maps(
     workers: int | None,
     progress: bool,
 ) -> dict[str, report.RowMaps]:
-    """Make the maps that can be made, and find the others.
-
-    They go to ``WORK/DATASET/METHOD``, those of a network to a folder for its weights; maps that
-    are done already stay.
-
-    Args:
-        dataset: name in Detectron2's catalog.
-        work: the folder.
-        maps: folders of finished maps by method.
-        networks: name of the config file, and the config, of the rows in ``NETWORKS``.
-        workers: processes.
-        progress: show progress bars.
-
-    Returns:
-        all rows of Table 2 in its order, then further ones: the folder of maps, None where there
-        are none, and what made them, or what is missing.
-
-    Raises:
-        ValueError: weights do not fit, or data are unusable.
-        FileNotFoundError: weights or data are missing.
-    """
+    """Make the maps that can be made, in ``WORK/DATASET/METHOD``, and find the others: all rows of
+    Table 2 in its order, then further ones. Maps that are done already stay."""
     work = work / Path(dataset).stem
     rows: dict[str, report.RowMaps] = {}
     for method in dict.fromkeys([*report.ROWS, *maps]):

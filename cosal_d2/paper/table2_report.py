@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from cosal_d2.evaluation import decode_truth, field_curves
 from cosal_d2.evaluation.curves import draw_curves
 from cosal_d2.evaluation.maps import MapsEvaluation, find_maps, read_map
+from cosal_d2.evaluation.tables import LOWER_IS_BETTER
 from cosal_d2.evaluation.truth import load_truth
 from cosal_d2.paper.method_maps import picture_of
 from cosal_d2.utils.drawing import save_gallery
@@ -30,7 +31,7 @@ COLUMNS: Mapping[str, str] = {
     "maxF": "max F",
     "object_recall": "objects found",
 }
-LOWER_IS_BETTER = {"raw_MAE"}
+WIDTH = 320  # of Figure 6's pictures, pixels
 NOT_AVAILABLE = "not available"
 PRINTED = ("F", "recall", "precision", "MAE")
 # Folder of a row's maps, None where there are none, and what made them, or what is missing.
@@ -130,9 +131,7 @@ def draw_figure_5(evaluation: MapsEvaluation) -> Figure:
     return draw_curves(curves)
 
 
-def draw_gallery(
-    path: Path, dataset: str, folders: Mapping[str, Path], count: int, width: int = 320
-) -> None:
+def draw_gallery(path: Path, dataset: str, folders: Mapping[str, Path], count: int) -> None:
     """Figure 6: picture, truth and maps of pictures spread evenly over a dataset.
 
     Args:
@@ -140,7 +139,6 @@ def draw_gallery(
         dataset: name in Detectron2's catalog.
         folders: of maps, by method; a map that is missing stays grey.
         count: pictures.
-        width: of each, pixels.
 
     Raises:
         ValueError: a picture or a map cannot be read.
@@ -157,9 +155,9 @@ def draw_gallery(
         for files in maps.values():
             given = place in files
             row.append(read_map(files[place], *size) if given else np.full(size, 128, np.uint8))
-        height = max(1, round(width * size[0] / size[1]))
-        drawn.append([cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in row])
-    save_gallery(str(path), ["picture", "truth", *folders], drawn, 1.7)
+        target = (WIDTH, max(1, round(WIDTH * size[0] / size[1])))
+        drawn.append([cv2.resize(p, target, interpolation=cv2.INTER_AREA) for p in row])
+    save_gallery(path, ["picture", "truth", *folders], drawn, 1.7)
 
 
 def title_of(method: str) -> str:

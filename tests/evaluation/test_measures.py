@@ -9,9 +9,7 @@ from py_sod_metrics import MAE, FmeasureHandler, FmeasureV2, PrecisionHandler, R
 from cosal_d2.evaluation import (
     Truth,
     adaptive_threshold,
-    f_beta,
     mean_absolute_error,
-    precision_recall,
     score_image,
     summarize,
 )
@@ -44,20 +42,6 @@ def score(pred, truth, objects=(), distractors=()):
 def ours(maps, truths):
     result = summarize(score(pred, truth) for pred, truth in zip(maps, truths, strict=True))
     return {name: result[name] for name in ("MAE", "P", "R", "adpF")}
-
-
-def test_graded_map_by_hand():
-    # sum 4.8 over 16 pixels: mean 0.3, threshold 0.6; predicted are the four 0.9 and one of the 0.6
-    pred = np.zeros((4, 4))
-    pred[0] = [0.9, 0.9, 0.9, 0.0]
-    pred[1] = [0.6, 0.3, 0.0, 0.0]
-    pred[3] = [0.9, 0.3, 0.0, 0.0]
-    assert adaptive_threshold(pred) == pytest.approx(0.6, abs=1e-12)
-    assert precision_recall(pred, TRUTH, 0.6) == (3 / 5, 3 / 4)
-    # |1 - 0.9| * 2 + |1 - 0.6| + |1 - 0.3| on the truth, 0.9 + 0.9 + 0.3 off it
-    assert mean_absolute_error(pred, TRUTH) == pytest.approx((1.3 + 2.1) / 16, abs=1e-12)
-    assert f_beta(0.6, 0.75, 0.3) == pytest.approx(1.3 * 0.45 / 0.93, abs=1e-12)
-    assert f_beta(0.6, 0.75, 1.0) == pytest.approx(2 / 3, abs=1e-12)
 
 
 CAPPED = np.ones((4, 4))
