@@ -20,7 +20,7 @@ from cosal_d2.evaluation.measures import (
 from cosal_d2.evaluation.objects import ObjectScore, score_objects
 from cosal_d2.evaluation.scorer import ImageResult, Scorer
 from cosal_d2.evaluation.tables import group_rows, summarize_results
-from cosal_d2.evaluation.truth import Truth, decode_truth, load_truth
+from cosal_d2.evaluation.truth import Truth, TruthObject, decode_truth, load_truth
 
 __all__ = [
     "CoSaliencyEvaluator",
@@ -30,6 +30,7 @@ __all__ = [
     "ObjectScore",
     "Scorer",
     "Truth",
+    "TruthObject",
     "adaptive_threshold",
     "decode_truth",
     "evaluate_methods",

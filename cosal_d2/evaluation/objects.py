@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cosal_d2.evaluation.truth import Truth, mask_box
+from cosal_d2.evaluation.truth import Truth
 
 # Our choices, as shares of the picture's pixels.
 SMALL, LARGE = 0.01, 0.10
@@ -42,11 +42,6 @@ class ObjectScore:
     box_iou: float
 
 
-def size_name(share: float) -> str:
-    """Size class of an object that covers ``share`` of its picture."""
-    return SIZES[int(share >= SMALL) + int(share >= LARGE)]
-
-
 def score_objects(cosal_map: np.ndarray, truth: Truth, threshold: float) -> tuple[ObjectScore, ...]:
     """Score each object and distractor of a picture.
 
@@ -63,30 +58,26 @@ def score_objects(cosal_map: np.ndarray, truth: Truth, threshold: float) -> tupl
     Raises:
         ValueError: a mask has no pixel, or another size than the map.
     """
-    kinds = {
-        "object": (truth.objects, truth.object_classes, truth.object_boxes),
-        "distractor": (truth.distractors, truth.distractor_classes, truth.distractor_boxes),
-    }
     predicted = cosal_map >= threshold
     rows = []
-    for role, (masks, classes, boxes) in kinds.items():
-        for i, mask in enumerate(masks):
-            mask = as_mask(mask, cosal_map.shape)
+    for role, objects in (("object", truth.objects), ("distractor", truth.distractors)):
+        for i, annotated in enumerate(objects):
+            mask = as_mask(annotated.mask, cosal_map.shape)
             if not mask.any():
                 raise ValueError(f"{role} {i} has no pixel, so its mean is undefined; leave it out")
             mean = float(cosal_map[mask].mean())
             share = np.count_nonzero(mask) / mask.size
-            box = boxes[i] if i < len(boxes) else mask_box(mask)
+            box = _mask_box(mask) if annotated.box is None else annotated.box
             rows.append(
                 ObjectScore(
                     index=i,
                     role=role,
-                    class_name=classes[i] if i < len(classes) else "",
-                    size=size_name(share),
+                    class_name=annotated.class_name,
+                    size=SIZES[int(share >= SMALL) + int(share >= LARGE)],
                     share=share,
                     mean=mean,
                     found=int(mean >= threshold),
-                    box_iou=_box_iou(box, mask_box(predicted & mask)),
+                    box_iou=_box_iou(box, _mask_box(predicted & mask)),
                 )
             )
     return tuple(rows)
@@ -123,6 +114,14 @@ def as_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
     if array.shape != shape:
         raise ValueError(f"map is {shape} but its mask is {array.shape}; both must have one size")
     return array
+
+
+def _mask_box(mask: np.ndarray) -> np.ndarray:
+    """Tight box of a mask, XYXY; zeros where it has no pixel."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return np.zeros(4)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
 
 
 def _box_iou(a: np.ndarray, b: np.ndarray) -> float:

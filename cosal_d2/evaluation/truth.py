@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,30 +19,36 @@ from cosal_d2.utils.pictures import PICTURE_SUFFIXES, read_grey
 
 
 @dataclass(frozen=True)
+class TruthObject:
+    """An annotated object of an image of H x W pixels.
+
+    Attributes:
+        mask: ``(H, W)`` boolean.
+        class_name: "" where the dataset names none.
+        box: ``(4,)`` float64, XYXY absolute pixels, where the annotation has one.
+    """
+
+    mask: np.ndarray
+    class_name: str = ""
+    box: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Truth:
     """Truth of one image of H x W pixels.
 
     Attributes:
         mask: ``(H, W)`` boolean, the union of all co-salient annotations.
         salient: ``(H, W)`` boolean, the union of all annotations, co-salient or not.
-        objects: ``(N, H, W)`` boolean, the co-salient objects.
-        distractors: ``(M, H, W)`` boolean, the salient objects outside the truth.
-        object_classes: N class names, "" where the dataset names none.
-        distractor_classes: M class names.
-        object_boxes: ``(N, 4)`` float64, XYXY absolute pixels: the annotations' boxes, or those of
-            the masks where an annotation has none.
-        distractor_boxes: ``(M, 4)`` likewise.
+        objects: the co-salient objects.
+        distractors: the salient objects outside the truth.
         crowd: whether the truth has a co-salient crowd, so that its number of objects is unknown.
     """
 
     mask: np.ndarray
     salient: np.ndarray
-    objects: np.ndarray
-    distractors: np.ndarray
-    object_classes: tuple[str, ...] = ()
-    distractor_classes: tuple[str, ...] = ()
-    object_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
-    distractor_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    objects: Sequence[TruthObject] = ()
+    distractors: Sequence[TruthObject] = ()
     crowd: bool = False
 
 
@@ -85,7 +91,7 @@ def decode_truth(record: Mapping[str, Any]) -> Truth:
     truth = np.zeros((height, width), dtype=bool)
     salient = truth.copy()
     crowd = False
-    parts: dict[bool, list[tuple[np.ndarray, str, np.ndarray]]] = {True: [], False: []}
+    parts: dict[bool, list[TruthObject]] = {True: [], False: []}
     for i, annotation in enumerate(record.get("annotations", ())):
         try:
             rle = to_rle(annotation.get("segmentation"), height, width)
@@ -100,44 +106,17 @@ def decode_truth(record: Mapping[str, Any]) -> Truth:
             crowd |= cosalient
         elif mask.any():
             label = str(annotation.get("class_name") or "")
-            parts[cosalient].append((mask, label, _box(annotation, mask)))
-    masks, labels, boxes = (
-        {role: [part[i] for part in found] for role, found in parts.items()} for i in range(3)
-    )
-    return Truth(
-        mask=truth,
-        salient=salient,
-        objects=np.array(masks[True], bool).reshape(-1, height, width),
-        distractors=np.array(masks[False], bool).reshape(-1, height, width),
-        object_classes=tuple(labels[True]),
-        distractor_classes=tuple(labels[False]),
-        object_boxes=np.array(boxes[True]).reshape(-1, 4),
-        distractor_boxes=np.array(boxes[False]).reshape(-1, 4),
-        crowd=crowd,
-    )
+            parts[cosalient].append(TruthObject(mask, label, _box(annotation)))
+    return Truth(truth, salient, parts[True], parts[False], crowd)
 
 
-def mask_box(mask: np.ndarray) -> np.ndarray:
-    """Tight box of a mask.
-
-    Args:
-        mask: ``(H, W)`` boolean.
-
-    Returns:
-        ``(4,)`` float64, XYXY absolute pixels; zeros where the mask has no pixel.
-    """
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return np.zeros(4)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
-
-
-def _box(annotation: Mapping[str, Any], mask: np.ndarray) -> np.ndarray:
+def _box(annotation: Mapping[str, Any]) -> np.ndarray | None:
+    """An annotation's box, XYXY; None where it has none, or one without area."""
     if annotation.get("bbox") is None:
-        return mask_box(mask)
+        return None
     mode = annotation.get("bbox_mode", BoxMode.XYWH_ABS)
     box = np.asarray(BoxMode.convert(list(annotation["bbox"]), mode, BoxMode.XYXY_ABS), float)
-    return box if box[2] > box[0] and box[3] > box[1] else mask_box(mask)
+    return box if box[2] > box[0] and box[3] > box[1] else None
 
 
 def load_truth(dataset: str | os.PathLike[str]) -> TruthSet:

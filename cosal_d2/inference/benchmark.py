@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
 from cosal_d2.config import get_cosal_config
-from cosal_d2.evaluation import Scorer, Truth
+from cosal_d2.evaluation import Scorer, Truth, TruthObject
 from cosal_d2.utils.sod_measures import heavy_score
 
 
@@ -72,7 +72,8 @@ def evaluation_ratios(
     model, inputs = _network(config_file, height, width)
     masks = _discs(height, width, 6)
     mask = masks[:4].any(axis=0)
-    truth = Truth(mask, masks.any(axis=0), masks[:4], masks[4:])
+    objects = [TruthObject(m) for m in masks]
+    truth = Truth(mask, masks.any(axis=0), objects[:4], objects[4:])
     soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape))
     heavy_score(((soft.numpy() * 255).astype(np.uint8), mask))  # imports the library
     times: dict[str, list[tuple[float, float]]] = {"fast": [], "all": []}

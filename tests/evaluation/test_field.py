@@ -42,9 +42,7 @@ def library(pairs):
 def scored(pairs, measures="all", workers=0):
     scorer = Scorer(measures, workers)
     for i, (cosal_map, truth) in enumerate(pairs):
-        none = np.zeros((0, *truth.shape), dtype=bool)
-        drawn = Truth(truth, truth, none, none)
-        scorer.add(i, cosal_map / 255, drawn, name=str(i), image_id=i)
+        scorer.add(i, cosal_map / 255, Truth(truth, truth), name=str(i), image_id=i)
     return list(scorer.collect().values())
 
 

@@ -8,6 +8,7 @@ from py_sod_metrics import MAE, FmeasureHandler, FmeasureV2, PrecisionHandler, R
 
 from cosal_d2.evaluation import (
     Truth,
+    TruthObject,
     adaptive_threshold,
     mean_absolute_error,
     score_image,
@@ -35,8 +36,8 @@ def sod(maps, truths):
 
 
 def score(pred, truth, objects=(), distractors=()):
-    stacks = [np.asarray(m, dtype=bool).reshape(-1, *truth.shape) for m in (objects, distractors)]
-    return score_image(pred, Truth(truth, truth, *stacks))[0]
+    parts = ([TruthObject(mask) for mask in masks] for masks in (objects, distractors))
+    return score_image(pred, Truth(truth, truth, *parts))[0]
 
 
 def ours(maps, truths):

@@ -5,6 +5,7 @@ from evaluation_data import record
 from cosal_d2.evaluation import (
     ImageResult,
     Truth,
+    TruthObject,
     decode_truth,
     group_rows,
     score_image,
@@ -68,7 +69,7 @@ def test_false_regions_by_hand():
 @pytest.mark.parametrize(("shown", "error"), [((0, 1), 0), ((0,), 1), ((0, 1, 2), 1)])
 def test_count_error_of_objects_shown(shown, error):
     truth = decode_truth(scene())
-    masks = [*truth.objects, *truth.distractors]
+    masks = [o.mask for o in (*truth.objects, *truth.distractors)]
     score = result(scene(), np.any([masks[i] for i in shown], axis=0).astype(float)).score
     assert (score.count_error, score.objects_found) == (error, sum(i < 2 for i in shown))
 
@@ -114,11 +115,12 @@ def test_groups_by_number_size_and_class():
 )
 def test_sizes_of_objects_in_a_picture_of_1000_pixels(pixels, size):
     mask = (np.arange(1000) < pixels).reshape(20, 50)
-    truth = Truth(mask, mask, mask[None], mask[None][:0])
+    truth = Truth(mask, mask, [TruthObject(mask)])
     assert score_objects(np.zeros((20, 50)), truth, 0.5)[0].size == size
 
 
 def test_an_object_without_a_pixel_is_refused():
-    masks = np.stack([np.ones((4, 4), bool), np.zeros((4, 4), bool)])
+    masks = np.ones((4, 4), bool), np.zeros((4, 4), bool)
+    truth = Truth(masks[0], masks[0], [TruthObject(mask) for mask in masks])
     with pytest.raises(ValueError, match="object 1 has no pixel"):
-        score_objects(np.zeros((4, 4)), Truth(masks[0], masks[0], masks, masks[:0]), 0.5)
+        score_objects(np.zeros((4, 4)), truth, 0.5)

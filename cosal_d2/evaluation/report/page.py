@@ -80,7 +80,7 @@ def build_page(
         drawn = decode_truth(known[name])
         maps = {m: method["maps"][name] for m, method in methods.items() if name in method["maps"]}
         entry = _image_entry(name, methods, measures)
-        entry["classes"] = sorted({*drawn.object_classes} - {""})
+        entry["classes"] = sorted({o.class_name for o in drawn.objects} - {""})
         entry["size"] = drawn.mask.shape[::-1]
         entry["pictures"] = draw_panels(name, drawn, maps, root, longest)
         entries.append(entry)

@@ -33,10 +33,10 @@ def _draw_truth(truth: Truth) -> np.ndarray:
     """Co-salient objects in greens, crowds white, distractors orange, as uint8 BGR (H, W, 3)."""
     picture = np.full((*truth.mask.shape, 3), COLOURS["background"], dtype=np.uint8)
     picture[truth.mask] = COLOURS["crowd"]
-    for mask in truth.distractors:
-        picture[mask] = COLOURS["distractor"]
-    for i, mask in enumerate(truth.objects):
-        picture[mask] = GREENS[i % len(GREENS)]
+    for distractor in truth.distractors:
+        picture[distractor.mask] = COLOURS["distractor"]
+    for i, annotated in enumerate(truth.objects):
+        picture[annotated.mask] = GREENS[i % len(GREENS)]
     return picture
 
 
