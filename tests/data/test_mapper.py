@@ -110,7 +110,7 @@ def test_flips_and_scales_do_occur(records):
     assert left == {True, False}
     mapper = CoSaliencyMapper(uncut_config("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"), True)
     sides = {min(mapper(seeded(records[0], s, s))["image"].shape[1:]) for s in range(12)}
-    assert len(sides) > 3 and 48 <= min(sides) and max(sides) <= 64
+    assert len(sides) > 3 and min(sides) >= 48 and max(sides) <= 64
 
 
 def test_it_is_a_function_of_the_seeds_and_leaves_numpys_generator_alone(records):

@@ -73,6 +73,10 @@ def test_each_picture_has_its_own_masks_and_no_gradient_leaves():
     assert not torch.allclose(first[0], second[0])
     first.sum().backward()
     assert all(t.grad is None for t in features.values())
+    # What lies beside a box but in its window counts.
+    wide, other = [torch.tensor([(8.0, 8, 56, 56)])] * 2, 1 - foreground
+    other[..., 1:] = foreground[..., 1:]
+    assert not torch.equal(model(features, other, wide)[0], model(features, foreground, wide)[0])
     with pytest.raises(ValueError, match=r"LEVELS names 'c'; the encoder has \['a', 'b'\]"):
         RegionMasks(SHAPES, ("a", "c"), 8, 8)
 
