@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cosal_d2.evaluation.field import field_curves
 from cosal_d2.evaluation.scorer import ALL, ImageResult, Scorer
 from cosal_d2.evaluation.tables import summarize_results
 from cosal_d2.evaluation.truth import TruthSet, decode_truth, load_truth
@@ -86,6 +87,13 @@ class MapsEvaluation:
         """``{method: {"MAE": ..., "adpF": ..., ...}}`` in the methods' order, all measures; see
         :func:`.tables.summarize_results`."""
         return {name: summarize_results(m.results.values()) for name, m in self.methods.items()}
+
+    @property
+    def curves(self) -> dict[str, dict[str, np.ndarray]]:
+        """Mean curves (:func:`.field.field_curves`) of the methods that have the field's
+        measures."""
+        scores = {name: [r.field for r in m.results.values()] for name, m in self.methods.items()}
+        return {name: field_curves(own) for name, own in scores.items() if all(own)}
 
     @property
     def problems(self) -> list[MapFile]:

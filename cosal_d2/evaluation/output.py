@@ -13,7 +13,7 @@ import numpy as np
 
 from cosal_d2.evaluation.bootstrap import RESAMPLES, Difference, paired_differences
 from cosal_d2.evaluation.curves import draw_curves, render
-from cosal_d2.evaluation.field import THRESHOLDS, field_curves
+from cosal_d2.evaluation.field import THRESHOLDS
 from cosal_d2.evaluation.maps import MapFile, MapsEvaluation
 from cosal_d2.evaluation.tables import (
     group_rows,
@@ -76,11 +76,7 @@ def write_evaluation(
         write_text(folder / f"{file}.csv", csv_text(flat))
     files = [asdict(file) for method in evaluation.methods.values() for file in method.files]
     write_text(folder / "files.csv", csv_text(files, [f.name for f in fields(MapFile)]))
-    curves = {
-        name: field_curves([result.field for result in own])
-        for name, own in results.items()
-        if all(result.field for result in own)
-    }
+    curves = evaluation.curves
     _write_curves(folder, curves)
     differing = [asdict(difference) for difference in differences]
     columns = [f.name for f in fields(Difference)]

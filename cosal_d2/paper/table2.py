@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.data.datasets import dataset_name
-from cosal_d2.evaluation.curves import render
+from cosal_d2.evaluation.curves import draw_curves, render
 from cosal_d2.evaluation.maps import evaluate_methods
 from cosal_d2.paper import table2_report as report
 from cosal_d2.paper.classical import METHODS
@@ -109,9 +109,9 @@ def write_table2(
         shown = _collect_maps(shown_dataset, work, {}, networks, workers, progress)
     page = report.markdown(Path(dataset).stem, evaluation, rows, command, note)
     out.mkdir(parents=True, exist_ok=True)
+    curves = {report.title_of(method): own for method, own in evaluation.curves.items()}
     for kind in ("png", "svg"):
-        picture = render(report.draw_figure_5(evaluation), kind)
-        write_bytes(out / f"table2_pr.{kind}", picture)
+        write_bytes(out / f"table2_pr.{kind}", render(draw_curves(curves), kind))
     report.draw_gallery(out / "table2_gallery.png", shown_dataset, _folders(shown), pictures)
     write_json(work / "metrics.json", evaluation.metrics)
     write_text(out / "results.md", page)

@@ -10,10 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from detectron2.data import DatasetCatalog
-from matplotlib.figure import Figure
 
-from cosal_d2.evaluation import decode_truth, field_curves
-from cosal_d2.evaluation.curves import draw_curves
+from cosal_d2.evaluation import decode_truth
 from cosal_d2.evaluation.maps import MapsEvaluation, find_maps, read_map
 from cosal_d2.evaluation.tables import LOWER_IS_BETTER
 from cosal_d2.evaluation.truth import load_truth
@@ -120,15 +118,6 @@ def markdown(
         gallery_note,
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def draw_figure_5(evaluation: MapsEvaluation) -> Figure:
-    """Precision-recall and F-threshold curves of all methods."""
-    curves = {
-        title_of(name): field_curves([result.field for result in method.results.values()])
-        for name, method in evaluation.methods.items()
-    }
-    return draw_curves(curves)
 
 
 def draw_gallery(path: Path, dataset: str, folders: Mapping[str, Path], count: int) -> None:
