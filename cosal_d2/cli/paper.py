@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cosal_d2.cli.verbs import add_verb, by_method
+from cosal_d2.cli.verbs import add_opts, add_verb, by_method
 
 SYNTHETIC = "synthetic"
 
@@ -54,7 +54,7 @@ def _add_table1(verbs: argparse._SubParsersAction) -> None:
         help="of the trainings and the table; the same command goes on with what is not finished "
         "(default: output/table1/CONFIG-DATA)",
     )
-    _add_opts(parser, "changes of the base config")
+    add_opts(parser, "changes of the base config")
 
 
 def _add_table2(verbs: argparse._SubParsersAction) -> None:
@@ -84,7 +84,7 @@ def _add_table2(verbs: argparse._SubParsersAction) -> None:
     add("--out", help="takes results.md and its pictures (default: %(default)s)", **folder)
     add("--work", help="takes the maps and metrics.json (default: %(default)s)", **folder)
     add("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    _add_opts(parser, "config changes of the networks")
+    add_opts(parser, "config changes of the networks")
 
 
 def _add_retrieval(verbs: argparse._SubParsersAction) -> None:
@@ -118,7 +118,7 @@ def _add_retrieval(verbs: argparse._SubParsersAction) -> None:
         help="a second table: the nearest region of all other pictures (holds 100 KB a region)",
     )
     add("--out", type=Path, metavar="FOLDER", help="takes retrieval.json and embeddings.png")
-    _add_opts(parser, "changes of the config, such as MODEL.WEIGHTS FILE")
+    add_opts(parser, "changes of the config, such as MODEL.WEIGHTS FILE")
 
 
 def _add_baselines(verbs: argparse._SubParsersAction) -> None:
@@ -219,16 +219,6 @@ def run_baselines(args: argparse.Namespace) -> None:
         progress=True,
     )
     print(f"{written} maps of {args.method} written to {args.out}")
-
-
-def _add_opts(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help=f"{what}; the last option",
-    )
 
 
 def _set_up_logs(output: str | None = None) -> None:

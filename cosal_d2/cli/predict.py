@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cosal_d2.cli.verbs import add_verb
+from cosal_d2.cli.verbs import add_opts, add_verb
 
 DEFAULT_CONFIG = "cosal_vgg16_cpu.yaml"
 
@@ -47,13 +47,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), help="where to compute (default: cuda if there is one)"
     )
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config changes, such as MODEL.WEIGHTS output/model_final.pth; the last option",
-    )
+    add_opts(parser, "config changes, such as MODEL.WEIGHTS output/model_final.pth")
 
 
 def _probability(text: str) -> float:

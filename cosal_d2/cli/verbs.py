@@ -36,6 +36,22 @@ def add_verb(
     return parser
 
 
+def add_opts(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--opts KEY VALUE ...``, which takes the rest of the line.
+
+    Args:
+        parser: of the verb.
+        what: what it changes, for the help.
+    """
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help=f"{what}; the last option",
+    )
+
+
 def by_method(option: str, entries: Sequence[str]) -> dict[str, str]:
     """Values of an option by method.
 
