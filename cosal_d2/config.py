@@ -218,16 +218,23 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
 
     Raises:
         FileNotFoundError: no such file, and no shipped config of that name.
-        ValueError: a key has a value that the network cannot be built with.
+        ValueError: the file is no yaml, a key is unknown, or has a value that the network cannot be
+            built with.
     """
     require_detectron2()
     import torch
+    import yaml
     from detectron2.config import get_cfg
 
     cfg = get_cfg()
     add_cosal_config(cfg)
     if config_file:
-        cfg.merge_from_file(find_config(config_file))
+        config_file = find_config(config_file)
+        try:
+            cfg.merge_from_file(config_file)
+        except (AssertionError, AttributeError, KeyError, ValueError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).strip("\"'").split())
+            raise ValueError(f"config file {config_file}: {reason}") from error
     try:
         cfg.merge_from_list(list(opts or []))
     except (AssertionError, KeyError) as error:

@@ -71,6 +71,22 @@ def test_pairs_override_the_file_and_a_file_may_have_a_base(tmp_path):
         find_config("nothing.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("MODEL: [\n", "expected the node content"),
+        ("MODEL:\n  NOPE: 1\n", "Non-existent config key: MODEL.NOPE"),
+        ("SOLVER:\n  MAX_ITER: many\n", "Type mismatch.*SOLVER.MAX_ITER"),
+        ("words\n", ""),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    with pytest.raises(ValueError, match=f"config file .*mine.yaml: .*{message}"):
+        get_cosal_config(str(mine))
+
+
 def test_the_keys_reach_the_augmentations():
     cfg = tiny_config(
         *("INPUT.OBJECT_CROP.PROB", "0.2", "INPUT.OBJECT_CROP.SIZES", "(0.6, 0.7)"),

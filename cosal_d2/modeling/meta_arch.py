@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import (
+    BACKBONE_REGISTRY,
     META_ARCH_REGISTRY,
     Backbone,
     build_backbone,
@@ -19,12 +20,13 @@ from torch import nn
 
 from cosal_d2.config import check_config
 from cosal_d2.modeling.backbone.encoder import TOP_STRIDE, load_encoder, top_feature
-from cosal_d2.modeling.decoder import IGNORE, build_decoder
+from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.grouping.gate import saturated
 from cosal_d2.modeling.grouping.region_grouping import RegionGrouping
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
+from cosal_d2.modeling.triplets import TRIPLET_SAMPLER_REGISTRY
 
 
 @META_ARCH_REGISTRY.register()
@@ -86,6 +88,7 @@ class CoSaliencyNet(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         check_config(cfg)
+        check_names(cfg)
         backbone = build_backbone(cfg)
         given = load_encoder(backbone, cfg.MODEL.BACKBONE.WEIGHTS)
         shapes = backbone.output_shape()
@@ -245,3 +248,21 @@ class CoSaliencyNet(nn.Module):
 def _all_objects(truth: torch.Tensor, targets: Instances) -> torch.Tensor:
     """The truth (h, w) uint8 with all other objects as well."""
     return torch.where(targets.gt_masks.tensor.any(dim=0), torch.ones_like(truth), truth)
+
+
+def check_names(cfg: CfgNode) -> None:
+    """Refuse names of parts that nothing has registered.
+
+    Raises:
+        ValueError: naming the key and what there is.
+    """
+    for key, name, registry in (
+        ("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY),
+        ("MODEL.DECODER.NAME", cfg.MODEL.DECODER.NAME, COSAL_DECODER_REGISTRY),
+        ("MODEL.RFM.SAMPLER", cfg.MODEL.RFM.SAMPLER, TRIPLET_SAMPLER_REGISTRY),
+    ):
+        if name and name not in registry:
+            known = ", ".join(sorted(entry for entry, _ in registry))
+            raise ValueError(
+                f"{key} is {name!r}; use one of {known}, or import the module that registers it"
+            )
