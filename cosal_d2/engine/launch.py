@@ -76,6 +76,10 @@ def weights_to_score(cfg: CfgNode, resume: bool) -> str:
     trained = folder.get_checkpoint_file() if folder.has_checkpoint() else ""
     if resume and trained:
         return trained
+    if trained and not (cfg.MODEL.WEIGHTS or cfg.MODEL.RELEASED):
+        raise ValueError(
+            f"MODEL.WEIGHTS is empty; {trained} was trained here: give --resume to score it"
+        )
     weights = released_weights(cfg)
     if trained and not cfg.MODEL.WEIGHTS:
         raise ValueError(

@@ -74,6 +74,8 @@ def test_training_evaluates_resumes_and_is_scored_when_asked_for(train, scores, 
     message = capsys.readouterr().err
     assert all(part in message for part in (str(final), "cosal://other.pth"))
     assert all(part in message for part in ("--resume", "MODEL.WEIGHTS cosal://other.pth"))
+    assert train("--eval-only", opts=["MODEL.RELEASED", ""]) == 1
+    assert f"{final} was trained here: give --resume" in capsys.readouterr().err
     for choice in (["--resume"], []):
         opts = ["MODEL.RELEASED", "other.pth"] + ([] if choice else ["MODEL.WEIGHTS", str(final)])
         assert train("--eval-only", *choice, opts=opts) == 0
