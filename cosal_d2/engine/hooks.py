@@ -174,5 +174,5 @@ def log_anchor_recall(cfg: CfgNode, model: nn.Module, records: list[dict]) -> No
         )
         if recall < WANTED_RECALL:
             logger.warning(
-                "fewer than 95 %% do: fit MODEL.ANCHOR_GENERATOR.SIZES to the objects' size"
+                "fewer than 95 % do: fit MODEL.ANCHOR_GENERATOR.SIZES to the objects' size"
             )
