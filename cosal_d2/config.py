@@ -213,7 +213,8 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
     pairs.
 
     Args:
-        config_file: a path, or the name of a shipped config such as ``"cosal_vgg16_cpu.yaml"``.
+        config_file: a path, or the name of a shipped config such as ``"cosal_vgg16_cpu.yaml"``. Its
+            ``_BASE_`` is a file beside it, or else the shipped config of that name.
         opts: alternating keys and values, as on a Detectron2 command line.
 
     Raises:
@@ -231,7 +232,7 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
     if config_file:
         config_file = find_config(config_file)
         try:
-            cfg.merge_from_file(config_file)
+            cfg.merge_from_other_cfg(_read_config(config_file))
         except (AssertionError, AttributeError, KeyError, ValueError, yaml.YAMLError) as error:
             reason = " ".join(str(error).strip("\"'").split())
             raise ValueError(f"config file {config_file}: {reason}") from error
@@ -243,6 +244,20 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
         cfg.MODEL.DEVICE = "cpu"
     check_config(cfg)
     return cfg
+
+
+def _read_config(path: str) -> CfgNode:
+    """The yaml file with its bases; it can hold plain values alone."""
+    from detectron2.config import CfgNode
+
+    class Reader(CfgNode):
+        @classmethod
+        def _open_cfg(cls, filename: str):
+            if not os.path.isfile(filename):
+                filename = find_config(os.path.basename(filename))
+            return super()._open_cfg(filename)
+
+    return CfgNode(Reader.load_yaml_with_base(path))
 
 
 def find_config(name: str) -> str:

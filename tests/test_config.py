@@ -71,6 +71,16 @@ def test_pairs_override_the_file_and_a_file_may_have_a_base(tmp_path):
         find_config("nothing.yaml")
 
 
+def test_a_base_is_a_file_beside_or_a_shipped_config(tmp_path):
+    (tmp_path / "first.yaml").write_text('_BASE_: "quickstart.yaml"\nSEED: 7\n')
+    (tmp_path / "second.yaml").write_text('_BASE_: "first.yaml"\nMODEL:\n  DEVICE: "cpu"\n')
+    expected = get_cosal_config("quickstart.yaml", ["SEED", "7", "MODEL.DEVICE", "cpu"])
+    assert get_cosal_config(str(tmp_path / "second.yaml")) == expected
+    (tmp_path / "first.yaml").write_text('_BASE_: "nothing.yaml"\n')
+    with pytest.raises(FileNotFoundError, match="no config file 'nothing.yaml'"):
+        get_cosal_config(str(tmp_path / "second.yaml"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
