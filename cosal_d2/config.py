@@ -236,6 +236,9 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
         except (AssertionError, AttributeError, KeyError, ValueError, yaml.YAMLError) as error:
             reason = " ".join(str(error).strip("\"'").split())
             raise ValueError(f"config file {config_file}: {reason}") from error
+    for option in opts or []:
+        if str(option).startswith("--"):
+            raise ValueError(f"{option}: options go before the config changes KEY VALUE ...")
     try:
         cfg.merge_from_list(list(opts or []))
     except (AssertionError, KeyError) as error:

@@ -120,6 +120,7 @@ def test_the_keys_reach_the_augmentations():
     ("opts", "message"),
     [
         (["MODEL.NOPE", "1"], "config changes .*: .*MODEL.NOPE"),
+        (["SEED", "1", "--resume"], "--resume: options go before the config changes"),
         (["MODEL.DTYPE"], "config changes .*: Override list has odd length"),
         (["MODEL.DTYPE", "float64"], "MODEL.DTYPE is 'float64'; use one of float32, bfloat16"),
         (["TEST.MEASURES", "most"], "TEST.MEASURES is 'most'; use one of paper, fast, all"),

@@ -83,7 +83,8 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
             with PathManager.open(filename, "rb") as f:
                 return torch.load(f, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ValueError(f"{filename} is not a checkpoint of plain types: {error}") from error
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{filename} is not a checkpoint of plain types: {reason}") from error
 
     def _load_model(self, checkpoint: dict):
         model = getattr(self.model, "module", self.model)
