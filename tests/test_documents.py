@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tool_loading import load_tool
 
 from cosal_d2.cli import build_parser
 
@@ -36,6 +37,19 @@ def test_each_cosal_command_is_one(name):
             words = ["1" if word == "N" else word for word in words]  # N stands for a number
             try:
                 build_parser().parse_args(words)
+            except SystemExit as stop:
+                assert stop.code == 0, f"{name}: {command}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_each_command_of_a_tool_is_one(name):
+    for command in commands(read(name)):
+        found = re.fullmatch(
+            r"(?:\S*python )(tools/(?:benchmark|visualize_data)\.py) (.*)", command
+        )
+        if found:
+            try:
+                load_tool(found[1]).build_parser().parse_args(shlex.split(found[2]))
             except SystemExit as stop:
                 assert stop.code == 0, f"{name}: {command}"
 

@@ -9,14 +9,19 @@ from collections.abc import Sequence
 from cosal_d2.inference.benchmark import cost_ratio, evaluation_ratios
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the timings."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("ratio", "eval"))
     parser.add_argument("--config-file", nargs="+", default=["cosal_vgg16_cpu.yaml"])
     parser.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"))
     parser.add_argument("--rounds", type=int, default=9, help="timed rounds (%(default)s)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the timings."""
+    args = build_parser().parse_args(argv)
     size = f"{args.size[0]}x{args.size[1]}"
     for name in args.config_file:
         if args.what == "ratio":
