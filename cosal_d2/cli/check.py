@@ -18,7 +18,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         verbs,
         "check",
         run_check,
-        help="find everything that would bite later; exit status 1 on errors, 0 with only warnings",
+        help="find the faults that would stop or spoil a training; exit status 1 on errors",
         example="cosal data check data/cosal/mine.json\n"
         "cosal data check data/cosal/mine.json --fix",
     )

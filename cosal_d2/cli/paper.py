@@ -98,9 +98,9 @@ def _add_retrieval(verbs: argparse._SubParsersAction) -> None:
     )
     parser.description = (
         "The regions are the ground-truth boxes of all objects, distractors too. Each co-salient "
-        "object that has a partner of its class and a distractor in its picture asks for the "
-        "region nearest to it: precision@1, of raw encoder features and of the network's own "
-        "embeddings."
+        "object that has a partner of its class and a distractor in its picture is a query: "
+        "precision@1 is the share whose nearest region is of their class, by raw encoder features "
+        "and by the network's own embeddings."
     )
     add = parser.add_argument
     add("--config-file", required=True, metavar="FILE", help="a path or a shipped config's name")
@@ -110,7 +110,7 @@ def _add_retrieval(verbs: argparse._SubParsersAction) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="datasets whose classes are not asked for: training sets, to ask for unseen classes",
+        help="datasets whose classes are no queries: training sets, to query unseen classes",
     )
     add(
         "--across",

@@ -1,5 +1,5 @@
-"""What a training says about itself: whether its embedding learns to group, and how many boxes its
-anchors can reach."""
+"""What a training logs: whether its embedding learns to group, and how many boxes its anchors can
+reach."""
 
 from __future__ import annotations
 

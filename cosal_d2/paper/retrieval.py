@@ -1,7 +1,7 @@
 """How well embeddings of ground-truth regions find their own class, beside raw encoder features.
 
-Each region asks for the region nearest to it, by cosine: precision@1 is the share of those that
-find one of their own class.
+Precision@1 is the share of query regions whose nearest other region, by cosine, is of their own
+class.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def compare_embeddings(
     Args:
         cfg: the network, with its weights.
         names: registered datasets.
-        unseen_by: registered datasets whose classes are not asked for.
+        unseen_by: registered datasets whose classes are no queries.
         across: a second table, of the nearest region of all other pictures.
         out: takes ``retrieval.json`` and ``embeddings.png``; None writes nothing.
 
@@ -203,15 +203,15 @@ def annotated_classes(names: Sequence[str]) -> set[str]:
 def measure(regions: EmbeddedRegions, seen: Set[str] = frozenset(), across: bool = False) -> dict:
     """Precision@1 of each embedding, and of a region drawn at random (chance).
 
-    Within a picture each co-salient object asks that stands beside another co-salient one of its
-    class and beside an object of another class or of an unknown one. Across pictures each region
-    asks whose class another picture shows; the answers are the other pictures' regions of known
-    class. Regions that are equally near count by their share: embeddings that are all alike get
+    Within a picture each co-salient object is a query that has another co-salient one of its class
+    and an object of another class, or of an unknown one, beside it. Across pictures each region is
+    a query whose class another picture shows; its candidates are the other pictures' regions of
+    known class. Regions that are equally near count by their share: embeddings that are all alike get
     the chance level, whatever the order of the regions.
 
     Args:
         regions: of one dataset.
-        seen: classes that are not asked for; they stay among the answers.
+        seen: classes that are no queries; they stay candidates.
         across: look in the other pictures instead of the region's own.
 
     Returns:
@@ -221,10 +221,10 @@ def measure(regions: EmbeddedRegions, seen: Set[str] = frozenset(), across: bool
     classes, cosalient, pictures = regions.classes, regions.cosalient, regions.pictures
     known = classes != UNKNOWN
     old = torch.tensor([i for i, name in enumerate(regions.names) if name in seen]).long()
-    asks = known & ~torch.isin(classes, old)
+    queries = known & ~torch.isin(classes, old)
     everything = torch.arange(len(classes))
     chance, scores = [], {kind: [] for kind in regions.embeddings}
-    for chunk in everything[asks if across else asks & cosalient].split(CHUNK):
+    for chunk in everything[queries if across else queries & cosalient].split(CHUNK):
         same_picture = pictures[chunk][:, None] == pictures
         right = classes[chunk][:, None] == classes
         if across:

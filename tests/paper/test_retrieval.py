@@ -54,7 +54,7 @@ def precision(classes, pictures=None, embeddings=FAN, across=False, cosalient=No
         ((0, 0, 1, 1), 4, 0.75),
         ((0, 1, 0, 1), 4, 0.0),
         ((0, 1, 1, 0), 4, 0.25),
-        ((UNKNOWN, UNKNOWN, 0, 0), 2, 0.5),  # what is not known does not ask
+        ((UNKNOWN, UNKNOWN, 0, 0), 2, 0.5),  # what is not known is no query
         ((0, 0, 0, 0), 0, None),  # nothing to mistake
         ((0, 1, 2, 3), 0, None),  # nothing to find
     ],
@@ -227,7 +227,7 @@ def test_the_command_prints_tables_and_writes_numbers_and_picture(
     content = json.loads((out / "retrieval.json").read_text())
     within, across = content["within"][dataset], content["across"][dataset]
     assert content["weights"] == "random.pth" and content["regions"] == {dataset: 9}
-    # Of each picture's three objects two are apples and ask: one of the other two is an apple.
+    # Of each picture's three objects two are apples and queries: one of the other two is an apple.
     assert within["queries"] == 6 and within["chance"] == pytest.approx(0.5)
     assert across["queries"] == 6 and across["chance"] == pytest.approx(1.0)
     assert set(within["precision_at_1"]) == {"encoder", "encoder 7x7", "rfm", "grouping"}
