@@ -60,9 +60,25 @@ def main(args: argparse.Namespace) -> dict | None:
     if args.eval_only:
         logger.info("the scores are those of the weights %s", scored.MODEL.WEIGHTS)
         return Trainer.test(cfg, load_network(scored))
+    check_encoder(cfg)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+def check_encoder(cfg: CfgNode) -> None:
+    """Refuse to train on an encoder that is frozen as it was initialised.
+
+    Raises:
+        ValueError: neither key names weights for it.
+    """
+    keys = cfg.MODEL.BACKBONE
+    if keys.FREEZE_AT > 0 and not (keys.WEIGHTS or cfg.MODEL.WEIGHTS):
+        raise ValueError(
+            f"MODEL.BACKBONE.FREEZE_AT is {keys.FREEZE_AT} and MODEL.BACKBONE.WEIGHTS is empty: a "
+            "frozen encoder with random weights teaches nothing; name its weights, such as "
+            "vgg16://imagenet, or set FREEZE_AT 0"
+        )
 
 
 def weights_to_score(cfg: CfgNode, resume: bool) -> str:

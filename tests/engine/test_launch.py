@@ -11,6 +11,7 @@ from network_data import TINY, tiny_model
 
 from cosal_d2.cli import main
 from cosal_d2.engine import CoSaliencyCheckpointer
+from cosal_d2.modeling.backbone.vgg import VGG16
 
 KEYS = {"MAE", "P", "R", "F0.3", "F1", "adpF", "distractor_rejection", "object_recall"}
 TRAIN_NET = Path(__file__).resolve().parents[2] / "tools" / "train_net.py"
@@ -57,7 +58,9 @@ def test_eval_only_without_any_weights_says_which_key_to_set(train, capsys):
 def test_training_evaluates_resumes_and_is_scored_when_asked_for(train, scores, tmp_path, capsys):
     output = tmp_path / "output"
     final = output / "model_final.pth"
-    period = ["SOLVER.CHECKPOINT_PERIOD", "1"]
+    encoder = tmp_path / "vgg16.pth"
+    torch.save(VGG16().state_dict(), encoder)
+    period = ["SOLVER.CHECKPOINT_PERIOD", "1", "MODEL.BACKBONE.WEIGHTS", str(encoder)]
     assert train(opts=[*period, "SOLVER.MAX_ITER", "1"]) == 0
     first = scores()
     assert train("--resume", opts=[*period, "SOLVER.MAX_ITER", "3"]) == 0
@@ -81,6 +84,12 @@ def test_training_evaluates_resumes_and_is_scored_when_asked_for(train, scores, 
         assert train("--eval-only", *choice, opts=opts) == 0
         assert scores()["MAE"] == pytest.approx(trained["MAE"])
     assert (output / "log.txt").read_text().count(f"scores are those of the weights {final}") == 2
+
+
+def test_a_frozen_encoder_needs_weights_to_train(train, capsys):
+    assert train() == 1
+    message = capsys.readouterr().err
+    assert "MODEL.BACKBONE.WEIGHTS is empty" in message and "set FREEZE_AT 0" in message
 
 
 def test_several_machines_need_an_address(train, capsys):
