@@ -60,7 +60,8 @@ def test_training_evaluates_resumes_and_is_scored_when_asked_for(train, scores, 
     final = output / "model_final.pth"
     encoder = tmp_path / "vgg16.pth"
     torch.save(VGG16().state_dict(), encoder)
-    period = ["SOLVER.CHECKPOINT_PERIOD", "1", "MODEL.BACKBONE.WEIGHTS", str(encoder)]
+    given = ["MODEL.BACKBONE.WEIGHTS", str(encoder)]
+    period = ["SOLVER.CHECKPOINT_PERIOD", "1", *given]
     assert train(opts=[*period, "SOLVER.MAX_ITER", "1"]) == 0
     first = scores()
     assert train("--resume", opts=[*period, "SOLVER.MAX_ITER", "3"]) == 0
@@ -80,7 +81,8 @@ def test_training_evaluates_resumes_and_is_scored_when_asked_for(train, scores, 
     assert train("--eval-only", opts=["MODEL.RELEASED", ""]) == 1
     assert f"{final} was trained here: give --resume" in capsys.readouterr().err
     for choice in (["--resume"], []):
-        opts = ["MODEL.RELEASED", "other.pth"] + ([] if choice else ["MODEL.WEIGHTS", str(final)])
+        opts = [] if choice else ["MODEL.WEIGHTS", str(final)]
+        opts += ["MODEL.RELEASED", "other.pth", *given]
         assert train("--eval-only", *choice, opts=opts) == 0
         assert scores()["MAE"] == pytest.approx(trained["MAE"])
     assert (output / "log.txt").read_text().count(f"scores are those of the weights {final}") == 2
