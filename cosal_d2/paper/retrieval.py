@@ -206,8 +206,8 @@ def measure(regions: EmbeddedRegions, seen: Set[str] = frozenset(), across: bool
     Within a picture each co-salient object is a query that has another co-salient one of its class
     and an object of another class, or of an unknown one, beside it. Across pictures each region is
     a query whose class another picture shows; its candidates are the other pictures' regions of
-    known class. Regions that are equally near count by their share: embeddings that are all alike get
-    the chance level, whatever the order of the regions.
+    known class. Regions that are equally near count by their share: embeddings that are all alike
+    get the chance level, whatever the order of the regions.
 
     Args:
         regions: of one dataset.
