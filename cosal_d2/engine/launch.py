@@ -9,12 +9,16 @@ import detectron2.engine
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from torch.multiprocessing import ProcessRaisedException
 
 from cosal_d2.config import find_config, get_cosal_config
 from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, load_network, released_weights
 from cosal_d2.engine.trainer import Trainer
 
 logger = logging.getLogger(__name__)
+
+# What a process raises for the user to read.
+USER_ERRORS = ("ValueError", "FileNotFoundError", "EncoderWeightsError")
 
 
 def launch(args: argparse.Namespace) -> None:
@@ -26,21 +30,28 @@ def launch(args: argparse.Namespace) -> None:
             ``default_argument_parser``.
 
     Raises:
-        ValueError: several machines without an address where they meet.
+        ValueError: several machines without an address where they meet; or one of several processes
+            ended with a ValueError or an OSError, in its words.
     """
     if args.num_machines > 1 and args.dist_url == "auto":
         raise ValueError(
             "--dist-url is auto, which serves one machine: give the first machine's address, such "
             "as tcp://192.168.0.1:29500, on all of them"
         )
-    detectron2.engine.launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    try:
+        detectron2.engine.launch(
+            main,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except ProcessRaisedException as error:  # its text is the process's traceback
+        kind, _, words = str(error).strip().splitlines()[-1].partition(": ")
+        if kind.rpartition(".")[2] in USER_ERRORS:
+            raise ValueError(words) from error
+        raise
 
 
 def main(args: argparse.Namespace) -> dict | None:

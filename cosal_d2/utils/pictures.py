@@ -58,7 +58,7 @@ def _read(path: str | os.PathLike, convert: Callable[[Image.Image], np.ndarray])
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such picture: {path}")
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
+        with Image.open(path) as image:
             return convert(image)
     except READING_ERRORS as error:
         raise ValueError(f"cannot read {path} as a picture: {error}") from error

@@ -16,6 +16,9 @@ from cosal_d2.modeling.backbone.vgg import VGG16
 KEYS = {"MAE", "P", "R", "F0.3", "F1", "adpF", "distractor_rejection", "object_recall"}
 TRAIN_NET = Path(__file__).resolve().parents[2] / "tools" / "train_net.py"
 
+# An encoder that learns needs no weights.
+FREE = ["MODEL.BACKBONE.FREEZE_AT", "0"]
+
 pytestmark = pytest.mark.usefixtures("untouched_loggers")
 
 
@@ -92,6 +95,12 @@ def test_a_frozen_encoder_needs_weights_to_train(train, capsys):
     assert train() == 1
     message = capsys.readouterr().err
     assert "MODEL.BACKBONE.WEIGHTS is empty" in message and "set FREEZE_AT 0" in message
+
+
+def test_a_mistake_in_one_of_several_processes_is_one_sentence(train, capfd):
+    assert train("--num-gpus", "2", opts=["DATASETS.TRAIN", "('cosal_lost',)", *FREE]) == 1
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("cosal: error: no dataset 'cosal_lost': put lost.json beside")
 
 
 def test_several_machines_need_an_address(train, capsys):

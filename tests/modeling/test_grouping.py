@@ -201,9 +201,9 @@ def test_the_judge_takes_in_what_each_region_resembles():
 
 def test_a_map_decides_at_test_time_only():
     network = grouping(sharpness=3.0, threshold=0.25, foreground_sharpness=1.0)
-    sure = torch.tensor([9.0])
-    verdicts = Verdicts(group=torch.tensor([0.5]), weight=sure, pairs=torch.zeros(1, 1))
-    regions = filled(torch.tensor([[0.0, 0, 16, 16]]), sure)
+    known = torch.tensor([9.0])
+    verdicts = Verdicts(group=torch.tensor([0.5]), weight=known, pairs=torch.zeros(1, 1))
+    regions = filled(torch.tensor([[0.0, 0, 16, 16]]), known)
     for training, expected in ((True, sigmoid(0.5)), (False, sigmoid(3 * 0.25))):
         gate = network.train(training).gate(verdicts, regions, (4, 4))
         assert gate[1:3, 1:3].tolist() == [[pytest.approx(expected, abs=0.02)] * 2] * 2
