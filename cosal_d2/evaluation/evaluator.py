@@ -15,6 +15,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
+from scipy.stats import mannwhitneyu
 
 from cosal_d2.evaluation.field import summarize_field
 from cosal_d2.evaluation.measures import summarize
@@ -103,6 +104,7 @@ class CoSaliencyEvaluator(DatasetEvaluator):
                 decode_truth(record),
                 name=str(record["file_name"]),
                 image_id=record["image_id"],
+                repeats=output.get("repeats"),
             )
 
     def evaluate(self) -> OrderedDict[str, OrderedDict[str, float]] | dict[str, Any]:
@@ -122,6 +124,9 @@ class CoSaliencyEvaluator(DatasetEvaluator):
             )
             return {}
         summary = OrderedDict(cosal=summarize(result.score for result in results))
+        auc = repeats_auc(results)
+        if auc is not None:
+            summary["cosal"]["repeats_AUC"] = auc
         if all(result.field is not None for result in results):
             summary["field"] = summarize_field([result.field for result in results])
         self._log(results, summary)
@@ -217,8 +222,22 @@ def _records_by_id(dataset_name: str) -> dict[Any, Mapping[str, Any]]:
     return records
 
 
+def repeats_auc(results: Sequence[ImageResult]) -> float | None:
+    """How well the network's score tells images in which something repeats from the others: the
+    area under its ROC curve, by the Mann-Whitney statistic; None without scores of both kinds."""
+    scores = [[], []]
+    for result in results:
+        if result.repeats is not None:
+            scores[result.score.empty].append(result.repeats)
+    if not all(scores):
+        return None
+    return float(mannwhitneyu(*scores).statistic / (len(scores[0]) * len(scores[1])))
+
+
 def _image_row(result: ImageResult) -> dict[str, Any]:
     row = {"file_name": result.file_name, "image_id": result.image_id, **asdict(result.score)}
+    if result.repeats is not None:
+        row["repeats"] = result.repeats
     if result.field is not None:
         measures = summarize_field([result.field])
         row.update((f"field_{name}", value) for name, value in measures.items())

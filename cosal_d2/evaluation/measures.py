@@ -175,8 +175,9 @@ def summarize(scores: Iterable[ImageScore]) -> OrderedDict[str, float]:
     """Bring the rows of a dataset together.
 
     Images with an empty truth only enter ``empty_MAE`` and ``empty_share``; all other numbers are
-    over the rest. A number that does not apply (no distractor, no empty truth, ...) has no key, so
-    no value is ever nan. Sums are exactly rounded: the order of the rows does not matter.
+    over the rest: ``wrongly_empty`` is the share of those that get an empty answer. A number that
+    does not apply (no distractor, no empty truth, ...) has no key, so no value is ever nan. Sums
+    are exactly rounded: the order of the rows does not matter.
 
     Args:
         scores: one row an image.
@@ -184,7 +185,7 @@ def summarize(scores: Iterable[ImageScore]) -> OrderedDict[str, float]:
     Returns:
         ``MAE``, ``P``, ``R``, ``F0.3`` and ``F1`` (from the mean P and the mean R), ``adpF`` (mean
         of per-image F), ``distractor_rejection``, ``object_recall``, ``box_recall``,
-        ``count_error``, ``empty_MAE``, ``empty_share``, as plain floats.
+        ``count_error``, ``wrongly_empty``, ``empty_MAE``, ``empty_share``, as plain floats.
     """
     rows = list(scores)
     full = [row for row in rows if not row.empty]
@@ -209,6 +210,8 @@ def summarize(scores: Iterable[ImageScore]) -> OrderedDict[str, float]:
     counted = [row.count_error for row in full if row.count_error is not None]
     if counted:
         result["count_error"] = fmean(counted)
+    if full:
+        result["wrongly_empty"] = fmean(row.empty_answer for row in full)
     if empty:
         result["empty_MAE"] = fmean(row.mae for row in empty)
         result["empty_share"] = fmean(row.empty_answer for row in empty)

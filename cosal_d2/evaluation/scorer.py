@@ -36,6 +36,7 @@ class ImageResult:
         score: the paper's protocol.
         objects: object by object.
         field: the field's measures; None where they were not asked for.
+        repeats: the network's probability that anything repeats; None where it gives none.
     """
 
     file_name: str
@@ -43,6 +44,7 @@ class ImageResult:
     score: ImageScore
     objects: tuple[ObjectScore, ...]
     field: FieldScore | None = None
+    repeats: float | None = None
 
 
 class Scorer:
@@ -72,7 +74,16 @@ class Scorer:
         self._queued: deque[Hashable] = deque()
         self._results: dict[Hashable, ImageResult] = {}
 
-    def add(self, key: Hashable, cosal_map: Any, truth: Truth, *, name: str, image_id: Any) -> None:
+    def add(
+        self,
+        key: Hashable,
+        cosal_map: Any,
+        truth: Truth,
+        *,
+        name: str,
+        image_id: Any,
+        repeats: float | None = None,
+    ) -> None:
         """Score a map; a key's last map counts.
 
         Args:
@@ -82,6 +93,7 @@ class Scorer:
             truth: of the image.
             name: the image's file name, for the rows and for errors.
             image_id: for the rows.
+            repeats: the network's probability that anything repeats.
 
         Raises:
             ValueError: the map is of another size, not finite, or outside [0, 1].
@@ -89,7 +101,7 @@ class Scorer:
         """
         pred = checked_map(cosal_map, name, truth.mask.shape)
         score, objects = score_image(pred, truth)
-        result = ImageResult(name, image_id, score, objects)
+        result = ImageResult(name, image_id, score, objects, repeats=repeats)
         if self._measures != PAPER:
             levels = to_levels(cosal_map)
             result = replace(result, field=threshold_score(levels, truth.mask))

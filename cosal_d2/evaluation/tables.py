@@ -26,9 +26,9 @@ COLUMNS = (
     *(name for name in MEASURES if not name.endswith(("IoU", "Dice"))),
     *("meanIoU", "meanDice", "P", "R", "F0.3", "F1", "raw_MAE", "raw_adpF"),
     *("object_recall", "box_recall", "count_error", "distractor_rejection"),
-    *("empty_MAE", "empty_share", "images"),
+    *("wrongly_empty", "empty_MAE", "empty_share", "images"),
 )
-LOWER_IS_BETTER = frozenset({"MAE", "raw_MAE", "empty_MAE", "count_error"})
+LOWER_IS_BETTER = frozenset({"MAE", "raw_MAE", "empty_MAE", "wrongly_empty", "count_error"})
 BLOCK = 6  # measures side by side in a terminal
 
 

@@ -16,7 +16,7 @@ from cosal_d2.evaluation.field import MEASURES
 
 MAIN_KEYS = [
     *("MAE", "P", "R", "F0.3", "F1", "adpF"),
-    *("distractor_rejection", "object_recall", "box_recall", "count_error"),
+    *("distractor_rejection", "object_recall", "box_recall", "count_error", "wrongly_empty"),
 ]
 FILES = ["cosal_metrics.json", "groups.csv", "objects.csv", "per_image.csv"]
 COLUMNS = [
@@ -71,7 +71,7 @@ def test_hand_made_dataset_and_its_files(tmp_path):
         "box_recall": 2 / 3,
         # 11: one found and the distractor; 12: none and no false region
         "count_error": 0.5,
-        **{"empty_MAE": 0.25, "empty_share": 1},
+        **{"wrongly_empty": 0, "empty_MAE": 0.25, "empty_share": 1},
     }
     assert dict(got) == pytest.approx(expected, abs=1e-12)
     assert list(got) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
@@ -197,3 +197,16 @@ def test_reference_rows():
     assert (salient["empty_MAE"], salient["empty_share"]) == (0.25, 0.0)
     assert (constant["MAE"], constant["F0.3"], constant["object_recall"]) == (0.5, 0.0, 0.0)
     assert (constant["distractor_rejection"], constant["empty_share"]) == (1.0, 0.0)
+
+
+def test_scores_of_repeating_give_the_area_under_the_curve_and_a_column(tmp_path):
+    records = hand_made()
+    with registered(records) as name:
+        evaluator = CoSaliencyEvaluator(name, tmp_path)
+        for rec, cosal_map, score in zip(records, hand_made_maps(), (0.9, 0.2, 0.4), strict=True):
+            evaluator.process([rec], [{"cosal_map": cosal_map, "repeats": score}])
+        got = evaluator.evaluate()["cosal"]
+    # Of the two pictures with a truth one is above the picture without.
+    assert got["repeats_AUC"] == 0.5
+    with (tmp_path / "per_image.csv").open(encoding="utf-8") as file:
+        assert [row["repeats"] for row in csv.DictReader(file)] == ["0.9", "0.2", "0.4"]
