@@ -13,6 +13,7 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import Dataset, Sampler
 
+from cosal_d2.data.composites import TrainingComposites
 from cosal_d2.data.datasets import check_registered
 from cosal_d2.data.mapper import CoSaliencyMapper
 from cosal_d2.data.seeding import derive_seed
@@ -161,7 +162,7 @@ def build_cosal_train_loader(
     sampler = ResumableSampler(plan)
     loader = build_detection_train_loader(
         plan,
-        mapper=CoSaliencyMapper(cfg, True),
+        mapper=CoSaliencyMapper(cfg, True, composites=_composites(cfg, records)),
         sampler=sampler,
         total_batch_size=plan.batch_size,
         aspect_ratio_grouping=False,
@@ -179,6 +180,35 @@ def _repeat_factors(cfg: CfgNode, records: list[dict]) -> np.ndarray | None:
             f"DATALOADER.SAMPLER_TRAIN is {name!r}; use TrainingSampler or "
             "RepeatFactorTrainingSampler"
         )
+    # Datasets number their categories each in its own way: what counts is the name.
+    ids: dict[str, int] = {}
+    named = [
+        {
+            "annotations": [
+                {"category_id": ids.setdefault(a["class_name"], len(ids))}
+                for a in record["annotations"]
+                if a["cosalient"]
+            ]
+        }
+        for record in records
+    ]
     return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-        records, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
+        named, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
     ).numpy()
+
+
+def _composites(cfg: CfgNode, records: list[dict]) -> TrainingComposites | None:
+    keys = cfg.INPUT.COMPOSITES
+    if keys.PROB == 0 and keys.PASTE_PROB == 0:
+        return None
+    check_registered(keys.SINGLES)
+    return TrainingComposites(
+        records,
+        [r for name in keys.SINGLES for r in DatasetCatalog.get(name)],
+        prob=keys.PROB,
+        objects=tuple(keys.OBJECTS),
+        distractors=tuple(keys.DISTRACTORS),
+        no_group=keys.NO_GROUP,
+        paste_prob=keys.PASTE_PROB,
+        sprites=keys.SPRITES,
+    )

@@ -17,6 +17,7 @@ from cosal_d2.data.augmentations import (
     build_object_crop,
     build_occlusion,
 )
+from cosal_d2.data.composites import TrainingComposites
 from cosal_d2.data.seeding import derive_seed, numpy_seed
 from cosal_d2.utils.pictures import read_image
 
@@ -39,6 +40,7 @@ class CoSaliencyMapper:
         augmentations: list[T.Augmentation],
         crop: list[T.Augmentation] | None = None,
         image_format: str = "BGR",
+        composites: TrainingComposites | None = None,
     ) -> None:
         """
         Args:
@@ -49,6 +51,7 @@ class CoSaliencyMapper:
             crop: applied before the resize, so that it changes no batch's scale, drawn from the
                 sample's own seed as well.
             image_format: BGR or RGB.
+            composites: in training, pictures made of the training set's cut-outs; None for none.
         """
         if image_format not in ("BGR", "RGB"):
             raise ValueError(f"INPUT.FORMAT is {image_format!r}; use BGR or RGB")
@@ -57,6 +60,7 @@ class CoSaliencyMapper:
         self.resize = T.AugmentationList(resize)
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
+        self.composites = composites
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
@@ -79,16 +83,11 @@ class CoSaliencyMapper:
             detectron2.data.detection_utils.SizeMismatchError: its size is not the json's.
         """
         record = dict(record)
-        image = read_image(PathManager.get_local_path(record["file_name"]))
-        utils.check_image_size(record, image)
+        augmented = self._training_picture(record) if self.is_train else T.AugInput(_read(record))
+        record.pop("annotations", None)
         if self.image_format == "RGB":
-            image = image[:, :, ::-1]
-        annotations = record.pop("annotations", [])
+            augmented.image = augmented.image[:, :, ::-1]
         if self.is_train:
-            try:
-                augmented = CoSaliencyAugInput.from_annotations(image, annotations)
-            except ValueError as error:
-                raise ValueError(f"{record['file_name']}: {error}") from error
             with numpy_seed(derive_seed(record["seed"], 1)):
                 self.crop(augmented)
             with numpy_seed(record["batch_seed"]):
@@ -97,11 +96,33 @@ class CoSaliencyMapper:
                 self.augmentations(augmented)
             record.update(ground_truth(augmented))
         else:
-            augmented = T.AugInput(image)
             self.resize(augmented)
         pixels = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
         record["image"] = torch.from_numpy(pixels)
         return record
+
+    def _training_picture(self, record: dict) -> CoSaliencyAugInput:
+        """The record's photograph with its annotations, or a composite in its place, whose masks
+        are exact."""
+        if self.composites is not None:
+            composite = self.composites.draw(record)
+            if composite is not None:
+                record["weak_masks"] = False
+                return composite
+        image = _read(record)
+        try:
+            augmented = CoSaliencyAugInput.from_annotations(image, record.get("annotations", []))
+        except ValueError as error:
+            raise ValueError(f"{record['file_name']}: {error}") from error
+        if self.composites is not None:
+            augmented = self.composites.paste(augmented, record)
+        return augmented
+
+
+def _read(record: dict) -> np.ndarray:
+    image = read_image(PathManager.get_local_path(record["file_name"]))
+    utils.check_image_size(record, image)
+    return image
 
 
 def ground_truth(augmented: CoSaliencyAugInput) -> dict:

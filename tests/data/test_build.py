@@ -171,17 +171,18 @@ def test_missing_dataset_and_unknown_sampler_are_named(dataset):
         loader_of(dataset, SAMPLER_TRAIN="Other")
 
 
-def test_records_repeat_as_detectron2s_repeat_factors_say(dataset, loaded):
+def test_records_repeat_by_the_names_of_their_groups(dataset, loaded):
     content, _ = loaded
-    content[2]["annotations"] = content[2]["annotations"][:2]
-    content[:] = content[:2] * 20 + content[2:] * 20
+    for entry in content[2]["annotations"][:2]:  # of another dataset, whose numbers start anew
+        entry["class_name"] = "pear"
+    content[:] = content * 20
     cfg = tiny_config("DATASETS.TRAIN", f"('{dataset}',)", "DATALOADER.REPEAT_THRESHOLD", "1.0")
     lengths = {}
     for name in ("TrainingSampler", "RepeatFactorTrainingSampler"):
         cfg.DATALOADER.SAMPLER_TRAIN = name
         lengths[name] = build_cosal_train_loader(cfg)[1].plan.epoch_length
-    # "distractor" is in two of three pictures: sqrt(1 / (2 / 3)) times each.
-    expected = round((20 + 40 * 1.5**0.5) / 2) * 2
+    # "apple" is in two of three pictures, "pear" in one; the distractors in all count nothing.
+    expected = round((40 * 1.5**0.5 + 20 * 3**0.5) / 2) * 2
     assert lengths == {"TrainingSampler": 60, "RepeatFactorTrainingSampler": expected}
 
 

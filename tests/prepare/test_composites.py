@@ -11,7 +11,14 @@ from composites_data import COLOURS, composer, write_sprites
 
 from cosal_d2.cli import main
 from cosal_d2.data.datasets import load_cosal_json
-from cosal_d2.prepare.composites.pasting import MAX_UPSCALE, Look, arrange, render, solid_pixels
+from cosal_d2.prepare.composites.pasting import (
+    MAX_UPSCALE,
+    Look,
+    arrange,
+    paste_beside,
+    render,
+    solid_pixels,
+)
 from cosal_d2.prepare.composites.sources import load_sprite, photo_cutouts, sprite_cutouts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -65,6 +72,27 @@ def test_a_cutout_is_never_enlarged_much(pictures):
     layer = render(sprite, Look(1000.0), 1000.0)
     assert max(solid_pixels(layer).shape) <= MAX_UPSCALE * (max(sprite.width, sprite.height) + 2)
     assert max(solid_pixels(render(sprite, Look(1000.0), 50.0)).shape) <= 52
+
+
+def test_what_is_pasted_beside_others_changes_its_own_pixels_and_hides_little(pictures):
+    sprite = load_sprite(photo_cutouts(pictures)["star"][0])
+    photo = np.full((120, 160, 3), 128, np.uint8)
+    masks = np.zeros((3, 120, 160), np.uint8)
+    masks[0, 10:60, 10:60] = masks[1, 60:110, 20:70] = masks[2, 20:90, 80:130] = 1
+    found = [paste_beside(np.random.default_rng(s), photo, masks, sprite) for s in range(40)]
+    assert np.all(photo == 128)
+    done = [f for f in found if f is not None]
+    assert len(done) > 10 and any(f[1][masks.any(0) > 0].any() for f in done)
+    for image, solid in done:
+        changed = (image != photo).any(2)
+        assert changed[solid].mean() > 0.99
+        rim = cv2.dilate(solid.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        assert not changed[~rim].any()
+        hidden = [(solid & (m > 0)).sum() / m.sum() for m in masks]
+        assert max(hidden) <= 0.15
+    tiny = np.zeros((1, 120, 160), np.uint8)
+    tiny[0, 50:53, 50:53] = 1
+    assert paste_beside(np.random.default_rng(0), photo, tiny, sprite) is None
 
 
 def test_sprites_mix_with_photographs(pictures, tmp_path):

@@ -31,9 +31,10 @@ SIDES = (400, 480)  # longest side in pixels
 RATIOS = (4 / 3, 3 / 2, 1.0, 16 / 9)
 
 
-def _key(name: str) -> str:
-    """Equal for names of one thing: `hot dog`, `sprite/hot_dog`."""
-    return name.removeprefix("sprite/").lower().replace("_", " ").replace("-", " ")
+def class_words(name: str) -> set[str]:
+    """The words of a class name; classes that share one, such as `egg` and `fried egg`, may be of
+    one kind and are not each other's distractors."""
+    return set(name.removeprefix("sprite/").lower().replace("_", " ").replace("-", " ").split())
 
 
 def _size(rng: np.random.Generator) -> tuple[int, int]:
@@ -75,7 +76,10 @@ class Composer:
         self.unknown = photos.get(DISTRACTOR, [])
         self.backgrounds, self.seed, self.options = backgrounds, seed, options
         self.sprite_share = sprite_share
-        usable = len({_key(n) for n in self.group_classes})
+        usable, words = 0, set()
+        for name in self.group_classes:
+            usable += not class_words(name) & words
+            words |= class_words(name)
         least = options.distractors[0] + bool(options.repeat)
         if usable < least:
             asked = "a group and MIN distractors" if options.repeat else "MIN objects"
@@ -91,8 +95,18 @@ class Composer:
 
     def __call__(self, index: int) -> Scene:
         """The composite of an index."""
-        rng = np.random.default_rng([self.seed, index])
+        return self.compose(np.random.default_rng([self.seed, index]))
+
+    def compose(self, rng: np.random.Generator, upright: bool | None = None) -> Scene:
+        """The composite that a generator gives.
+
+        Args:
+            rng: source of all randomness.
+            upright: whether it is higher than wide; None lets the size decide.
+        """
         height, width = self.options.size or _size(rng)
+        if upright is not None and upright != (height > width):
+            height, width = width, height
         repeated, names = self._choose(rng)
         size = middle_size(rng, len(names), height, width)
         cutouts = self._pick(rng, names, size * SPREAD / MAX_UPSCALE)
@@ -125,10 +139,10 @@ class Composer:
             repeated = pool[int(rng.integers(len(pool)))]
             names = [repeated] * count
         low, high = self.options.distractors
-        taken = {_key(n) for n in names}
+        taken = set().union(*map(class_words, names))
         for left in range(int(rng.integers(low, high + 1)), 0, -1):
             for classes in self._draw_pools(rng):
-                pool = [n for n in classes if _key(n) not in taken]
+                pool = [n for n in classes if not class_words(n) & taken]
                 if pool:
                     break
             else:
@@ -138,7 +152,7 @@ class Composer:
             if left == 1 and photos and self._unknown(names) and rng.random() < 0.3:
                 pool = [DISTRACTOR]
             names.append(pool[int(rng.integers(len(pool)))])
-            taken.add(_key(names[-1]))
+            taken |= class_words(names[-1])
         return repeated, [names[i] for i in rng.permutation(len(names))]
 
     def _unknown(self, names: list[str]) -> list[Cutout]:

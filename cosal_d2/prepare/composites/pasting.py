@@ -21,6 +21,8 @@ SPREAD = 1.32  # an object's size is within this factor of the picture's middle 
 LEAST = 0.19  # middle size that is kept even if a sprite is too small for it
 COVER = 0.45  # objects' boxes cover no more than about this share of the picture
 SHRINKS = 30  # times that objects may be made smaller until they fit
+PASTE_TRIES = 20  # places that are tried for an object beside those of a photograph
+MAX_HIDDEN_BY_PASTE = 0.15  # of any object of a photograph
 PLACING = {"max_hidden": 0.33, "margin": 3, "tries": 60}
 
 
@@ -176,3 +178,49 @@ def paste(
         canvas = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.35, 0.7)))
     noise = rng.standard_normal(canvas.shape, dtype=np.float32) * np.float32(rng.uniform(0.5, 4))
     return np.clip(canvas + noise + 0.5, 0, 255).astype(np.uint8)
+
+
+def paste_beside(
+    rng: np.random.Generator, image: np.ndarray, masks: np.ndarray, sprite: Sprite
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Paste an object beside those of a photograph, about as large as they are, where it hides
+    least of them.
+
+    Args:
+        rng: source of randomness.
+        image: uint8 BGR (H, W, 3); it stays as it is.
+        masks: (N, H, W), the objects that are there, N >= 1; none is hidden by more than
+            `MAX_HIDDEN_BY_PASTE`.
+        sprite: the object.
+
+    Returns:
+        the picture, uint8, and the pasted object's pixels, bool (H, W); None where it does not fit
+        or is too small.
+    """
+    height, width = image.shape[:2]
+    areas = masks.reshape(len(masks), -1).sum(axis=1)
+    size = float(np.sqrt(np.median(areas) / 0.7)) * np.exp(rng.uniform(-0.4, 0.4))
+    look = Look.sample(rng, min(size, MAX_LENGTH * min(height, width)), bool(rng.random() < 0.35))
+    layer = render(sprite, look, MAX_LENGTH * min(height, width))
+    solid = solid_pixels(layer)
+    h, w = solid.shape
+    room_y, room_x = height - h, width - w
+    if min(room_x, room_y) < 0 or not solid.any() or min(h, w) < 12:
+        return None
+    best = None
+    for _ in range(PASTE_TRIES):
+        y, x = int(rng.integers(room_y + 1)), int(rng.integers(room_x + 1))
+        hidden = masks[:, y : y + h, x : x + w][:, solid].sum(axis=1) / np.maximum(areas, 1)
+        if best is None or hidden.max() < best[0]:
+            best = (hidden.max(), y, x)
+        if best[0] == 0:
+            break
+    share, y, x = best
+    if share > MAX_HIDDEN_BY_PASTE:
+        return None
+    result = image.astype(np.float32)
+    result[y : y + h, x : x + w] *= 1 - layer[:, :, 3:]
+    result[y : y + h, x : x + w] += layer[:, :, :3]
+    pixels = np.zeros((height, width), bool)
+    pixels[y : y + h, x : x + w] = solid
+    return np.clip(result + 0.5, 0, 255).astype(np.uint8), pixels
