@@ -64,9 +64,9 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.RELEASED = ""
 
     # Weights that the encoder starts from, loaded when the network is built: "vgg16://imagenet", or
-    # a file in the encoder's names (.pth, .npz, or Detectron2's .pkl); "" for those of
-    # MODEL.WEIGHTS, or random ones (paper: VGG-16 pre-trained on ImageNet). Detectron2's
-    # MODEL.BACKBONE.FREEZE_AT says which stages do not learn (paper: none does).
+    # a file in the encoder's names (.pth, .npz, or Detectron2's .pkl) or of a network that holds
+    # it; "" for those of MODEL.WEIGHTS, or random ones (paper: VGG-16 pre-trained on ImageNet).
+    # Detectron2's MODEL.BACKBONE.FREEZE_AT says which stages do not learn (paper: none does).
     cfg.MODEL.BACKBONE.WEIGHTS = ""
 
     cfg.MODEL.FEATURE_SENSITIVE = CN()
@@ -83,9 +83,9 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.DECODER = CN()
     # Decoder class, by its name in COSAL_DECODER_REGISTRY (paper: U-Net).
     cfg.MODEL.DECODER.NAME = "UNetDecoder"
-    # The encoder's features that are fused, coarse to fine, each at half the stride before it;
-    # empty for every feature finer than H (paper). The map of a decoder that ends above stride 1
-    # is enlarged.
+    # The encoder's features that are fused, coarse to fine, each at half the stride before it, ""
+    # for a level that fuses none; empty for every feature finer than H (paper). The map of a
+    # decoder that ends above stride 1 is enlarged.
     cfg.MODEL.DECODER.SKIPS = ()
     # Output channels of each decoder level, coarse to fine (paper: symmetric to the encoder).
     cfg.MODEL.DECODER.CHANNELS = (512, 256, 128, 64)
@@ -99,6 +99,8 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.DECODER.DROPOUT = 0.0
     # alpha, weight of the decoder's binary cross-entropy (paper: 1).
     cfg.MODEL.DECODER.LOSS_WEIGHT = 1.0
+    # Weight of a picture with `weak_masks` in that loss; its objects' outlines are rough (ours).
+    cfg.MODEL.DECODER.WEAK_MASK_WEIGHT = 1.0
     # Weight of a soft intersection-over-union term inside loss_cosal; 0 is the paper's loss (ours).
     cfg.MODEL.DECODER.IOU_LOSS_WEIGHT = 0.0
 
@@ -154,9 +156,11 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # and a gate leaves of the foreground what belongs together.
     cfg.MODEL.GROUPING = CN()
     cfg.MODEL.GROUPING.ENABLED = False
-    # The encoder's features from which regions get masks, and which are pooled and compared; empty
-    # for those at strides 4 to 16 (ours).
+    # The encoder's features from which regions get masks; empty for those at strides 4 to 16
+    # (ours).
     cfg.MODEL.GROUPING.LEVELS = ()
+    # Those which are pooled and compared; empty for all of LEVELS (ours).
+    cfg.MODEL.GROUPING.COMPARED_LEVELS = ()
     # RPN regions that are compared, an image (ours).
     cfg.MODEL.GROUPING.NUM_REGIONS = 48
     # IoU above which the less object-like of two such regions is dropped (ours).
@@ -180,10 +184,12 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.SHARPNESS = 4.0
     cfg.MODEL.GROUPING.THRESHOLD = 0.5
     cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 5.0
+    # Least probability that anything repeats in a picture; below it the map is empty (ours).
+    cfg.MODEL.GROUPING.REPEATS_THRESHOLD = 0.0
 
 
 def _add_augmentation_keys(cfg: CfgNode, CN: type) -> None:
-    """Add the keys to ``cfg`` in place; both are off by default."""
+    """Add the keys to ``cfg`` in place; all are off by default."""
     # The paper names random object clipping and random occlusion without any number.
     cfg.INPUT.OBJECT_CROP = CN()
     # Probability that a training picture is cut to a window; 0 turns it off (ours).
@@ -206,6 +212,24 @@ def _add_augmentation_keys(cfg: CfgNode, CN: type) -> None:
     cfg.INPUT.OCCLUSION.MAX_SHARE = 0.4
     # What a patch shows, drawn for each: "noise", "mean", "background" (ours).
     cfg.INPUT.OCCLUSION.FILLS = FILLS
+
+    # Composites on the fly: cut-outs of the training set pasted on free ground of its photographs.
+    cfg.INPUT.COMPOSITES = CN()
+    # Probability that a training sample is a composite; 0 for none (ours).
+    cfg.INPUT.COMPOSITES.PROB = 0.0
+    # Smallest and largest number of objects of a group, and of single objects beside it (ours).
+    cfg.INPUT.COMPOSITES.OBJECTS = (2, 6)
+    cfg.INPUT.COMPOSITES.DISTRACTORS = (0, 4)
+    # Share of composites in which nothing repeats; with SINGLES half of these are photographs of a
+    # single object (ours).
+    cfg.INPUT.COMPOSITES.NO_GROUP = 0.25
+    # Probability that a photograph with a group gets a single object of another class pasted beside
+    # it; 0 for none (ours).
+    cfg.INPUT.COMPOSITES.PASTE_PROB = 0.0
+    # Datasets of single objects: more cut-outs, and photographs in which nothing repeats (ours).
+    cfg.INPUT.COMPOSITES.SINGLES = ()
+    # Folder of further cut-outs, pictures with alpha that are named by their class (ours).
+    cfg.INPUT.COMPOSITES.SPRITES = ""
 
 
 def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
@@ -348,7 +372,9 @@ def _check_augmentations(cfg: CfgNode) -> None:
     Raises:
         ValueError: naming the key and what it may be.
     """
-    crop, occlusion = cfg.INPUT.OBJECT_CROP, cfg.INPUT.OCCLUSION
+    crop, occlusion, composites = (
+        cfg.INPUT[group] for group in ("OBJECT_CROP", "OCCLUSION", "COMPOSITES")
+    )
     rules = {
         "OBJECT_CROP.PROB": (0 <= crop.PROB <= 1, "a probability"),
         "OBJECT_CROP.SIZES": (_is_range(crop.SIZES, 1), "a range (low, high) inside (0, 1]"),
@@ -362,6 +388,17 @@ def _check_augmentations(cfg: CfgNode) -> None:
             bool(occlusion.FILLS) and set(occlusion.FILLS) <= set(FILLS),
             f"a list of some of {', '.join(FILLS)}",
         ),
+        "COMPOSITES.PROB": (0 <= composites.PROB <= 1, "a probability"),
+        "COMPOSITES.NO_GROUP": (0 <= composites.NO_GROUP <= 1, "a share, 0 to 1"),
+        "COMPOSITES.PASTE_PROB": (0 <= composites.PASTE_PROB <= 1, "a probability"),
+        "COMPOSITES.OBJECTS": (
+            _are_counts(composites.OBJECTS, 2),
+            "a range (low, high) of 2 to 12 objects",
+        ),
+        "COMPOSITES.DISTRACTORS": (
+            _are_counts(composites.DISTRACTORS, 0),
+            "a range (low, high) of 0 to 12 objects",
+        ),
     }
     for key, (usable, wanted) in rules.items():
         if not usable:
@@ -371,3 +408,8 @@ def _check_augmentations(cfg: CfgNode) -> None:
 
 def _is_range(values: tuple[float, ...], most: float = float("inf")) -> bool:
     return len(values) == 2 and 0 < values[0] <= values[1] <= most
+
+
+def _are_counts(values: tuple[int, ...], least: int) -> bool:
+    whole = all(isinstance(value, int) for value in values)
+    return whole and len(values) == 2 and least <= values[0] <= values[1] <= 12

@@ -22,7 +22,7 @@ def test_every_shipped_config_passes_its_own_checks(name):
     assert cfg.MODEL.META_ARCHITECTURE == "CoSaliencyNet"
     assert cfg.INPUT.FORMAT == "BGR"
     # An extension of the released recipe that the paper's do not have.
-    assert (name == "cosal_vgg16_cpu") == cfg.MODEL.GROUPING.ENABLED
+    assert (name in ("cosal_r50", "cosal_vgg16_cpu")) == cfg.MODEL.GROUPING.ENABLED
 
 
 def test_the_online_config_is_the_papers_recipe():
@@ -161,6 +161,15 @@ def test_what_cannot_be_built_is_refused_by_key(opts, message):
         ("OCCLUSION.MAX_SHARE", "1.0", "between 0 and 1"),
         ("OCCLUSION.FILLS", "()", "noise, mean, background"),
         ("OCCLUSION.FILLS", "('blur',)", "noise, mean, background"),
+        ("COMPOSITES.PROB", "1.1", "a probability"),
+        ("COMPOSITES.NO_GROUP", "-0.1", "a share, 0 to 1"),
+        ("COMPOSITES.PASTE_PROB", "2.0", "a probability"),
+        ("COMPOSITES.OBJECTS", "(1, 4)", "2 to 12 objects"),
+        ("COMPOSITES.OBJECTS", "(2, 13)", "2 to 12 objects"),
+        ("COMPOSITES.OBJECTS", "(5, 4)", "2 to 12 objects"),
+        ("COMPOSITES.OBJECTS", "(2.5, 4)", "2 to 12 objects"),
+        ("COMPOSITES.DISTRACTORS", "(-1, 4)", "0 to 12 objects"),
+        ("COMPOSITES.DISTRACTORS", "(3,)", "0 to 12 objects"),
     ],
 )
 def test_augmentations_that_cannot_be_built_are_refused_by_key(key, value, wanted):

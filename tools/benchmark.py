@@ -1,5 +1,5 @@
-"""Timings side by side: ``benchmark.py ratio``, the network over its encoder, and ``benchmark.py
-eval``, the evaluation over the network."""
+"""Timings side by side: ``benchmark.py ratio``, the network over VGG-16's encoder, and
+``benchmark.py eval``, the evaluation over the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in args.config_file:
         if args.what == "ratio":
             ratio = cost_ratio(name, *args.size, args.rounds)
-            print(f"{name}: whole network / encoder = {ratio:.2f} at {size}")
+            print(f"{name}: whole network / VGG-16's encoder = {ratio:.2f} at {size}")
             continue
         for measures, (ratio, seconds) in evaluation_ratios(name, *args.size, args.rounds).items():
             print(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from pathlib import Path
@@ -13,17 +11,14 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
-from iopath.common.file_io import PathHandler
 
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
-from cosal_d2.modeling.backbone.encoder import load_encoder
+from cosal_d2.modeling.backbone.encoder import ENCODER_PREFIX, load_encoder
+from cosal_d2.modeling.backbone.released import RELEASED_PREFIX
 from cosal_d2.utils.files import replacing, write_text
 
-ENCODER_PREFIX = "backbone."
 TEST_TIME_PARTS = ("backbone.", "feature_sensitive.", "decoder.")
 RPN_PART, GROUPING_PART = "proposal_generator.", "grouping."
-RELEASED_PREFIX = "cosal://"
-RELEASED_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "released")
 
 logger = logging.getLogger(__name__)
 
@@ -182,37 +177,3 @@ def released_weights(cfg: CfgNode) -> str:
         "MODEL.WEIGHTS is empty and this config has no released weights (MODEL.RELEASED): give a "
         "checkpoint with MODEL.WEIGHTS output/model_final.pth"
     )
-
-
-class ReleasedHandler(PathHandler):
-    """``cosal://NAME`` on Detectron2's PathManager: a released file, checked by its sha256."""
-
-    def _get_supported_prefixes(self) -> list[str]:
-        return [RELEASED_PREFIX]
-
-    def _get_local_path(self, path: str, force: bool = False, **kwargs) -> str:
-        name = path[len(RELEASED_PREFIX) :]
-        local = os.path.join(RELEASED_FOLDER, name)
-        with open(os.path.join(RELEASED_FOLDER, "released.json")) as f:
-            known = json.load(f)
-        if name not in known or not os.path.isfile(local):
-            raise FileNotFoundError(
-                f"no released weights {name!r}; there are: {', '.join(sorted(known)) or 'none'}"
-            )
-        with open(local, "rb") as f:
-            digest = hashlib.sha256(f.read()).hexdigest()
-        if digest != known[name]["sha256"]:
-            raise ValueError(f"{local} is damaged: its sha256 is {digest}; reinstall cosal_d2")
-        return local
-
-    def _isfile(self, path: str, **kwargs) -> bool:
-        return os.path.isfile(os.path.join(RELEASED_FOLDER, path[len(RELEASED_PREFIX) :]))
-
-    def _exists(self, path: str, **kwargs) -> bool:
-        return self._isfile(path)
-
-    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs):
-        return open(self._get_local_path(path), mode, buffering)
-
-
-PathManager.register_handler(ReleasedHandler(), allow_override=True)

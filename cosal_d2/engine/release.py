@@ -12,7 +12,8 @@ import torch
 from detectron2.config import CfgNode
 
 from cosal_d2.config import get_cosal_config
-from cosal_d2.engine.checkpoint import RELEASED_FOLDER, load_network, own_state_dict
+from cosal_d2.engine.checkpoint import load_network, own_state_dict
+from cosal_d2.modeling.backbone.released import RELEASED_FOLDER
 from cosal_d2.utils.files import replacing, write_json
 
 MAX_BYTES = 40 * 2**20

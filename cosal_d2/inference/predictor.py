@@ -9,6 +9,7 @@ from detectron2.data import transforms as T
 
 from cosal_d2.data.augmentations import build_augmentation
 from cosal_d2.engine.checkpoint import load_network
+from cosal_d2.modeling.layers import fold_frozen_norms
 
 
 class CoSaliencyPredictor:
@@ -18,6 +19,7 @@ class CoSaliencyPredictor:
         """Build the network and load ``MODEL.WEIGHTS``, or the released file if that is empty."""
         self.cfg = cfg.clone()
         self.model = load_network(cfg)
+        fold_frozen_norms(self.model.backbone)
         self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
 
     @torch.no_grad()

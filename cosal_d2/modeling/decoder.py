@@ -18,8 +18,9 @@ from cosal_d2.modeling.layers import build_norm, conv
 COSAL_DECODER_REGISTRY = Registry("COSAL_DECODER")
 COSAL_DECODER_REGISTRY.__doc__ = """
 Decoders. A decoder is built from ``(cfg, r_shape, skip_shapes)`` and offers
-``forward(r, skips) -> logits (N, 1, H/stride, W/stride)``, ``losses(logits, targets) -> dict``, and
-the attributes ``stride`` and ``skips`` (names of the features that it fuses).
+``forward(r, skips) -> logits (N, 1, H/stride, W/stride)``,
+``losses(logits, targets, weak) -> dict``, and the attributes ``stride`` and ``skips`` (names of the
+features that it fuses).
 """
 
 IGNORE = 255
@@ -31,12 +32,12 @@ def build_decoder(cfg: CfgNode, r_shape: ShapeSpec, skip_shapes: dict[str, Shape
 
 
 class DecoderLevel(nn.Module):
-    """Upsample, fuse one skip, convolve."""
+    """Upsample, fuse one skip if there is one, convolve."""
 
     def __init__(
         self,
         in_channels: int,
-        skip: ShapeSpec,
+        skip: ShapeSpec | None,
         out: int,
         num_convs: int,
         narrow: int,
@@ -44,20 +45,23 @@ class DecoderLevel(nn.Module):
     ) -> None:
         super().__init__()
         # VGG's activations reach thousands: a skip is normalised before it meets the level below.
-        if narrow:
-            self.skip = conv(skip.channels, narrow, 1, norm)
-        else:
-            self.skip = build_norm(norm, skip.channels) or nn.Identity()
-        widths = [in_channels + (narrow or skip.channels)] + [out] * num_convs
+        self.skip, fused = None, 0
+        if skip is not None and narrow:
+            self.skip, fused = conv(skip.channels, narrow, 1, norm), narrow
+        elif skip is not None:
+            self.skip, fused = build_norm(norm, skip.channels) or nn.Identity(), skip.channels
+        widths = [in_channels + fused] + [out] * num_convs
         self.convs = nn.Sequential(
             *(conv(a, b, 3, norm) for a, b in zip(widths, widths[1:], strict=False))
         )
 
-    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """x (N, C, h, w) and the skip (N, S, 2h, 2w) to (N, out, 2h, 2w)."""
-        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
+        """x (N, C, h, w) and the skip (N, S, 2h, 2w), if there is one, to (N, out, 2h, 2w)."""
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         if x.requires_grad:
             x.register_hook(_channels_last)
+        if skip is None:
+            return self.convs(x)
         skip = self.skip(skip)
         return self.convs(torch.cat([x, skip.to(x.dtype)], dim=1))
 
@@ -92,18 +96,20 @@ class UNetDecoder(nn.Module):
         dropout: float = 0.0,
         loss_weight: float = 1.0,
         iou_loss_weight: float = 0.0,
+        weak_mask_weight: float = 1.0,
     ) -> None:
         """
         Args:
             r_shape: channels and stride of R.
             skip_shapes: channels and stride of the encoder's features, by name.
-            skips: names of the fused features, coarse to fine, each at half the stride before it;
-                empty for every feature finer than H.
+            skips: names of the fused features, coarse to fine, each at half the stride before it,
+                "" for a level without one; empty for every feature finer than H.
             channels, num_convs, skip_channels: per level, see ``MODEL.DECODER`` in the config.
             norm: normalisation after each 3x3 convolution, "" for none.
             dropout: probability of dropping a whole channel of R in training.
             loss_weight: weight of the binary cross-entropy.
             iou_loss_weight: weight of the soft IoU term, 0 for none.
+            weak_mask_weight: weight of an image whose masks are rough.
         """
         super().__init__()
         levels = []
@@ -115,18 +121,22 @@ class UNetDecoder(nn.Module):
             )
         width, stride = r_shape.channels, r_shape.stride
         for name, out, depth, narrow in zip(skips, channels, num_convs, skip_channels, strict=True):
-            if name not in skip_shapes:
+            if name and name not in skip_shapes:
                 raise ValueError(
                     f"MODEL.DECODER.SKIPS names {name!r}; the encoder has {sorted(skip_shapes)}"
                 )
-            skip = skip_shapes[name]
-            if skip.stride * 2 != stride:
+            if not name and stride == 1:
+                raise ValueError(
+                    'MODEL.DECODER.SKIPS has a "" after the level at stride 1: drop that level'
+                )
+            skip = skip_shapes[name] if name else None
+            if skip is not None and skip.stride * 2 != stride:
                 raise ValueError(
                     f"MODEL.DECODER.SKIPS: {name} has stride {skip.stride}, but the level before "
                     f"it has {stride}; list the features coarse to fine, each at half the stride"
                 )
             levels.append(DecoderLevel(width, skip, out, depth, narrow, norm))
-            width, stride = out, skip.stride
+            width, stride = out, stride // 2
         if min(num_convs) < 1:
             raise ValueError(f"MODEL.DECODER.NUM_CONVS is {tuple(num_convs)}; use 1 or more each")
         self.skips = skips
@@ -137,6 +147,7 @@ class UNetDecoder(nn.Module):
         weight_init.c2_xavier_fill(self.predictor)
         self.loss_weight = loss_weight
         self.iou_loss_weight = iou_loss_weight
+        self.weak_mask_weight = weak_mask_weight
 
     @classmethod
     def from_config(
@@ -154,6 +165,7 @@ class UNetDecoder(nn.Module):
             "dropout": keys.DROPOUT,
             "loss_weight": keys.LOSS_WEIGHT,
             "iou_loss_weight": keys.IOU_LOSS_WEIGHT,
+            "weak_mask_weight": keys.WEAK_MASK_WEIGHT,
         }
 
     def forward(self, r: torch.Tensor, skips: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -164,26 +176,35 @@ class UNetDecoder(nn.Module):
             skips: the encoder's features by name.
 
         Returns:
-            logits, float32 (N, 1, H/stride, W/stride), of the size of the finest skip.
+            logits, float32 (N, 1, H/stride, W/stride).
         """
         x = self.dropout(r)
         for name, level in zip(self.skips, self.levels, strict=True):
-            x = level(x, skips[name])
+            x = level(x, skips[name] if name else None)
         return self.predictor(x).float()
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(
+        self, logits: torch.Tensor, targets: torch.Tensor, weak: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """``loss_cosal``: eq. 6, binary cross-entropy averaged over the pixels that count.
 
         Args:
             logits: (N, 1, H, W) float32.
             targets: (N, H, W) uint8: 1 co-salient, 0 not, 255 padded or ignored.
+            weak: (N,) bool, the images whose masks are rough; None where none is.
         """
-        loss = cosal_loss(logits[:, 0], targets, self.iou_loss_weight)
+        weights = None
+        if weak is not None:
+            weights = torch.where(weak, self.weak_mask_weight, 1.0)
+        loss = cosal_loss(logits[:, 0], targets, self.iou_loss_weight, weights)
         return {"loss_cosal": self.loss_weight * loss}
 
 
 def cosal_loss(
-    logits: torch.Tensor, targets: torch.Tensor, iou_weight: float = 0.0
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    iou_weight: float = 0.0,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Binary cross-entropy on logits (eq. 6) plus ``iou_weight`` times a soft IoU loss.
 
@@ -192,6 +213,7 @@ def cosal_loss(
         targets: (N, H, W) uint8 in {0, 1, 255}; 255 is left out of every mean.
         iou_weight: weight of 1 - sum(p y) / sum(p + y - p y), a mean over images (Rahman and Wang
             2016); images whose truth is empty take no part in it.
+        weights: (N,), of each image in both means; None for 1.
 
     Returns:
         A scalar; 0, connected to ``logits``, when no pixel counts.
@@ -199,13 +221,15 @@ def cosal_loss(
     valid = targets != IGNORE
     y = (targets == 1).to(logits.dtype)
     weight = valid.to(logits.dtype)
-    loss = F.binary_cross_entropy_with_logits(logits, y, weight, reduction="sum")
-    loss = loss / weight.sum().clamp(min=1)
+    if weights is None:
+        weights = logits.new_ones(len(logits))
+    losses = F.binary_cross_entropy_with_logits(logits, y, weight, reduction="none")
+    loss = (losses.sum((1, 2)) * weights).sum() / weight.sum().clamp(min=1)
     if iou_weight > 0:
         p = logits.sigmoid() * weight
         inter = (p * y).sum((1, 2))
         union = (p + y - p * y).sum((1, 2))
         has_truth = (y.sum((1, 2)) > 0).to(logits.dtype)
-        iou_loss = (1 - inter / union.clamp(min=1)) * has_truth
+        iou_loss = (1 - inter / union.clamp(min=1)) * has_truth * weights
         loss = loss + iou_weight * iou_loss.sum() / has_truth.sum().clamp(min=1)
     return loss

@@ -129,35 +129,43 @@ class CoSaliencyNet(nn.Module):
 
         Args:
             batched_inputs: a dict an image with ``image`` (3, h, w) in ``INPUT.FORMAT``, 0-255; in
-                training also ``instances``, ``sem_seg`` (h, w) uint8 {0, 1, 255} and ``seed``; at
-                test time optionally ``height`` and ``width`` of the wanted map.
+                training also ``instances``, ``sem_seg`` (h, w) uint8 {0, 1, 255}, ``seed`` and
+                optionally ``weak_masks``, whether its masks are rough; at test time optionally
+                ``height`` and ``width`` of the wanted map.
 
         Returns:
             in training the losses ``loss_cosal``, ``loss_rpn_cls``, ``loss_rpn_loc``,
-            ``loss_triplet``, ``loss_foreground``, ``loss_mask``, ``loss_group``, ``loss_pair``
-            (those whose part is built and learns); at test time a list of
-            ``{"cosal_map": (height, width) float32 in [0, 1]}``.
+            ``loss_triplet``, ``loss_foreground``, ``loss_mask``, ``loss_group``, ``loss_pair``,
+            ``loss_repeats`` (those whose part is built); at test time a list of dicts with
+            ``cosal_map`` (height, width) float32 in [0, 1], and with the grouping ``repeats``, the
+            probability that anything repeats.
         """
         images = self.preprocess([x["image"] for x in batched_inputs])
         with self._autocast():
             if self.training:
                 return self._losses(images, batched_inputs)
-            logits = self.predict(images)
-        return self.postprocess(logits, images.image_sizes, batched_inputs)
+            logits, repeats = self.predict(images)
+        outputs = self.postprocess(logits, images.image_sizes, batched_inputs)
+        if repeats is not None:
+            for output, score in zip(outputs, repeats.sigmoid(), strict=True):
+                output["repeats"] = score.item()
+                output["cosal_map"] *= score >= self.grouping.repeats_threshold
+        return outputs
 
     def preprocess(self, images: list[torch.Tensor]) -> ImageList:
         """Normalise and pad a batch to a multiple of the encoder's strides."""
         images = [(x.to(self.device) - self.pixel_mean) / self.pixel_std for x in images]
         return ImageList.from_tensors(images, max(self.backbone.size_divisibility, TOP_STRIDE))
 
-    def predict(self, images: ImageList) -> torch.Tensor:
-        """Logits (N, 1, H, W) of the co-saliency map."""
+    def predict(self, images: ImageList) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits (N, 1, H, W) of the co-saliency map, and with the grouping logits (N,) of whether
+        anything repeats."""
         features, r = self.features(images)
-        logits = self.decoder(r, features)
+        logits, repeats = self.decoder(r, features), None
         if self.grouping is not None:
             regions, _ = self.proposal_generator(images, {"r": r})
-            logits, _ = self.grouping(features, logits, regions)
-        return self._full_size(logits)
+            logits, repeats, _ = self.grouping(features, logits, regions)
+        return self._full_size(logits), repeats
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The encoder's features by name, and R (N, C, H/16, W/16)."""
@@ -214,10 +222,10 @@ class CoSaliencyNet(nn.Module):
             logits = self.decoder(r, features)
             if self.grouping is not None:
                 objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
-                losses["loss_foreground"] = self._map_loss(logits, objects)
-                logits, found = self.grouping(features, logits, regions, targets, generators)
+                losses["loss_foreground"] = self._map_loss(logits, objects, inputs)
+                logits, _, found = self.grouping(features, logits, regions, targets, generators)
                 losses.update(found)
-            losses["loss_cosal"] = self._map_loss(logits, truth) + self._unused(features)
+            losses["loss_cosal"] = self._map_loss(logits, truth, inputs) + self._unused(features)
         return losses
 
     def _unused(self, features: dict[str, torch.Tensor]) -> torch.Tensor | float:
@@ -226,10 +234,13 @@ class CoSaliencyNet(nn.Module):
         used = {self.top_feature, *self.decoder.skips}
         return sum(0 * f.sum() for n, f in features.items() if n not in used and f.requires_grad)
 
-    def _map_loss(self, logits: torch.Tensor, truth: list[torch.Tensor]) -> torch.Tensor:
+    def _map_loss(
+        self, logits: torch.Tensor, truth: list[torch.Tensor], inputs: list[dict]
+    ) -> torch.Tensor:
         """The decoder's loss against maps (h, w) uint8 {0, 1, 255}, one an image."""
         logits = self._full_size(logits)
-        return self.decoder.losses(logits, self._pad(truth, logits))["loss_cosal"]
+        weak = torch.tensor([bool(x.get("weak_masks")) for x in inputs], device=logits.device)
+        return self.decoder.losses(logits, self._pad(truth, logits), weak)["loss_cosal"]
 
     def _pad(self, maps: list[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
         h, w = logits.shape[-2:]

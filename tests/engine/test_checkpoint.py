@@ -7,9 +7,9 @@ import pickle
 import pytest
 import torch
 from detectron2.utils.file_io import PathManager
-from network_data import GROUPED, RESNET, tiny_config, tiny_model
+from network_data import GROUPED, RESNET, sample, tiny_config, tiny_model
 
-from cosal_d2.engine import CoSaliencyCheckpointer, checkpoint, released_weights
+from cosal_d2.engine import CoSaliencyCheckpointer, released_weights
 from cosal_d2.engine.checkpoint import load_network, own_state_dict
 
 OFF = ("MODEL.RFM.SAMPLER", "")
@@ -138,14 +138,22 @@ def test_only_the_grouping_needs_the_branch_at_test_time(grouped, online, tmp_pa
     load_without(online, "rfm.", "proposal_generator.")
 
 
-def test_weights_of_version_0_1_have_their_old_name(grouped, tmp_path):
-    state = own_state_dict(grouped)
-    state = {k.replace("judge.weight.", "judge.voice."): v for k, v in state.items()}
+def test_weights_of_version_0_1_have_their_old_name_and_say_that_something_repeats(
+    grouped, tmp_path
+):
+    state = {
+        k.replace("judge.weight.", "judge.voice."): v
+        for k, v in own_state_dict(grouped).items()
+        if "judge.repeats." not in k
+    }
     torch.save({"model": state}, tmp_path / "old.pth")
     fresh = tiny_model(*GROUPED)
     load(fresh, tmp_path / "old.pth")
     for name, value in fresh.grouping.judge.state_dict().items():
-        assert torch.equal(value, grouped.grouping.judge.state_dict()[name]), name
+        if not name.startswith("repeats."):
+            assert torch.equal(value, grouped.grouping.judge.state_dict()[name]), name
+    with torch.no_grad():
+        assert fresh.eval()([sample()])[0]["repeats"] > 0.99
 
 
 def test_a_file_with_the_encoder_needs_no_other(model, saved, tmp_path):
@@ -188,7 +196,8 @@ def released(saved, monkeypatch):
     digest = hashlib.sha256(saved.read_bytes()).hexdigest()
     known = {"model.pth": {"sha256": digest}, "gone.pth": {"sha256": digest}}
     (saved.parent / "released.json").write_text(json.dumps(known))
-    monkeypatch.setattr(checkpoint, "RELEASED_FOLDER", str(saved.parent))
+    folder = "cosal_d2.modeling.backbone.released.RELEASED_FOLDER"
+    monkeypatch.setattr(folder, str(saved.parent))
     return saved
 
 

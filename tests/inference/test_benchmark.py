@@ -7,7 +7,7 @@ from tool_loading import load_tool
 @pytest.mark.parametrize(
     ("what", "lines"),
     [
-        ("ratio", ["whole network / encoder = NUMBER at 64x96"]),
+        ("ratio", ["whole network / VGG-16's encoder = NUMBER at 64x96"]),
         (
             "eval",
             [

@@ -17,6 +17,7 @@ MAP = {"loss_cosal"}
 OFFLINE = MAP | {"loss_triplet"}
 ONLINE = OFFLINE | {"loss_rpn_cls", "loss_rpn_loc"}
 WITH_GROUPING = ONLINE | {"loss_foreground", "loss_mask", "loss_group", "loss_pair"}
+WITH_GROUPING |= {"loss_repeats"}
 
 
 def step(model, *inputs):

@@ -59,6 +59,11 @@ def test_the_papers_decoder_mirrors_the_encoder():
         ({"skips": ("a", "a")}, "a has stride 2, but the level before it has 2"),
         ({"skips": ("a",)}, "CHANNELS has 2 entries for the 1 features a;"),
         ({"num_convs": (1, 0)}, "NUM_CONVS is"),
+        (
+            {k: v * 3 for k, v in {"skips": ("",), "channels": (4,), "num_convs": (1,)}.items()}
+            | {"skip_channels": (0, 0, 0)},
+            'SKIPS has a "" after the level at stride 1',
+        ),
     ],
 )
 def test_levels_that_cannot_be_built_are_refused(changes, message):
@@ -66,8 +71,10 @@ def test_levels_that_cannot_be_built_are_refused(changes, message):
         small(**changes)
 
 
-@pytest.mark.parametrize(("skips", "stride"), [(("a", "b"), 1), (("a",), 2), ((), 1)])
-def test_it_ends_at_the_stride_of_its_last_skip(skips, stride):
+@pytest.mark.parametrize(
+    ("skips", "stride"), [(("a", "b"), 1), (("a",), 2), ((), 1), (("",), 2), (("", "b"), 1)]
+)
+def test_each_level_halves_the_stride(skips, stride):
     lists = {"channels": (8, 4), "num_convs": (1, 1), "skip_channels": (0, 3)}
     decoder = small(skips=skips, **{k: v[: len(skips) or 2] for k, v in lists.items()})
     assert decoder.stride == stride and decoder.skips == (skips or ("a", "b"))
@@ -101,6 +108,21 @@ def slow_loss(logits, targets, iou_weight):
         if (truth == 1).any():
             iou_losses.append(1 - inter / union)
     return bce / pixels + iou_weight * (np.mean(iou_losses) if iou_losses else 0)
+
+
+@pytest.mark.parametrize("iou_weight", [0.0, 0.5])
+def test_a_weak_picture_weighs_less(iou_weight):
+    decoder = small(weak_mask_weight=0.25, iou_loss_weight=iou_weight)
+    logits = torch.randn((2, 1, 6, 5), generator=torch.Generator().manual_seed(1))
+    targets = (torch.arange(60).reshape(2, 6, 5) % 3 == 0).to(torch.uint8)
+
+    def loss(logits, targets, *weak):
+        return decoder.losses(logits, targets, torch.tensor(weak))["loss_cosal"].item()
+
+    exact = [loss(logits[i, None], targets[i, None], False) for i in (0, 1)]
+    assert loss(logits[:1], targets[:1], True) == pytest.approx(0.25 * exact[0])
+    assert loss(logits, targets, True, False) == pytest.approx(0.125 * exact[0] + 0.5 * exact[1])
+    assert decoder.losses(logits, targets)["loss_cosal"].item() == pytest.approx(sum(exact) / 2)
 
 
 @pytest.mark.parametrize("iou_weight", [0.0, 0.5])

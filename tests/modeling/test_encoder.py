@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import pickle
 import re
@@ -104,6 +106,20 @@ def test_a_feature_pyramid_takes_a_plain_encoders_file(tmp_path):
     assert torch.equal(
         built.bottom_up.stem.conv1.weight, torch.from_numpy(STATE["stem.conv1.weight"])
     )
+
+
+def test_a_released_network_gives_its_encoder(tmp_path, monkeypatch):
+    network = {f"backbone.{k}": torch.from_numpy(v).half() for k, v in STATE.items()}
+    network["decoder.stem.conv1.weight"] = torch.zeros_like(network["backbone.stem.conv1.weight"])
+    torch.save({"model": network}, tmp_path / "whole.pth")
+    digest = hashlib.sha256((tmp_path / "whole.pth").read_bytes()).hexdigest()
+    (tmp_path / "released.json").write_text(json.dumps({"whole.pth": {"sha256": digest}}))
+    monkeypatch.setattr("cosal_d2.modeling.backbone.released.RELEASED_FOLDER", str(tmp_path))
+    built = encoder()
+    assert load_encoder(built, "cosal://whole.pth") == set(STATE)
+    for key, value in built.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, torch.from_numpy(STATE[key]).half().float()), key
 
 
 class Harmful:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from box_data import seeded
 from detectron2.structures import Boxes, Instances
 from network_data import GROUPED, sample, tiny_model
 
@@ -12,7 +13,10 @@ BOXES = ((4, 4, 28, 30), (34, 30, 50, 60), (0, 40, 20, 50))
 
 @pytest.fixture(scope="module")
 def grouped():
-    return tiny_model(*GROUPED)
+    model = tiny_model(*GROUPED)
+    for head in ("verdict", "weight", "repeats"):  # they start at 0 and let no gradient pass
+        getattr(model.grouping.judge, head).weight.data.uniform_(-0.3, 0.3, generator=seeded())
+    return model
 
 
 def trained_by(model, *losses):
@@ -26,10 +30,14 @@ def trained_by(model, *losses):
 def test_each_loss_trains_its_own_part(storage, grouped):
     own = {n for n, _ in grouped.named_parameters() if n.startswith("grouping.")}
     masks = {n for n in own if n.startswith("grouping.masks.")}
-    weight = {f"grouping.judge.weight.{n}" for n in ("weight", "bias")}
-    judged = own - masks - weight
+    weight, repeats = (
+        {f"grouping.judge.{head}.{n}" for n in ("weight", "bias")} for head in ("weight", "repeats")
+    )
+    judged = own - masks - weight - repeats
     assert trained_by(grouped, "loss_group", "loss_pair") == (judged, judged)
     assert trained_by(grouped, "loss_mask") == (masks, masks)
+    reached, changed = trained_by(grouped, "loss_repeats")
+    assert reached == judged | repeats and repeats <= changed
     # The map's loss judges verdicts and weights; the foreground has a loss of its own.
     reached, _ = trained_by(grouped, "loss_cosal")
     assert weight <= reached <= own - masks
@@ -59,6 +67,23 @@ def test_without_a_second_region_it_trains_and_predicts(storage, grouped, monkey
     with torch.no_grad():
         (out,) = grouped.eval()([sample()])
     assert bool(out["cosal_map"].isfinite().all())
+    assert count or out["repeats"] < 0.01
+
+
+@torch.no_grad()
+def test_below_the_threshold_of_its_score_a_map_is_empty(grouped):
+    model = copy.deepcopy(grouped).eval()
+    model.decoder.predictor.bias.fill_(3)
+    batch = [sample(), sample((40, 60), seed=2)]
+    outputs = model(batch)
+    scores = [out["repeats"] for out in outputs]
+    assert all(isinstance(s, float) and 0 <= s <= 1 for s in scores) and scores[0] != scores[1]
+    assert all(out["cosal_map"].any() for out in outputs)
+    model.grouping.repeats_threshold = sum(scores) / 2
+    for out, score, item in zip(model(batch), scores, outputs, strict=True):
+        passes = score > sum(scores) / 2
+        assert out["repeats"] == score
+        assert torch.equal(out["cosal_map"], item["cosal_map"] * passes)
 
 
 def test_a_map_that_is_all_but_0_is_0(grouped):
@@ -74,7 +99,9 @@ def test_distractors_are_foreground_and_no_truth_and_padding_is_neither(
 ):
     seen, losses = [], grouped.decoder.losses
     monkeypatch.setattr(
-        grouped.decoder, "losses", lambda z, truth: [losses(z, truth), seen.append(truth)][0]
+        grouped.decoder,
+        "losses",
+        lambda z, truth, weak: [losses(z, truth, weak), seen.append(truth)][0],
     )
     item = sample((60, 52), BOXES, [True, True, False])
     item["sem_seg"][:2] = 255
@@ -147,7 +174,7 @@ def test_known_objects_are_compared_apart_and_gate_nothing(storage, grouped, ful
     for seed in (1, 1, 2):
         generator = torch.Generator().manual_seed(seed)
         found = [regions((64, 64), *BOXES)]
-        logits, losses = grouped.grouping(
+        logits, _, losses = grouped.grouping(
             features, foreground, found, [item["instances"]], [generator]
         )
         results.append((logits, losses["loss_group"]))

@@ -25,6 +25,7 @@ from cosal_d2.modeling.grouping.region_labels import (
     RegionLabels,
     balanced_bce,
     label_regions,
+    repeats_loss,
 )
 from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
 from cosal_d2.modeling.grouping.region_selection import different_objects
@@ -99,6 +100,20 @@ def test_each_kind_has_its_share_and_the_undecided_none():
     assert balanced_bce(logits[:1], labels[:1]).item() == pytest.approx(0.4 * yes, rel=1e-5)
     nothing = balanced_bce(logits, torch.full((5,), UNDECIDED))
     assert nothing.item() == 0 and nothing.requires_grad
+
+
+def test_of_a_picture_with_one_object_left_nobody_says_whether_anything_repeats():
+    logits = torch.tensor([2.0, -1.0, 0.5, 3.0], requires_grad=True)
+    boxes = [(0, 0, 9, 9), (9, 9, 20, 20), (20, 20, 30, 30)]
+    flags = [[True, True, False], [False, False, False], [False, True, False], []]
+    targets = [instances((30, 30), boxes[: len(f)], f) for f in flags]
+    loss = repeats_loss(logits, targets)
+    expected = -(math.log(sigmoid(2)) + math.log(sigmoid(1)) + math.log(sigmoid(-3))) / 3
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    assert (logits.grad != 0).tolist() == [True, True, False, True]
+    alone = repeats_loss(logits[2:3], targets[2:3])
+    assert alone.item() == 0 and alone.requires_grad
 
 
 def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
@@ -184,6 +199,7 @@ def test_the_judge_takes_in_what_each_region_resembles():
     judge = scramble(RegionJudge(6, 4))
     features = torch.randn((5, 6), generator=seeded(5))
     evidence = torch.randn((5, 5), generator=seeded(6)) * 2
+    objectness = torch.randn(5, generator=seeded(7))
     x = [judge.start(f) for f in features]
     for step in judge.rounds:
         taken = []
@@ -193,16 +209,20 @@ def test_the_judge_takes_in_what_each_region_resembles():
             count = torch.tensor([sum(sigmoid(e) for e in row)])
             taken.append(own + step(torch.cat([own, nearest, resembling, count])))
         x = taken
-    for place, head in enumerate((judge.verdict, judge.weight)):
+    group, weight, repeats = judge(features, evidence, objectness)
+    for found, head in ((group, judge.verdict), (weight, judge.weight)):
         expected = torch.cat([head(v) for v in x])
-        found = judge(features, evidence)[place]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    # The picture's verdict is about its most object-like regions of the group.
+    shares = [math.exp(g) * sigmoid(o) for g, o in zip(group, objectness, strict=True)]
+    mean = sum(s * v for s, v in zip(shares, x, strict=True)) / sum(shares)
+    torch.testing.assert_close(repeats, judge.repeats(mean)[0], rtol=1e-4, atol=1e-4)
 
 
 def test_a_map_decides_at_test_time_only():
     network = grouping(sharpness=3.0, threshold=0.25, foreground_sharpness=1.0)
     known = torch.tensor([9.0])
-    verdicts = Verdicts(group=torch.tensor([0.5]), weight=known, pairs=torch.zeros(1, 1))
+    verdicts = Verdicts(torch.tensor([0.5]), known, torch.tensor(0.0), torch.zeros(1, 1))
     regions = filled(torch.tensor([[0.0, 0, 16, 16]]), known)
     for training, expected in ((True, sigmoid(0.5)), (False, sigmoid(3 * 0.25))):
         gate = network.train(training).gate(verdicts, regions, (4, 4))
@@ -212,7 +232,9 @@ def test_a_map_decides_at_test_time_only():
 def test_regions_count_by_objectness_and_weight_and_hardly_where_they_repeat_an_object():
     boxes = torch.tensor([(0.0, 0, 16, 16), (0.0, 0, 16, 16), (16.0, 0, 32, 16)])
     group, weight, objectness = [2.0, -3.0, -3.0], [0.3, 0.3, -1.0], [1.0, 0.9, -0.5]
-    verdicts = Verdicts(torch.tensor(group), torch.tensor(weight), pairs=torch.zeros(3, 3))
+    verdicts = Verdicts(
+        torch.tensor(group), torch.tensor(weight), torch.tensor(0.0), torch.zeros(3, 3)
+    )
     gate = grouping().train().gate(verdicts, filled(boxes, torch.tensor(objectness)), (4, 14))
     shares = [sigmoid(o) * sigmoid(w) for o, w in zip(objectness, weight, strict=True)]
     shares[1] *= DUPLICATE_WEIGHT

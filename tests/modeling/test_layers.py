@@ -1,12 +1,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from detectron2.layers import ShapeSpec
+from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
+from detectron2.modeling import build_backbone
+from network_data import RESNET, tiny_config
 from torch import nn
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.modeling import FeatureSensitiveBlock
-from cosal_d2.modeling.layers import GroupNorm, build_norm
+from cosal_d2.modeling.layers import GroupNorm, build_norm, fold_frozen_norms
 
 CHANNELS_LAST = torch.channels_last
 H = ShapeSpec(channels=24, stride=16)
@@ -60,6 +62,28 @@ def test_a_block_is_convolutions_normalised_or_with_bias_and_relus(norm):
             expected = x.reshape(1, 12, 6, 6)
         expected = expected.clamp(min=0)
     torch.testing.assert_close(block(h), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm", ["FrozenBN", "GN"])
+def test_frozen_norms_are_folded_into_convolutions_and_others_stay(norm):
+    backbone = build_backbone(tiny_config(*RESNET, "MODEL.RESNETS.NORM", norm)).eval()
+    generator = torch.Generator().manual_seed(0)
+    for name, value in backbone.state_dict().items():
+        if ".norm." in name:
+            value.add_(torch.rand(value.shape, generator=generator) * 0.2)
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    image = torch.rand((1, 3, 64, 96), generator=generator)
+    expected = backbone(image)
+    fold_frozen_norms(backbone)
+    for name, feature in backbone(image).items():
+        scale = expected[name].abs().max()
+        torch.testing.assert_close(feature / scale, expected[name] / scale, rtol=0, atol=1e-4)
+    assert not any(isinstance(part, FrozenBatchNorm2d) for part in backbone.modules())
+    after = backbone.state_dict()
+    if norm == "GN":
+        assert after.keys() == before.keys()
+        assert all(torch.equal(v, before[k]) for k, v in after.items())
 
 
 def test_no_convolution_at_all_is_refused():

@@ -54,9 +54,10 @@ def test_the_map_is_the_sigmoid_of_the_logits_without_the_padding():
     mean, std = torch.tensor([[103.939, 116.779, 123.68], [2, 4, 5]])[..., None, None]
     torch.testing.assert_close(images.tensor[0, :, :37, :23], (image - mean) / std)
     with torch.no_grad():
-        logits = model.predict(images)
+        logits, repeats = model.predict(images)
         (out,) = model([{"image": image}])
     assert torch.equal(out["cosal_map"], logits[0, 0, :37, :23].sigmoid())
+    assert repeats is None and list(out) == ["cosal_map"]
 
 
 @pytest.mark.parametrize("as_objects", [False, True])
@@ -81,13 +82,33 @@ def test_weights_scale_the_losses(storage):
     factors = {k: (weighed[k] / once[k]).item() for k in once}
     expected = {"loss_cosal": 2, "loss_foreground": 2, "loss_rpn_cls": 3, "loss_rpn_loc": 3}
     expected |= {"loss_triplet": 4, "loss_group": 5, "loss_pair": 5, "loss_mask": 1}
+    expected |= {"loss_repeats": 5}
     assert factors == pytest.approx(expected, rel=1e-4)
+
+
+def test_weak_masks_weigh_less_in_the_maps_losses_alone(storage):
+    model = tiny_model(*GROUPED, "MODEL.DECODER.WEAK_MASK_WEIGHT", "0.25")
+    with torch.no_grad():
+        exact, weak = model([sample()]), model([sample() | {"weak_masks": True}])
+    for name, loss in exact.items():
+        factor = 0.25 if name in ("loss_cosal", "loss_foreground") else 1
+        assert weak[name].item() == pytest.approx(factor * loss.item(), rel=1e-5), name
+
+
+def test_the_levels_that_are_compared_may_differ_from_those_of_the_masks():
+    key = "MODEL.GROUPING.COMPARED_LEVELS"
+    grouping = tiny_model(*GROUPED, key, "('conv5_3',)").grouping
+    assert grouping.embedding.levels == ("conv5_3",)
+    assert grouping.masks.levels == ("conv3_3", "conv4_3", "conv5_3")
+    with pytest.raises(ValueError, match=f"{key} names 'res4'; the encoder has .*conv5_3"):
+        tiny_model(*GROUPED, key, "('res4',)")
 
 
 def test_the_keys_reach_the_network():
     keys = {
         "DECODER.DROPOUT": ("decoder.dropout.p", 0.25),
         "DECODER.IOU_LOSS_WEIGHT": ("decoder.iou_loss_weight", 0.5),
+        "DECODER.WEAK_MASK_WEIGHT": ("decoder.weak_mask_weight", 0.5),
         "RFM.EMBEDDING_DIM": ("rfm.head.embed.out_features", 9),
         "RFM.MARGIN": ("rfm.margin", 0.3),
         "RFM.NORMALIZE": ("rfm.head.normalize", False),
@@ -99,6 +120,7 @@ def test_the_keys_reach_the_network():
         "GROUPING.SHARPNESS": ("grouping.sharpness", 3.5),
         "GROUPING.THRESHOLD": ("grouping.threshold", 0.25),
         "GROUPING.FOREGROUND_SHARPNESS": ("grouping.foreground_sharpness", 2.5),
+        "GROUPING.REPEATS_THRESHOLD": ("grouping.repeats_threshold", 0.4),
     }
     opts = [x for key, (_, value) in keys.items() for x in (f"MODEL.{key}", str(value))]
     model = tiny_model(*GROUPED, *opts)

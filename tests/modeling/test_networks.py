@@ -50,6 +50,15 @@ class TestResNet50WithGroupingThatLearns(NetworkTests):
     losses = WITH_GROUPING
 
 
+class TestResNet50ThatEndsAtStride2WithoutASkip(NetworkTests):
+    options = [
+        *(*RESNET, *GROUPED, *frozen(5), "MODEL.GROUPING.COMPARED_LEVELS", "('res4',)"),
+        *("MODEL.DECODER.SKIPS", "('res3', 'res2', '')", "MODEL.DECODER.CHANNELS", "(16, 8, 8)"),
+        *("MODEL.DECODER.NUM_CONVS", "(1, 1, 1)", "MODEL.DECODER.SKIP_CHANNELS", "(8, 8, 0)"),
+    ]
+    losses = WITH_GROUPING
+
+
 class TestResNet50GroupNormThatLearns(NetworkTests):
     options = [*RESNET, *frozen(0), "MODEL.RESNETS.NORM", "GN"]
     learning = ("stem.", "res")

@@ -14,10 +14,12 @@ from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.utils.file_io import PathManager
 from torch import nn
 
+import cosal_d2.modeling.backbone.released as _  # noqa: F401  (cosal:// on the PathManager)
 from cosal_d2.modeling.backbone import vgg_weights
 from cosal_d2.modeling.backbone.vgg_weights import EncoderWeightsError
 
 TOP_STRIDE = 16
+ENCODER_PREFIX = "backbone."  # of the encoder's weights in a whole network's file
 
 
 def top_feature(shapes: Mapping[str, ShapeSpec]) -> str:
@@ -43,8 +45,8 @@ def finer_features(shapes: Mapping[str, ShapeSpec]) -> tuple[str, ...]:
 
 
 def region_features(shapes: Mapping[str, ShapeSpec]) -> tuple[str, ...]:
-    """Names of the features at strides 4 to 16, fine to coarse: what regions are compared by, by
-    default."""
+    """Names of the features at strides 4 to 16, fine to coarse: what regions get their masks from
+    and are compared by, by default."""
     names = [name for name, shape in shapes.items() if 4 <= shape.stride <= TOP_STRIDE]
     return tuple(sorted(names, key=lambda name: shapes[name].stride))
 
@@ -55,9 +57,10 @@ def load_encoder(backbone: nn.Module, uri: str) -> set[str]:
     Args:
         backbone: the encoder.
         uri: ``vgg16://imagenet``, or a path or PathManager URI of a state dict in the encoder's
-            names (FPN's may lack their ``bottom_up.``): ``.pth`` or ``.pt``, ``.npz``, or a
-            ``.pkl`` of numpy arrays, as ``detectron2://ImageNetPretrained/MSRA/R-50.pkl``; ""
-            leaves the encoder as it was initialised.
+            names (FPN's may lack their ``bottom_up.``) or of a network that holds it: ``.pth`` or
+            ``.pt``, ``.npz``, or a ``.pkl`` of numpy arrays, as
+            ``detectron2://ImageNetPretrained/MSRA/R-50.pkl``; "" leaves the encoder as it was
+            initialised.
 
     Returns:
         names in the encoder's state dict of what does not learn and came from the file, so that no
@@ -74,6 +77,12 @@ def load_encoder(backbone: nn.Module, uri: str) -> set[str]:
             loaded, caffe_names = vgg_weights.load_imagenet(uri), False
         else:
             loaded, caffe_names = _read(Path(PathManager.get_local_path(uri)))
+        inside = {
+            name.removeprefix(ENCODER_PREFIX): value
+            for name, value in loaded.items()
+            if name.startswith(ENCODER_PREFIX)
+        }
+        loaded = inside or loaded
         own = backbone.state_dict()
         found = align_and_update_state_dicts(own, loaded, c2_conversion=caffe_names)
         found = {k: found[k] for k in own if k in found}

@@ -35,8 +35,17 @@ class LevelEmbedding(nn.Module):
         Args:
             shapes: channels and stride of the encoder's features, by name.
             levels: names of the levels that are compared.
+
+        Raises:
+            ValueError: the encoder lacks a level.
         """
         super().__init__()
+        for name in levels:
+            if name not in shapes:
+                raise ValueError(
+                    f"MODEL.GROUPING.COMPARED_LEVELS names {name!r}; the encoder has "
+                    f"{sorted(shapes)}"
+                )
         self.levels = tuple(levels)
         self.poolers = nn.ModuleList(
             ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels

@@ -28,6 +28,7 @@ from cosal_d2.modeling.grouping.region_labels import (
     RegionLabels,
     balanced_bce,
     label_regions,
+    repeats_loss,
 )
 from cosal_d2.modeling.grouping.region_masks import (
     FOREGROUND_STRIDE,
@@ -58,11 +59,13 @@ class Verdicts:
     Attributes:
         group: (K,) logits of belonging to the repeated group.
         weight: (K,) logits: how much a region counts where regions overlap.
+        repeats: () logit of whether anything repeats in the image.
         pairs: (K, K) logits of being two instances of one class.
     """
 
     group: torch.Tensor
     weight: torch.Tensor
+    repeats: torch.Tensor
     pairs: torch.Tensor
 
 
@@ -86,6 +89,7 @@ class RegionGrouping(nn.Module):
         sharpness: float = 4.0,
         threshold: float = 0.5,
         foreground_sharpness: float = 5.0,
+        repeats_threshold: float = 0.0,
     ) -> None:
         """
         Args:
@@ -101,6 +105,8 @@ class RegionGrouping(nn.Module):
             sharpness, threshold: at test time a group logit minus the threshold is multiplied by
                 the sharpness: a map has to decide, where the training asks for probabilities.
             foreground_sharpness: factor of the foreground's logits at test time.
+            repeats_threshold: least probability that something repeats, below which an image's map
+                is empty at test time.
 
         Raises:
             ValueError: the foreground is too coarse.
@@ -122,10 +128,11 @@ class RegionGrouping(nn.Module):
         self.sharpness = sharpness
         self.threshold = threshold
         self.foreground_sharpness = foreground_sharpness
-        # Similarity of two embeddings as the logit of "two instances of one class", at first as
-        # it fits composites of training classes (ours).
-        self.scale = nn.Parameter(torch.tensor(12.0))
-        self.shift = nn.Parameter(torch.tensor(-2.5))
+        self.repeats_threshold = repeats_threshold
+        # Similarity of two embeddings as the logit of "two instances of one class"; at first what
+        # fits composites of training classes and ResNet-50's res4 (ours).
+        self.scale = nn.Parameter(torch.tensor(13.0))
+        self.shift = nn.Parameter(torch.tensor(-4.0))
         self.judge = RegionJudge(NUM_FEATURES, hidden)
 
     @classmethod
@@ -136,7 +143,7 @@ class RegionGrouping(nn.Module):
         levels = tuple(keys.LEVELS) or region_features(shapes)
         return {
             "masks": RegionMasks(shapes, levels, keys.MASK_LATERAL, keys.MASK_WIDTH),
-            "embedding": LevelEmbedding(shapes, levels),
+            "embedding": LevelEmbedding(shapes, tuple(keys.COMPARED_LEVELS) or levels),
             "foreground_stride": foreground_stride,
             "num_regions": keys.NUM_REGIONS,
             "nms_thresh": keys.NMS_THRESH,
@@ -147,6 +154,7 @@ class RegionGrouping(nn.Module):
             "sharpness": keys.SHARPNESS,
             "threshold": keys.THRESHOLD,
             "foreground_sharpness": keys.FOREGROUND_SHARPNESS,
+            "repeats_threshold": keys.REPEATS_THRESHOLD,
         }
 
     def forward(
@@ -156,7 +164,7 @@ class RegionGrouping(nn.Module):
         regions: list[Instances],
         targets: list[Instances] | None = None,
         generators: list[torch.Generator] | None = None,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Compare RPN's regions and let the foreground pass where they belong together.
 
         Args:
@@ -170,8 +178,8 @@ class RegionGrouping(nn.Module):
             generators: in training, one CPU generator an image.
 
         Returns:
-            gated logits of the same shape; in training ``loss_mask``, ``loss_group`` and
-            ``loss_pair``.
+            gated logits of the same shape; (N,) logits of whether anything repeats in an image; in
+            training ``loss_mask``, ``loss_group``, ``loss_pair`` and ``loss_repeats``.
         """
         logits = logits.detach()
         boxes, objectness = self.select(regions)
@@ -191,9 +199,12 @@ class RegionGrouping(nn.Module):
         gates = [
             self.gate(v, s, foreground.shape[-2:]) for v, s in zip(verdicts, found, strict=True)
         ]
+        repeats = torch.stack([v.repeats for v in verdicts])
         if not self.training:
-            return gated_logits(self.foreground_sharpness * logits, torch.stack(gates)), {}
+            logits = gated_logits(self.foreground_sharpness * logits, torch.stack(gates))
+            return logits, repeats, {}
         losses = self.masks.losses(mask_logits, boxes, targets, generators)
+        losses["loss_repeats"] = self.loss_weight * repeats_loss(repeats, targets)
         truth = [s[n:] for s, n in zip(sets, counts, strict=True)]
         of_truth = [e[n:] for e, n in zip(embeddings, counts, strict=True)]
         verdicts += [self.compare(e, s) for e, s in zip(of_truth, truth, strict=True)]
@@ -202,7 +213,7 @@ class RegionGrouping(nn.Module):
             for s, t in zip([*found, *truth], [*targets, *targets], strict=True)
         ]
         losses.update(self.losses(verdicts, labels))
-        return gated_logits(logits, torch.stack(gates)), losses
+        return gated_logits(logits, torch.stack(gates)), repeats, losses
 
     def select(self, regions: list[Instances]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Boxes and objectness logits of the regions to compare, a tensor an image."""
@@ -266,14 +277,15 @@ class RegionGrouping(nn.Module):
             embeddings, objectness = embeddings.float(), regions.objectness.float()
             pairs = self.scale * (embeddings @ embeddings.T) + self.shift
             if len(pairs) == 0:
-                group, weight = self.judge(pairs.new_zeros((0, NUM_FEATURES)), pairs)
-                return Verdicts(group, weight, pairs)
+                features = pairs.new_zeros((0, NUM_FEATURES))
+                group, weight, repeats = self.judge(features, pairs, objectness)
+                return Verdicts(group, weight, repeats + NO_EVIDENCE, pairs)
             # A resemblance counts as much as the other region is an object, and elsewhere.
             evidence = pairs + F.logsigmoid(objectness)[None]
             different = different_objects(regions.boxes.float(), self.same_object_share)
             evidence = torch.where(different, evidence, NO_EVIDENCE).clamp(min=NO_EVIDENCE)
-            group, weight = self.judge(describe(evidence, objectness), evidence)
-            return Verdicts(group, weight, pairs)
+            features = describe(evidence, objectness)
+            return Verdicts(*self.judge(features, evidence, objectness), pairs)
 
     def gate(self, verdicts: Verdicts, regions: RegionSet, size: tuple[int, int]) -> torch.Tensor:
         """The gate of one image, float32 of ``size``, at ``GATE_STRIDE`` input pixels a pixel."""

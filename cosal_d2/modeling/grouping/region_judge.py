@@ -59,22 +59,41 @@ class RegionJudge(nn.Module):
         )
         self.verdict = nn.Linear(hidden, 1)
         self.weight = nn.Linear(hidden, 1)
+        self.repeats = nn.Linear(hidden, 1)
+        for layer in (self.verdict, self.weight, self.repeats):  # undecided at first
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(
-        self, features: torch.Tensor, evidence: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (K, F) and evidence (K, K), the logits of resembling another object, to logits
-        (K,) of belonging to the group and of the region's weight."""
+        self, features: torch.Tensor, evidence: torch.Tensor, objectness: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Judge the K regions of one image, and the image.
+
+        Args:
+            features: (K, F).
+            evidence: (K, K) logits of resembling another object.
+            objectness: (K,) logits.
+
+        Returns:
+            logits (K,) of belonging to the group and (K,) of the region's weight; and a logit () of
+            whether anything repeats, from the regions that most likely belong to a group.
+        """
         x = self.start(features)
         nearest, resembling = evidence.softmax(dim=1), evidence.sigmoid()
         count = resembling.sum(dim=1, keepdim=True)
         for step in self.rounds:
             x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))
-        return self.verdict(x)[:, 0], self.weight(x)[:, 0]
+        group = self.verdict(x)[:, 0]
+        share = (group + F.logsigmoid(objectness)).softmax(dim=0)
+        return group, self.weight(x)[:, 0], self.repeats(share @ x)[0]
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         # Weights of version 0.1 name the layer `voice`.
         for name in ("weight", "bias"):
             if f"{prefix}voice.{name}" in state_dict:
                 state_dict[f"{prefix}weight.{name}"] = state_dict.pop(f"{prefix}voice.{name}")
+                # They say of every image that something repeats.
+                state_dict[f"{prefix}repeats.{name}"] = torch.full_like(
+                    getattr(self.repeats, name), 0.0 if name == "weight" else 10.0
+                )
         super()._load_from_state_dict(state_dict, prefix, *args)

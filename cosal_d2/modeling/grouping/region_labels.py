@@ -82,3 +82,17 @@ def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if bool(of_kind.any()):
             total = total + share * losses[of_kind].mean()
     return total
+
+
+def repeats_loss(logits: torch.Tensor, targets: list[Instances]) -> torch.Tensor:
+    """Binary cross-entropy of whether anything repeats, over the images of which that is known.
+
+    Args:
+        logits: (N,).
+        targets: an image each, with ``gt_cosalient``: two co-salient objects or more repeat; where
+            there is none nothing does; an image of which one object is left says neither.
+    """
+    counts = torch.stack([t.gt_cosalient.sum() for t in targets]).to(logits.device)
+    losses = F.binary_cross_entropy_with_logits(logits, (counts > 1).float(), reduction="none")
+    known = (counts != 1).float()
+    return (losses * known).sum() / known.sum().clamp(min=1)
