@@ -14,7 +14,7 @@ setup: $(STAMP)
 $(STAMP): setup.py pyproject.toml constraints.txt cosal_d2/install_detectron2.py
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) setuptools torch torchvision
-	$(PY) -m cosal_d2.install_detectron2 --constraint constraints.txt
+	$(PY) tools/install_detectron2.py --constraint constraints.txt
 	$(PIP_INSTALL) --no-build-isolation --editable ".[test,lint]"
 	$(PY) -m pip check
 	touch $@
