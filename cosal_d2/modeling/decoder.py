@@ -12,7 +12,7 @@ from detectron2.utils.registry import Registry
 from fvcore.nn import weight_init
 from torch import nn
 
-from cosal_d2.modeling.backbone.encoder import finer_features
+from cosal_d2.modeling.backbone.encoder import check_features, finer_features
 from cosal_d2.modeling.layers import build_norm, conv
 
 COSAL_DECODER_REGISTRY = Registry("COSAL_DECODER")
@@ -120,11 +120,8 @@ class UNetDecoder(nn.Module):
                 f"{', '.join(skips)}; CHANNELS, NUM_CONVS and SKIP_CHANNELS need one each"
             )
         width, stride = r_shape.channels, r_shape.stride
+        check_features("MODEL.DECODER.SKIPS", filter(None, skips), skip_shapes)
         for name, out, depth, narrow in zip(skips, channels, num_convs, skip_channels, strict=True):
-            if name and name not in skip_shapes:
-                raise ValueError(
-                    f"MODEL.DECODER.SKIPS names {name!r}; the encoder has {sorted(skip_shapes)}"
-                )
             if not name and stride == 1:
                 raise ValueError(
                     'MODEL.DECODER.SKIPS has a "" after the level at stride 1: drop that level'

@@ -4,7 +4,7 @@ that it starts from."""
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,17 @@ def region_features(shapes: Mapping[str, ShapeSpec]) -> tuple[str, ...]:
     and are compared by, by default."""
     names = [name for name, shape in shapes.items() if 4 <= shape.stride <= TOP_STRIDE]
     return tuple(sorted(names, key=lambda name: shapes[name].stride))
+
+
+def check_features(key: str, names: Iterable[str], shapes: Mapping[str, ShapeSpec]) -> None:
+    """Make sure that the encoder gives the features that a key names.
+
+    Raises:
+        ValueError: naming the key, the feature and those that there are.
+    """
+    for name in names:
+        if name not in shapes:
+            raise ValueError(f"{key} names {name!r}; the encoder has {sorted(shapes)}")
 
 
 def load_encoder(backbone: nn.Module, uri: str) -> set[str]:

@@ -11,6 +11,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import nn
 
+from cosal_d2.modeling.backbone.encoder import check_features
 from cosal_d2.modeling.grouping.region_masks import FOREGROUND_STRIDE, SIDE, RegionSet, windows
 
 POOLED = 7
@@ -40,12 +41,7 @@ class LevelEmbedding(nn.Module):
             ValueError: the encoder lacks a level.
         """
         super().__init__()
-        for name in levels:
-            if name not in shapes:
-                raise ValueError(
-                    f"MODEL.GROUPING.COMPARED_LEVELS names {name!r}; the encoder has "
-                    f"{sorted(shapes)}"
-                )
+        check_features("MODEL.GROUPING.COMPARED_LEVELS", levels, shapes)
         self.levels = tuple(levels)
         self.poolers = nn.ModuleList(
             ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels

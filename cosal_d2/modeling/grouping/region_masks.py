@@ -18,6 +18,7 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
 
 from cosal_d2.config import MASK_GROUPS
+from cosal_d2.modeling.backbone.encoder import check_features
 from cosal_d2.modeling.layers import GroupNorm
 
 POOLED = 14
@@ -76,11 +77,7 @@ class RegionMasks(nn.Module):
             ValueError: the encoder lacks a level.
         """
         super().__init__()
-        for name in levels:
-            if name not in shapes:
-                raise ValueError(
-                    f"MODEL.GROUPING.LEVELS names {name!r}; the encoder has {sorted(shapes)}"
-                )
+        check_features("MODEL.GROUPING.LEVELS", levels, shapes)
         self.levels = tuple(levels)
         self.laterals = nn.ModuleList(
             nn.Sequential(
