@@ -46,15 +46,18 @@ def test_each_loss_trains_its_own_part(storage, grouped):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_mask_head_runs_once_a_step_and_learns_from_it(storage, grouped, monkeypatch, dtype):
+def test_the_mask_head_learns_from_the_regions_that_have_a_truth_alone(
+    storage, grouped, monkeypatch, dtype
+):
     monkeypatch.setattr(grouped, "dtype", dtype)
     calls = []
     handle = grouped.grouping.masks.head.mask_fcn1.register_forward_hook(
-        lambda *_: calls.append(torch.is_grad_enabled())
+        lambda _, inputs, __: calls.append((torch.is_grad_enabled(), len(inputs[0])))
     )
     _, changed = trained_by(grouped, "loss_mask")
     handle.remove()
-    assert calls == [True]
+    (with_gradient, compared), (learns, learning) = calls
+    assert not with_gradient and learns and 0 < learning < compared
     assert changed == {n for n, _ in grouped.named_parameters() if ".masks." in n}
 
 

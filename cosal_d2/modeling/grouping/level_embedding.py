@@ -43,9 +43,7 @@ class LevelEmbedding(nn.Module):
         super().__init__()
         check_features("MODEL.GROUPING.COMPARED_LEVELS", levels, shapes)
         self.levels = tuple(levels)
-        self.poolers = nn.ModuleList(
-            ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels
-        )
+        self.strides = {n: shapes[n].stride for n in levels}
         self.foreground_pooler = ROIPooler(POOLED, [1.0 / FOREGROUND_STRIDE], 2, "ROIAlignV2")
         self.mask_pooler = ROIAlign((POOLED, POOLED), 1.0, 2, aligned=True)
         offsets = (torch.arange(POOLED) + 0.5) * 2 / POOLED - 1
@@ -75,12 +73,16 @@ class LevelEmbedding(nn.Module):
         weight = (weight + FLOOR) * self.centre
         weight = weight / weight.sum(dim=1, keepdim=True)
         parts = []
-        for name, pooler in zip(self.levels, self.poolers, strict=True):
-            pooled = pooler([features[name].float()], boxes).flatten(2)
-            mean = (pooled * weight[:, None]).sum(dim=2)
-            parts.append(F.layer_norm(mean, mean.shape[1:]))
+        counts = [len(r) for r in regions]
+        weights = weight.unflatten(1, (POOLED, POOLED)).split(counts)
+        for name in self.levels:
+            means = [
+                weighted_mean(f, r.boxes / self.strides[name], w)
+                for f, r, w in zip(features[name].float(), regions, weights, strict=True)
+            ]
+            parts.append(F.layer_norm(torch.cat(means), features[name].shape[1:2]))
         embeddings = F.normalize(torch.cat(parts, dim=1), dim=1)
-        return list(embeddings.split([len(r.boxes) for r in regions]))
+        return list(embeddings.split(counts))
 
     def _pooled_masks(self, regions: RegionSet) -> torch.Tensor:
         """Masks (K, 49) in the grids of the regions' boxes."""
@@ -90,3 +92,38 @@ class LevelEmbedding(nn.Module):
         index = torch.arange(len(window), device=window.device)[:, None]
         rois = torch.cat([index, SIDE * low / sides, SIDE * high / sides], dim=1)
         return self.mask_pooler(regions.masks[:, None].float(), rois).flatten(1)
+
+
+def weighted_mean(
+    feature: torch.Tensor, boxes: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Weighted sums over RoIAlign's bins (aligned, two samples a side), without the bins.
+
+    RoIAlign is linear and separable: a bin is a mean of rows times a mean of columns. So the
+    weights become a map over the feature's places, and one matrix product replaces the pooling of
+    each channel.
+
+    Args:
+        feature: (C, H, W) float32.
+        boxes: (K, 4) XYXY in the feature's pixels, inside of it.
+        weights: (K, b, b) of the bins.
+
+    Returns:
+        (K, C).
+    """
+    bins = weights.shape[1]
+    height, width = feature.shape[1:]
+    rows = _bin_samples(boxes[:, 1], boxes[:, 3], bins, height)
+    columns = _bin_samples(boxes[:, 0], boxes[:, 2], bins, width)
+    places = rows.transpose(1, 2) @ weights @ columns
+    return places.flatten(1) @ feature.flatten(1).T
+
+
+def _bin_samples(low: torch.Tensor, high: torch.Tensor, bins: int, size: int) -> torch.Tensor:
+    """How much each of ``size`` places counts for the bins between two coordinates: (K, bins,
+    size), bilinear, the mean of two samples a bin."""
+    steps = (torch.arange(2 * bins, device=low.device) + 0.5) / (2 * bins)
+    at = (low[:, None] + (high - low)[:, None] * steps - 0.5).clamp(0, size - 1)
+    places = torch.arange(size, device=low.device)
+    share = (1 - (at[:, :, None] - places).abs()).clamp(min=0)
+    return share.unflatten(1, (bins, 2)).mean(dim=2)

@@ -190,9 +190,8 @@ class RegionGrouping(nn.Module):
             surely = [k.new_full((len(k),), KNOWN_OBJECTNESS) for k in known]
             objectness = [torch.cat(pair) for pair in zip(objectness, surely, strict=True)]
         foreground = self.coarse(logits)
-        mask_logits = self.masks(features, foreground, boxes)
         sizes = [x.image_size for x in regions]
-        sets = self._regions(mask_logits, boxes, objectness, sizes)
+        sets = self._regions(features, foreground, boxes, objectness, sizes)
         embeddings = self.embedding(features, foreground, sets)
         found = [s[:n] for s, n in zip(sets, counts, strict=True)]
         verdicts = [self.compare(e[: len(s)], s) for e, s in zip(embeddings, found, strict=True)]
@@ -203,7 +202,7 @@ class RegionGrouping(nn.Module):
         if not self.training:
             logits = gated_logits(self.foreground_sharpness * logits, torch.stack(gates))
             return logits, repeats, {}
-        losses = self.masks.losses(mask_logits, boxes, targets, generators)
+        losses = self.masks.losses(features, foreground, boxes, targets, generators)
         losses["loss_repeats"] = self.loss_weight * repeats_loss(repeats, targets)
         truth = [s[n:] for s, n in zip(sets, counts, strict=True)]
         of_truth = [e[n:] for e, n in zip(embeddings, counts, strict=True)]
@@ -247,20 +246,22 @@ class RegionGrouping(nn.Module):
         """
         foreground = self.coarse(logits)
         objectness = [b.new_full((len(b),), KNOWN_OBJECTNESS) for b in boxes]
-        sets = self._regions(self.masks(features, foreground, boxes), boxes, objectness, sizes)
+        sets = self._regions(features, foreground, boxes, objectness, sizes)
         for regions, b in zip(sets, boxes, strict=True):
             regions.boxes = b
         return self.embedding(features, foreground, sets)
 
+    @torch.no_grad()
     def _regions(
         self,
-        mask_logits: list[torch.Tensor],
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
         boxes: list[torch.Tensor],
         objectness: list[torch.Tensor],
         sizes: list[tuple[int, int]],
     ) -> list[RegionSet]:
         """Regions with masks and the boxes around these; no gradient passes."""
-        masks = [m.detach().sigmoid() for m in mask_logits]
+        masks = [m.sigmoid() for m in self.masks(features, foreground, boxes)]
         return [
             RegionSet(b, tight_boxes(m, b, size), o, m)
             for b, o, m, size in zip(boxes, objectness, masks, sizes, strict=True)

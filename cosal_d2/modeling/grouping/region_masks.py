@@ -120,30 +120,33 @@ class RegionMasks(nn.Module):
 
     def losses(
         self,
-        logits: list[torch.Tensor],
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
         boxes: list[torch.Tensor],
         targets: list[Instances],
         generators: list[torch.Generator],
     ) -> dict[str, torch.Tensor]:
         """``loss_mask``: binary cross-entropy over the windows of regions that are on objects.
 
+        Only these regions are passed through the head here: RoIAlign's backward pass is the
+        dearest part of a step on a CPU.
+
         Args:
-            logits, boxes: result and argument of a forward pass.
+            features, foreground, boxes: as in a forward pass.
             targets: with ``gt_boxes`` and ``gt_masks`` (bit masks).
             generators: one an image; they draw which regions learn where there are many.
         """
-        chosen, truth = [], []
-        for x, b, t, generator in zip(logits, boxes, targets, generators, strict=True):
+        learning, truth = [], []
+        for b, t, generator in zip(boxes, targets, generators, strict=True):
             index, matched = _matched(b, t, generator)
-            chosen.append(x[index])
+            learning.append(b[index])
             masks = t.gt_masks[matched].crop_and_resize(windows(b[index]), SIDE)
-            truth.append(masks.to(x))
-        chosen, labels = torch.cat(chosen), torch.cat(truth)
+            truth.append(masks.float())
+        logits, labels = torch.cat(self(features, foreground, learning)), torch.cat(truth)
         if len(labels) == 0:
             # Connected to every parameter, as DistributedDataParallel wants it.
-            unused = sum(p.sum() for p in self.parameters()) + sum(x.sum() for x in logits)
-            return {"loss_mask": 0 * unused}
-        return {"loss_mask": F.binary_cross_entropy_with_logits(chosen, labels)}
+            return {"loss_mask": 0 * (sum(p.sum() for p in self.parameters()) + logits.sum())}
+        return {"loss_mask": F.binary_cross_entropy_with_logits(logits, labels)}
 
 
 def _matched(
