@@ -14,6 +14,7 @@ from cosal_d2.utils.requirements import require_detectron2
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+DEFAULT_CONFIG = "cosal_vgg16_cpu.yaml"  # of predictions
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIMIZERS = ("SGD", "ADAMW")
 MEASURES = ("paper", "fast", "all")
@@ -186,6 +187,10 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 5.0
     # Least probability that anything repeats in a picture; below it the map is empty (ours).
     cfg.MODEL.GROUPING.REPEATS_THRESHOLD = 0.0
+    # Instances: least score, objectness times membership in a group, and the mean resemblance of
+    # two groups at which they are one (ours).
+    cfg.MODEL.GROUPING.INSTANCE_THRESHOLD = 0.3
+    cfg.MODEL.GROUPING.PAIR_THRESHOLD = 0.5
 
 
 def _add_augmentation_keys(cfg: CfgNode, CN: type) -> None:

@@ -51,27 +51,24 @@ def draw_gallery(output: Path) -> Path:
     """Twelve test scenes through the quickstart model and through the released one."""
     from detectron2.data import DatasetCatalog
 
-    from cosal_d2.config import get_cosal_config
+    from cosal_d2 import CoSaliencyPredictor
     from cosal_d2.evaluation import decode_truth
-    from cosal_d2.inference import CoSaliencyPredictor
-    from cosal_d2.utils.drawing import draw_overlay, map_to_uint8, save_gallery
-    from cosal_d2.utils.pictures import read_image
+    from cosal_d2.utils.drawing import map_to_uint8, save_gallery
 
-    weights = ["MODEL.WEIGHTS", str(output / "model_final.pth")]
+    trained = str(output / "model_final.pth")
     models = {
-        "quickstart": CoSaliencyPredictor(get_cosal_config("quickstart.yaml", weights)),
-        "released": CoSaliencyPredictor(get_cosal_config("cosal_vgg16_cpu.yaml")),
+        "quickstart": CoSaliencyPredictor("quickstart", weights=trained),
+        "released": CoSaliencyPredictor(),
     }
     titles = ["image", "truth"] + [f"{m} {kind}" for m in models for kind in ("map", "overlay")]
     scenes = DatasetCatalog.get("cosal_quick_plain")[:4]
     scenes += DatasetCatalog.get("cosal_quick_distractors")[:8]
     rows = []
     for record in scenes:
-        image = read_image(record["file_name"])
-        row = [image, map_to_uint8(decode_truth(record).mask)]
-        for model in models.values():
-            cosal_map = model(image)
-            row += [map_to_uint8(cosal_map), draw_overlay(image, cosal_map)]
+        results = [model(record["file_name"]) for model in models.values()]
+        row = [results[0].image, map_to_uint8(decode_truth(record).mask)]
+        for result in results:
+            row += [map_to_uint8(result.map), result.overlay()]
         rows.append(row)
     path = output / "gallery.png"
     save_gallery(path, titles, rows)

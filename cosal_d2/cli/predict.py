@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cosal_d2.cli.verbs import add_opts, add_verb
-
-DEFAULT_CONFIG = "cosal_vgg16_cpu.yaml"
+from cosal_d2.config import DEFAULT_CONFIG
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:

@@ -105,7 +105,7 @@ def predict_pictures(
             tqdm.write(f"left out: {error}", file=sys.stderr)
             left_out.append(path)
             continue
-        cosal_map = predictor(image)
+        cosal_map = predictor(image).map
         if threshold is not None:
             cosal_map = (cosal_map >= threshold).astype(np.float32)
         map_path, overlay_path = result_paths(path, output)

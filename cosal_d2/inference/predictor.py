@@ -1,40 +1,180 @@
-"""From one picture to its co-saliency map."""
+"""From pictures to what repeats in them."""
 
 from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
+from PIL import Image
 
+from cosal_d2.config import DEFAULT_CONFIG, get_cosal_config
 from cosal_d2.data.augmentations import build_augmentation
 from cosal_d2.engine.checkpoint import load_network
+from cosal_d2.inference.results import CoSaliencyResult
 from cosal_d2.modeling.layers import fold_frozen_norms
+from cosal_d2.utils.parallel import read_ahead
+from cosal_d2.utils.pictures import read_image, upright_bgr
+
+logger = logging.getLogger(__name__)
+
+Picture = str | os.PathLike | Image.Image | np.ndarray
+Box = Sequence[float]
 
 
 class CoSaliencyPredictor:
-    """The network for single pictures, as Detectron2's ``DefaultPredictor``."""
+    """The network with its weights, for pictures of any size and kind.
 
-    def __init__(self, cfg: CfgNode) -> None:
-        """Build the network and load ``MODEL.WEIGHTS``, or the released file if that is empty."""
-        self.cfg = cfg.clone()
+        predictor = CoSaliencyPredictor()
+        result = predictor("apples.jpg")
+        result.count, result.map, result.instances
+
+    Attributes:
+        cfg: the config.
+        model: the network, in its test mode.
+    """
+
+    def __init__(
+        self,
+        config: str | CfgNode = DEFAULT_CONFIG,
+        *,
+        weights: str = "",
+        device: str = "",
+        dtype: str = "",
+    ) -> None:
+        """
+        Args:
+            config: the name of a shipped config, a path, or a config.
+            weights: a checkpoint; by default the config's ``MODEL.WEIGHTS``, or its released file.
+            device: "cpu" or "cuda"; by default a GPU where there is one.
+            dtype: "float32", "bfloat16" or "float16"; by default the config's, which falls back to
+                float32 on a CPU that has no such instructions.
+
+        Raises:
+            FileNotFoundError: no such config or weights.
+            ValueError: the weights do not fit the config, or no such device is here.
+        """
+        cfg = get_cosal_config(config) if isinstance(config, str) else config.clone()
+        asked = {"WEIGHTS": weights, "DEVICE": device, "DTYPE": dtype}
+        cfg.merge_from_list([x for k, v in asked.items() if v for x in (f"MODEL.{k}", v)])
+        if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device {cfg.MODEL.DEVICE}: torch finds no GPU here; use cpu")
+        self.cfg = cfg
         self.model = load_network(cfg)
         fold_frozen_norms(self.model.backbone)
         self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
+        precision = str(self.model.dtype).removeprefix("torch.")
+        logger.info("computing on %s in %s", self.model.device, precision)
 
-    @torch.no_grad()
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Predict.
+    def __call__(self, image: Picture, like: Box | None = None) -> CoSaliencyResult:
+        """What repeats in a picture.
 
         Args:
-            image: uint8 BGR (H, W, 3), as :func:`cosal_d2.utils.pictures.read_image` gives it.
+            image: a path, a PIL image, or uint8 BGR (H, W, 3) as OpenCV reads it.
+            like: a box XYXY in the picture's pixels around one object: then the result is that
+                object and all that resembles it.
 
-        Returns:
-            float32 (H, W) in [0, 1].
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file is no picture, the array is none, or the box holds nothing of it.
         """
-        height, width = image.shape[:2]
-        resized = T.AugInput(image[:, :, ::-1] if self.cfg.INPUT.FORMAT == "RGB" else image)
-        self.resize(resized)
+        return self.batch([image], [like])[0]
+
+    def batch(
+        self, images: Sequence[Picture], like: Sequence[Box | None] | None = None
+    ) -> list[CoSaliencyResult]:
+        """What repeats in each of several pictures, whatever their sizes, in one forward pass.
+
+        Args:
+            images, like: as for one picture.
+        """
+        return self._predict(
+            [read_picture(image) for image in images], like or [None] * len(images)
+        )
+
+    def stream(self, images: Iterable[Picture], batch: int = 1) -> Iterator[CoSaliencyResult]:
+        """Results in the order of the pictures, which are read ahead while the network computes.
+
+        Args:
+            images: as for one picture; also endless ones.
+            batch: pictures of a forward pass.
+        """
+        waiting = []
+        for picture in read_ahead(read_picture, images):
+            waiting.append(picture)
+            if len(waiting) == batch:
+                yield from self._predict(waiting, [None] * batch)
+                waiting = []
+        if waiting:
+            yield from self._predict(waiting, [None] * len(waiting))
+
+    @torch.inference_mode()
+    def _predict(
+        self, pictures: list[np.ndarray], like: Sequence[Box | None]
+    ) -> list[CoSaliencyResult]:
+        inputs = [self._input(p, box) for p, box in zip(pictures, like, strict=True)]
+        outputs = self.model(inputs)
+        return [
+            CoSaliencyResult(picture, output, self.model.grouping)
+            for picture, output in zip(pictures, outputs, strict=True)
+        ]
+
+    def _input(self, picture: np.ndarray, like: Box | None) -> dict:
+        height, width = picture.shape[:2]
+        resized = T.AugInput(picture[:, :, ::-1] if self.cfg.INPUT.FORMAT == "RGB" else picture)
+        transform = self.resize(resized)
         pixels = torch.from_numpy(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
-        output = self.model([{"image": pixels, "height": height, "width": width}])[0]
-        return output["cosal_map"].cpu().numpy()
+        found = {"image": pixels, "height": height, "width": width}
+        if like is not None:
+            box = transform.apply_box(_checked_box(like, height, width)[None])[0]
+            found["exemplar"] = torch.from_numpy(box).float()
+            if self.model.grouping is None:
+                raise ValueError("like: this network compares nothing; use one with the grouping")
+        return found
+
+
+def read_picture(image: Picture) -> np.ndarray:
+    """A picture in any form as uint8 BGR (H, W, 3), upright.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no picture.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return upright_bgr(image)
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
+        raise ValueError(
+            f"a picture of type {array.dtype} and shape {array.shape}; give uint8 BGR (H, W, 3), "
+            "or a PIL image or a path"
+        )
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    if array.shape[2] != 3:
+        raise ValueError(
+            f"a picture of {array.shape[2]} channels; give 3, BGR, or a PIL image, whose "
+            "transparency is understood"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _checked_box(box: Box, height: int, width: int) -> np.ndarray:
+    """A box XYXY, clipped to the picture, float64 (4,)."""
+    values = np.asarray(box, dtype=np.float64)
+    if values.shape != (4,) or not np.isfinite(values).all():
+        raise ValueError(f"like={box}: give x0,y0,x1,y1 in pixels")
+    clipped = values.clip(0, [width, height, width, height])
+    if (clipped[2:] - clipped[:2] < 1).any():
+        raise ValueError(
+            f"like={box}: no pixel of the picture ({width} x {height}) is inside; give x0,y0,x1,y1 "
+            "with x0 < x1 and y0 < y1"
+        )
+    return clipped

@@ -23,7 +23,7 @@ from cosal_d2.modeling.backbone.encoder import TOP_STRIDE, load_encoder, top_fea
 from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.grouping.gate import saturated
-from cosal_d2.modeling.grouping.region_grouping import RegionGrouping
+from cosal_d2.modeling.grouping.region_grouping import JudgedRegions, RegionGrouping
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
 from cosal_d2.modeling.triplets import TRIPLET_SAMPLER_REGISTRY
@@ -131,25 +131,27 @@ class CoSaliencyNet(nn.Module):
             batched_inputs: a dict an image with ``image`` (3, h, w) in ``INPUT.FORMAT``, 0-255; in
                 training also ``instances``, ``sem_seg`` (h, w) uint8 {0, 1, 255}, ``seed`` and
                 optionally ``weak_masks``, whether its masks are rough; at test time optionally
-                ``height`` and ``width`` of the wanted map.
+                ``height`` and ``width`` of the wanted map, and with the grouping ``exemplar``, a
+                box (4,) XYXY in input pixels: then the map is of all that resembles its object.
 
         Returns:
             in training the losses ``loss_cosal``, ``loss_rpn_cls``, ``loss_rpn_loc``,
             ``loss_triplet``, ``loss_foreground``, ``loss_mask``, ``loss_group``, ``loss_pair``,
             ``loss_repeats`` (those whose part is built); at test time a list of dicts with
             ``cosal_map`` (height, width) float32 in [0, 1], and with the grouping ``repeats``, the
-            probability that anything repeats.
+            probability that anything repeats, and ``regions``, a :class:`JudgedRegions`.
         """
         images = self.preprocess([x["image"] for x in batched_inputs])
         with self._autocast():
             if self.training:
                 return self._losses(images, batched_inputs)
-            logits, repeats = self.predict(images)
+            logits, judged = self.predict(images, [x.get("exemplar") for x in batched_inputs])
         outputs = self.postprocess(logits, images.image_sizes, batched_inputs)
-        if repeats is not None:
-            for output, score in zip(outputs, repeats.sigmoid(), strict=True):
-                output["repeats"] = score.item()
-                output["cosal_map"] *= score >= self.grouping.repeats_threshold
+        for output, regions, x in zip(outputs, judged, batched_inputs, strict=False):
+            output["regions"] = regions
+            output["repeats"] = regions.verdicts.repeats.sigmoid().item()
+            if x.get("exemplar") is None:
+                output["cosal_map"] *= output["repeats"] >= self.grouping.repeats_threshold
         return outputs
 
     def preprocess(self, images: list[torch.Tensor]) -> ImageList:
@@ -157,15 +159,23 @@ class CoSaliencyNet(nn.Module):
         images = [(x.to(self.device) - self.pixel_mean) / self.pixel_std for x in images]
         return ImageList.from_tensors(images, max(self.backbone.size_divisibility, TOP_STRIDE))
 
-    def predict(self, images: ImageList) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits (N, 1, H, W) of the co-saliency map, and with the grouping logits (N,) of whether
-        anything repeats."""
+    def predict(
+        self, images: ImageList, exemplars: list[torch.Tensor | None] | None = None
+    ) -> tuple[torch.Tensor, list[JudgedRegions]]:
+        """Logits (N, 1, H, W) of the co-saliency map, and with the grouping the regions that were
+        compared, an image each.
+
+        Args:
+            images: from :meth:`preprocess`.
+            exemplars: see :meth:`RegionGrouping.judge_regions`.
+        """
         features, r = self.features(images)
-        logits, repeats = self.decoder(r, features), None
+        logits, judged = self.decoder(r, features), []
         if self.grouping is not None:
             regions, _ = self.proposal_generator(images, {"r": r})
-            logits, repeats, _ = self.grouping(features, logits, regions)
-        return self._full_size(logits), repeats
+            judged = self.grouping.judge_regions(features, logits, regions, exemplars)
+            logits = self.grouping.gated(logits, judged)
+        return self._full_size(logits), judged
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The encoder's features by name, and R (N, C, H/16, W/16)."""
@@ -223,7 +233,7 @@ class CoSaliencyNet(nn.Module):
             if self.grouping is not None:
                 objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
                 losses["loss_foreground"] = self._map_loss(logits, objects, inputs)
-                logits, _, found = self.grouping(features, logits, regions, targets, generators)
+                logits, found = self.grouping(features, logits, regions, targets, generators)
                 losses.update(found)
             losses["loss_cosal"] = self._map_loss(logits, truth, inputs) + self._unused(features)
         return losses

@@ -93,9 +93,11 @@ def write_network_maps(cfg: CfgNode, dataset: str, out: Path, *, progress: bool 
         FileNotFoundError: weights or pictures are missing.
     """
     settings = {"network": network_digest(cfg)}
-    return _fill_folder(
-        out, settings, dataset, lambda p: map(CoSaliencyPredictor(cfg), p), False, progress
-    )
+
+    def maps(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        return (result.map for result in map(CoSaliencyPredictor(cfg), pictures))
+
+    return _fill_folder(out, settings, dataset, maps, False, progress)
 
 
 def weights_digest(cfg: CfgNode) -> str:

@@ -19,6 +19,11 @@ HIGHLIGHT = (1.0, 0.1, 0.1)
 OUTLINE = (1.0, 1.0, 0.2)
 COSALIENT = (0.1, 0.85, 0.2)
 DISTRACTOR = (1.0, 0.5, 0.0)
+# Of groups, the largest first.
+GROUP_COLORS = (
+    *((1.0, 1.0, 0.2), (0.2, 0.9, 1.0), (1.0, 0.3, 0.9), (0.4, 1.0, 0.4)),
+    *((1.0, 0.6, 0.1), (0.6, 0.5, 1.0)),
+)
 TRIPLETS = ((1.0, 1.0, 0.2), (0.2, 0.9, 1.0), (1.0, 0.3, 0.9), (0.4, 1.0, 0.4))
 ROLES = {"anchor": "-", "positive": "--", "negative": ":"}
 
@@ -42,15 +47,44 @@ def draw_overlay(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
     Returns:
         uint8 BGR (H, W, 3).
     """
-    visualizer = Visualizer(image[:, :, ::-1])
-    visualizer.draw_soft_mask(cosal_map, color=HIGHLIGHT, alpha=0.55)
-    # draw_binary_mask leaves out the outline of a mask with holes: contours are drawn one by one.
-    inside = (cosal_map > 0.5).astype(np.uint8)
-    for contour in cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]:
-        if len(contour) > 2:
-            visualizer.draw_polygon(contour[:, 0], OUTLINE, edge_color=OUTLINE, alpha=0.0)
-    overlay = visualizer.get_output().get_image()[:, :, ::-1]
-    return np.ascontiguousarray(overlay)
+    overlay = _tinted(image, cosal_map)
+    return _outlined(overlay, cosal_map > 0.5, OUTLINE)
+
+
+def draw_groups(
+    image: np.ndarray, cosal_map: np.ndarray, masks: np.ndarray, group_ids: Sequence[int]
+) -> np.ndarray:
+    """Tint a picture by its map and outline each object in the colour of its group.
+
+    Args:
+        image: uint8 BGR (H, W, 3).
+        cosal_map: float (H, W) in [0, 1].
+        masks: (N, H, W) bool.
+        group_ids: of the N objects.
+
+    Returns:
+        uint8 BGR (H, W, 3).
+    """
+    overlay = _tinted(image, cosal_map)
+    for mask, group in zip(masks, group_ids, strict=True):
+        overlay = _outlined(overlay, mask, GROUP_COLORS[group % len(GROUP_COLORS)])
+    return overlay
+
+
+def _tinted(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
+    share = (0.55 * np.clip(cosal_map, 0, 1)).astype(np.float32)
+    color = np.full_like(image, _bgr(HIGHLIGHT))
+    return cv2.blendLinear(color, image, share, 1 - share)
+
+
+def _outlined(image: np.ndarray, mask: np.ndarray, color: tuple[float, ...]) -> np.ndarray:
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(min(image.shape[:2]) / 240))
+    return cv2.drawContours(image, found, -1, _bgr(color), width, cv2.LINE_AA)
+
+
+def _bgr(color: tuple[float, ...]) -> tuple[int, ...]:
+    return tuple(round(255 * c) for c in color[::-1])
 
 
 def draw_instances(image: np.ndarray, targets: Instances) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The one pool of worker processes, and the one count of cores."""
+"""The one pool of worker processes, reading ahead in a thread, and the one count of cores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
@@ -72,6 +72,30 @@ def ordered_map(
                 yield from results
         for results in pool.results():
             yield from results
+
+
+def read_ahead(
+    function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int = 4
+) -> Iterator[Result]:
+    """Results of `function` in the order of `tasks`, worked out in one thread before they are
+    wanted: for what waits for files, or is done outside of Python's lock, as decoding pictures is.
+
+    Args:
+        function, tasks: an error of `function` is raised in its task's place.
+        ahead: at most this many results wait.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        futures: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                futures.append(thread.submit(function, task))
+                if len(futures) > ahead:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
+        finally:
+            for future in futures:
+                future.cancel()
 
 
 class Pool(Generic[Task, Result]):

@@ -75,7 +75,7 @@ def test_pictures_of_every_kind_get_a_map_of_their_upright_size(folder, tmp_path
         written = read_map(out, stem)
         assert written.dtype == np.uint8 and written.shape == SIZES[stem]
         assert cv2.imread(str(out / f"{stem}_overlay.png")).shape == (*SIZES[stem], 3)
-        expected = predictor(read_image(path))
+        expected = predictor(read_image(path)).map
         assert expected.dtype == np.float32 and 0 <= expected.min() <= expected.max() <= 1
         assert np.abs(written - 255.0 * expected).max() <= 0.5001
 

@@ -148,7 +148,8 @@ def gated(model, sizes, found):
     images = model.eval().preprocess([sample(s, ())["image"] for s in sizes])
     features, r = model.features(images)
     foreground = model.decoder(r, features)
-    return foreground, model.grouping(features, foreground, found)[0]
+    judged = model.grouping.judge_regions(features, foreground, found)
+    return foreground, model.grouping.gated(foreground, judged)
 
 
 def test_the_gates_of_a_mixed_batch_are_each_pictures_own(grouped, full_masks):
@@ -177,7 +178,7 @@ def test_known_objects_are_compared_apart_and_gate_nothing(storage, grouped, ful
     for seed in (1, 1, 2):
         generator = torch.Generator().manual_seed(seed)
         found = [regions((64, 64), *BOXES)]
-        logits, _, losses = grouped.grouping(
+        logits, losses = grouped.grouping(
             features, foreground, found, [item["instances"]], [generator]
         )
         results.append((logits, losses["loss_group"]))

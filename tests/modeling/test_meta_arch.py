@@ -54,10 +54,10 @@ def test_the_map_is_the_sigmoid_of_the_logits_without_the_padding():
     mean, std = torch.tensor([[103.939, 116.779, 123.68], [2, 4, 5]])[..., None, None]
     torch.testing.assert_close(images.tensor[0, :, :37, :23], (image - mean) / std)
     with torch.no_grad():
-        logits, repeats = model.predict(images)
+        logits, judged = model.predict(images)
         (out,) = model([{"image": image}])
     assert torch.equal(out["cosal_map"], logits[0, 0, :37, :23].sigmoid())
-    assert repeats is None and list(out) == ["cosal_map"]
+    assert judged == [] and list(out) == ["cosal_map"]
 
 
 @pytest.mark.parametrize("as_objects", [False, True])

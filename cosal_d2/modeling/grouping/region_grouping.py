@@ -21,6 +21,7 @@ from torch import nn
 from cosal_d2.modeling.backbone.encoder import region_features
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
+from cosal_d2.modeling.grouping.object_instances import find_instances
 from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
 from cosal_d2.modeling.grouping.region_labels import (
     OTHER,
@@ -69,6 +70,23 @@ class Verdicts:
     pairs: torch.Tensor
 
 
+@dataclass
+class JudgedRegions:
+    """The K regions of one image that were compared, with what the grouping says of them.
+
+    Attributes:
+        image_size: (h, w) of the image in input pixels, without the padding.
+        regions: boxes, masks and objectness.
+        embeddings: (K, D) of unit length.
+        verdicts: of the regions, and of the image.
+    """
+
+    image_size: tuple[int, int]
+    regions: RegionSet
+    embeddings: torch.Tensor
+    verdicts: Verdicts
+
+
 class RegionGrouping(nn.Module):
     """From the encoder's features, the foreground and RPN's regions to the probability that each
     region belongs to the repeated group, and to a gated foreground."""
@@ -90,6 +108,8 @@ class RegionGrouping(nn.Module):
         threshold: float = 0.5,
         foreground_sharpness: float = 5.0,
         repeats_threshold: float = 0.0,
+        instance_threshold: float = 0.3,
+        pair_threshold: float = 0.5,
     ) -> None:
         """
         Args:
@@ -107,6 +127,7 @@ class RegionGrouping(nn.Module):
             foreground_sharpness: factor of the foreground's logits at test time.
             repeats_threshold: least probability that something repeats, below which an image's map
                 is empty at test time.
+            instance_threshold, pair_threshold: of :func:`find_instances`.
 
         Raises:
             ValueError: the foreground is too coarse.
@@ -129,6 +150,8 @@ class RegionGrouping(nn.Module):
         self.threshold = threshold
         self.foreground_sharpness = foreground_sharpness
         self.repeats_threshold = repeats_threshold
+        self.instance_threshold = instance_threshold
+        self.pair_threshold = pair_threshold
         # Similarity of two embeddings as the logit of "two instances of one class"; at first what
         # fits composites of training classes and ResNet-50's res4 (ours).
         self.scale = nn.Parameter(torch.tensor(13.0))
@@ -155,6 +178,8 @@ class RegionGrouping(nn.Module):
             "threshold": keys.THRESHOLD,
             "foreground_sharpness": keys.FOREGROUND_SHARPNESS,
             "repeats_threshold": keys.REPEATS_THRESHOLD,
+            "instance_threshold": keys.INSTANCE_THRESHOLD,
+            "pair_threshold": keys.PAIR_THRESHOLD,
         }
 
     def forward(
@@ -162,33 +187,30 @@ class RegionGrouping(nn.Module):
         features: dict[str, torch.Tensor],
         logits: torch.Tensor,
         regions: list[Instances],
-        targets: list[Instances] | None = None,
-        generators: list[torch.Generator] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Compare RPN's regions and let the foreground pass where they belong together.
+        targets: list[Instances],
+        generators: list[torch.Generator],
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """In training: compare RPN's regions and let the foreground pass where they belong
+        together.
 
         Args:
             features: the encoder's features by name.
             logits: (N, 1, H/s, W/s) of the foreground, s the foreground's stride; no gradient
                 reaches them.
             regions: RPN's, an image each.
-            targets: in training, with ``gt_boxes``, ``gt_masks``, ``gt_classes`` and
-                ``gt_cosalient``; jittered ground-truth boxes are then compared with each other as
-                well, without a part in the gate.
-            generators: in training, one CPU generator an image.
+            targets: with ``gt_boxes``, ``gt_masks``, ``gt_classes`` and ``gt_cosalient``; jittered
+                ground-truth boxes are compared with each other as well, without a part in the gate.
+            generators: one CPU generator an image.
 
         Returns:
-            gated logits of the same shape; (N,) logits of whether anything repeats in an image; in
-            training ``loss_mask``, ``loss_group``, ``loss_pair`` and ``loss_repeats``.
+            gated logits of the same shape; ``loss_mask``, ``loss_group``, ``loss_pair`` and
+            ``loss_repeats``.
         """
         logits = logits.detach()
         boxes, objectness = self.select(regions)
         counts = [len(b) for b in boxes]
-        if self.training:
-            known = [self._jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)]
-            boxes = [torch.cat(pair) for pair in zip(boxes, known, strict=True)]
-            surely = [k.new_full((len(k),), KNOWN_OBJECTNESS) for k in known]
-            objectness = [torch.cat(pair) for pair in zip(objectness, surely, strict=True)]
+        known = [self._jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)]
+        boxes, objectness = _with_known(boxes, objectness, known)
         foreground = self.coarse(logits)
         sizes = [x.image_size for x in regions]
         sets = self._regions(features, foreground, boxes, objectness, sizes)
@@ -198,11 +220,8 @@ class RegionGrouping(nn.Module):
         gates = [
             self.gate(v, s, foreground.shape[-2:]) for v, s in zip(verdicts, found, strict=True)
         ]
-        repeats = torch.stack([v.repeats for v in verdicts])
-        if not self.training:
-            logits = gated_logits(self.foreground_sharpness * logits, torch.stack(gates))
-            return logits, repeats, {}
         losses = self.masks.losses(features, foreground, boxes, targets, generators)
+        repeats = torch.stack([v.repeats for v in verdicts])
         losses["loss_repeats"] = self.loss_weight * repeats_loss(repeats, targets)
         truth = [s[n:] for s, n in zip(sets, counts, strict=True)]
         of_truth = [e[n:] for e, n in zip(embeddings, counts, strict=True)]
@@ -212,7 +231,52 @@ class RegionGrouping(nn.Module):
             for s, t in zip([*found, *truth], [*targets, *targets], strict=True)
         ]
         losses.update(self.losses(verdicts, labels))
-        return gated_logits(logits, torch.stack(gates)), repeats, losses
+        return gated_logits(logits, torch.stack(gates)), losses
+
+    @torch.no_grad()
+    def judge_regions(
+        self,
+        features: dict[str, torch.Tensor],
+        logits: torch.Tensor,
+        regions: list[Instances],
+        exemplars: list[torch.Tensor | None] | None = None,
+    ) -> list[JudgedRegions]:
+        """At test time: compare RPN's regions.
+
+        Args:
+            features, logits, regions: as in training.
+            exemplars: for an image a box (4,) XYXY in input pixels, which becomes its last region:
+                then what resembles it belongs to the group, and nothing else.
+        """
+        boxes, objectness = self.select(regions)
+        exemplars = exemplars or [None] * len(boxes)
+        known = [
+            b[:0] if e is None else e[None].to(b) for b, e in zip(boxes, exemplars, strict=True)
+        ]
+        boxes, objectness = _with_known(boxes, objectness, known)
+        foreground = self.coarse(logits)
+        sizes = [x.image_size for x in regions]
+        sets = self._regions(features, foreground, boxes, objectness, sizes)
+        embeddings = self.embedding(features, foreground, sets)
+        judged = []
+        for own, exemplar in zip(sets, exemplars, strict=True):
+            if exemplar is not None:  # it stands for its object, whatever else was found there
+                own.objectness[-1] = own.objectness.max() + 1
+        for size, own, vectors, exemplar in zip(sizes, sets, embeddings, exemplars, strict=True):
+            verdicts = self.compare(vectors, own)
+            if exemplar is not None:
+                verdicts.group = verdicts.pairs[-1].clone()
+                verdicts.group[-1] = -NO_EVIDENCE
+            judged.append(JudgedRegions(size, own, vectors, verdicts))
+        return judged
+
+    @torch.no_grad()
+    def gated(self, logits: torch.Tensor, judged: list[JudgedRegions]) -> torch.Tensor:
+        """At test time: the foreground's logits (N, 1, H/s, W/s), gated by the regions'
+        verdicts."""
+        size = [side * self.foreground_stride // GATE_STRIDE for side in logits.shape[-2:]]
+        gates = [self.gate(x.verdicts, x.regions, tuple(size)) for x in judged]
+        return gated_logits(self.foreground_sharpness * logits, torch.stack(gates))
 
     def select(self, regions: list[Instances]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Boxes and objectness logits of the regions to compare, a tensor an image."""
@@ -296,7 +360,7 @@ class RegionGrouping(nn.Module):
         weight = torch.where(chosen, weight, DUPLICATE_WEIGHT * weight)
         group = verdicts.group
         if not self.training:
-            group = self.sharpness * (group - self.threshold)
+            group = self.decided(group)
         return paint_gate(masks, group.sigmoid(), weight)
 
     def losses(
@@ -323,7 +387,46 @@ class RegionGrouping(nn.Module):
                 right = (logits[of_kind] > 0) == (value == YES)
                 storage.put_scalar(f"grouping/{name}", right.float().mean().item())
 
+    def instances(self, judged: JudgedRegions, cosal_map: torch.Tensor) -> Instances:
+        """The objects of the repeated groups, each with a mask; none where nothing repeats.
+
+        Args:
+            judged: of the image.
+            cosal_map: (H, W) in [0, 1], the image's map at the wanted size.
+
+        Returns:
+            see :func:`find_instances`.
+        """
+        return find_instances(
+            judged.image_size,
+            judged.regions,
+            judged.embeddings,
+            self.decided(judged.verdicts.group),
+            judged.verdicts.pairs.sigmoid(),
+            cosal_map.to(judged.embeddings.device),
+            same_object_share=self.same_object_share,
+            score_threshold=self.instance_threshold,
+            pair_threshold=self.pair_threshold,
+        )
+
+    def decided(self, group: torch.Tensor) -> torch.Tensor:
+        """Group logits as a map takes them: it has to decide, where the training asks for
+        probabilities."""
+        return self.sharpness * (group - self.threshold)
+
     def _jittered_truth(self, targets: Instances, generator: torch.Generator) -> torch.Tensor:
         """The ground truth's boxes, slightly moved and scaled: regions that no RPN has to find."""
         boxes = targets.gt_boxes.tensor
         return jitter_boxes(boxes, targets.image_size, *self.jitter, generator)
+
+
+def _with_known(
+    boxes: list[torch.Tensor], objectness: list[torch.Tensor], known: list[torch.Tensor]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Boxes and objectness logits with those of regions that are known to be objects at their
+    ends."""
+    surely = [k.new_full((len(k),), KNOWN_OBJECTNESS) for k in known]
+    return (
+        [torch.cat(pair) for pair in zip(boxes, known, strict=True)],
+        [torch.cat(pair) for pair in zip(objectness, surely, strict=True)],
+    )

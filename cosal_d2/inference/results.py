@@ -1,0 +1,137 @@
+"""What a prediction says of one picture."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.structures import Instances
+
+from cosal_d2.evaluation.measures import adaptive_threshold
+from cosal_d2.modeling.grouping.region_grouping import RegionGrouping
+from cosal_d2.utils.drawing import draw_groups, draw_overlay
+from cosal_d2.utils.masks import mask_rle, rle_fields
+
+CATEGORY = {"id": 1, "name": "co-salient object"}
+
+
+class CoSaliencyResult:
+    """The co-saliency map of one picture, and the objects, groups and counts behind it.
+
+    Objects are worked out when they are first asked for; the map alone costs nothing more.
+
+    Attributes:
+        image: the picture, uint8 BGR (H, W, 3), upright.
+        map: the co-saliency map, float32 (H, W) in [0, 1].
+        repeats: probability that anything repeats in the picture; None for a network without the
+            grouping.
+    """
+
+    def __init__(
+        self, image: np.ndarray, output: Mapping[str, Any], grouping: RegionGrouping | None
+    ) -> None:
+        """
+        Args:
+            image: the picture.
+            output: of the network for this picture.
+            grouping: of the network, None where it has none.
+        """
+        self.image = image
+        self.map = output["cosal_map"].cpu().numpy()
+        self.repeats: float | None = output.get("repeats")
+        self._regions, self._grouping = output.get("regions"), grouping
+
+    def mask(self, threshold: float | None = None) -> np.ndarray:
+        """Where the map reaches a threshold, bool (H, W).
+
+        Args:
+            threshold: a probability; by default the adaptive one that F-measures use, twice the
+                map's mean and at most 1. Nothing is inside where the map is 0.
+        """
+        if threshold is None:
+            threshold = adaptive_threshold(self.map)
+        return (self.map >= threshold) & (self.map > 0)
+
+    @functools.cached_property
+    def instances(self) -> Instances:
+        """The N co-salient objects: ``pred_boxes``, ``scores``, ``pred_masks`` (N, H, W) bool and
+        disjoint, ``group_ids`` (N,), 0 for the largest group, and ``embeddings`` (N, D).
+
+        Raises:
+            ValueError: the network has no grouping.
+        """
+        if self._grouping is None:
+            raise ValueError(
+                "this network finds no objects: use a config with MODEL.GROUPING.ENABLED, such as "
+                "the default"
+            )
+        return self._grouping.instances(self._regions, torch.from_numpy(self.map)).to("cpu")
+
+    @property
+    def groups(self) -> list[Instances]:
+        """The instances of each group, the largest group first."""
+        ids = self.instances.group_ids
+        return [self.instances[ids == i] for i in range(int(ids.max()) + 1 if len(ids) else 0)]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many objects each group has, the largest first."""
+        return [len(group) for group in self.groups]
+
+    @property
+    def count(self) -> int:
+        """How many objects the largest group has; 0 where nothing repeats."""
+        return max(self.counts, default=0)
+
+    def cutout(self) -> np.ndarray:
+        """The picture with the map as its opacity, uint8 BGRA (H, W, 4)."""
+        return np.dstack([self.image, np.round(255 * self.map).astype(np.uint8)])
+
+    def objects(self) -> list[np.ndarray]:
+        """Each object alone, cut to its box, uint8 BGRA (h, w, 4), transparent around it."""
+        cut = []
+        for mask, box in zip(self.instances.pred_masks, self.instances.pred_boxes, strict=True):
+            x0, y0, x1, y1 = box.int().tolist()
+            alpha = mask.numpy()[y0:y1, x0:x1].astype(np.uint8) * 255
+            cut.append(np.dstack([self.image[y0:y1, x0:x1], alpha]))
+        return cut
+
+    def overlay(self) -> np.ndarray:
+        """The picture tinted by its map, with the objects outlined in their group's colour where
+        the network finds objects, uint8 BGR (H, W, 3)."""
+        if self._grouping is None:
+            return draw_overlay(self.image, self.map)
+        masks, ids = self.instances.pred_masks.numpy(), self.instances.group_ids.tolist()
+        return draw_groups(self.image, self.map, masks, ids)
+
+    def to_coco(self, file_name: str = "", image_id: int = 1, first_id: int = 1) -> dict:
+        """COCO's dict of this one picture: ``images``, ``annotations`` and ``categories``.
+
+        Args:
+            file_name: of the picture.
+            image_id: of the picture.
+            first_id: of the first annotation.
+
+        Returns:
+            plain types; an annotation has ``bbox``, ``area``, ``segmentation`` (compressed RLE),
+            ``score`` and ``group_id`` beside its ids.
+        """
+        height, width = self.map.shape
+        image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        if self.repeats is not None:
+            image["repeats"] = self.repeats
+        found = self.instances
+        fields = rle_fields([mask_rle(mask) for mask in found.pred_masks.numpy()])
+        annotations = [
+            {
+                **{"id": first_id + i, "image_id": image_id, "category_id": CATEGORY["id"]},
+                **{"iscrowd": 0, "score": score, "group_id": group, **own},
+            }
+            for i, (own, score, group) in enumerate(
+                zip(fields, found.scores.tolist(), found.group_ids.tolist(), strict=True)
+            )
+        ]
+        return {"images": [image], "annotations": annotations, "categories": [CATEGORY]}
