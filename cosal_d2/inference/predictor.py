@@ -68,7 +68,9 @@ class CoSaliencyPredictor:
         fold_frozen_norms(self.model.backbone)
         self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
         precision = str(self.model.dtype).removeprefix("torch.")
-        logger.info("computing on %s in %s", self.model.device, precision)
+        on_cpu = self.model.device.type == "cpu"
+        level = logging.WARNING if on_cpu else logging.INFO  # a missing GPU is never silent
+        logger.log(level, "computing on %s in %s", self.model.device, precision)
 
     def __call__(self, image: Picture, like: Box | None = None) -> CoSaliencyResult:
         """What repeats in a picture.
@@ -119,7 +121,7 @@ class CoSaliencyPredictor:
         inputs = [self._input(p, box) for p, box in zip(pictures, like, strict=True)]
         outputs = self.model(inputs)
         return [
-            CoSaliencyResult(picture, output, self.model.grouping)
+            CoSaliencyResult(picture, output)
             for picture, output in zip(pictures, outputs, strict=True)
         ]
 

@@ -11,7 +11,7 @@ import torch
 from detectron2.structures import Instances
 
 from cosal_d2.evaluation.measures import adaptive_threshold
-from cosal_d2.modeling.grouping.region_grouping import RegionGrouping
+from cosal_d2.modeling.grouping.region_grouping import JudgedRegions
 from cosal_d2.utils.drawing import draw_groups, draw_overlay
 from cosal_d2.utils.masks import mask_rle, rle_fields
 
@@ -30,19 +30,16 @@ class CoSaliencyResult:
             grouping.
     """
 
-    def __init__(
-        self, image: np.ndarray, output: Mapping[str, Any], grouping: RegionGrouping | None
-    ) -> None:
+    def __init__(self, image: np.ndarray, output: Mapping[str, Any]) -> None:
         """
         Args:
             image: the picture.
             output: of the network for this picture.
-            grouping: of the network, None where it has none.
         """
         self.image = image
         self.map = output["cosal_map"].cpu().numpy()
         self.repeats: float | None = output.get("repeats")
-        self._regions, self._grouping = output.get("regions"), grouping
+        self._regions: JudgedRegions | None = output.get("regions")
 
     def mask(self, threshold: float | None = None) -> np.ndarray:
         """Where the map reaches a threshold, bool (H, W).
@@ -63,12 +60,12 @@ class CoSaliencyResult:
         Raises:
             ValueError: the network has no grouping.
         """
-        if self._grouping is None:
+        if self._regions is None:
             raise ValueError(
                 "this network finds no objects: use a config with MODEL.GROUPING.ENABLED, such as "
                 "the default"
             )
-        return self._grouping.instances(self._regions, torch.from_numpy(self.map)).to("cpu")
+        return self._regions.instances(torch.from_numpy(self.map)).to("cpu")
 
     @property
     def groups(self) -> list[Instances]:
@@ -102,7 +99,7 @@ class CoSaliencyResult:
     def overlay(self) -> np.ndarray:
         """The picture tinted by its map, with the objects outlined in their group's colour where
         the network finds objects, uint8 BGR (H, W, 3)."""
-        if self._grouping is None:
+        if self._regions is None:
             return draw_overlay(self.image, self.map)
         masks, ids = self.instances.pred_masks.numpy(), self.instances.group_ids.tolist()
         return draw_groups(self.image, self.map, masks, ids)

@@ -23,7 +23,7 @@ def find_instances(
     image_size: tuple[int, int],
     regions: RegionSet,
     embeddings: torch.Tensor,
-    group: torch.Tensor,
+    scores: torch.Tensor,
     pairs: torch.Tensor,
     cosal_map: torch.Tensor,
     *,
@@ -37,11 +37,11 @@ def find_instances(
         image_size: (h, w) in input pixels.
         regions: the K regions that were compared.
         embeddings: (K, D), handed on.
-        group: (K,) logits of belonging to a group.
+        scores: (K,) probability of being an object of a group.
         pairs: (K, K) probabilities of being two instances of one class.
         cosal_map: (H, W) in [0, 1], at the wanted size.
         same_object_share: see :func:`suppress_duplicates`.
-        score_threshold: least score of an instance, objectness times membership.
+        score_threshold: least score of an instance.
         pair_threshold: mean probability of resemblance at which two groups are one.
 
     Returns:
@@ -50,7 +50,6 @@ def find_instances(
         ``pred_classes`` (0), ``group_ids`` (0 for the largest group) and ``embeddings``.
     """
     height, width = cosal_map.shape
-    scores = regions.objectness.float().sigmoid() * group.float().sigmoid()
     keep = (scores >= score_threshold).nonzero()[:, 0]
     size = tuple(-(-side // GATE_STRIDE) for side in image_size)
     coarse = paste_masks(regions.masks[keep].float(), regions.proposals[keep], size, GATE_STRIDE)

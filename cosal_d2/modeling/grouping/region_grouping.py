@@ -8,7 +8,7 @@ a gate that the foreground passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,15 @@ class Verdicts:
     pairs: torch.Tensor
 
 
+@dataclass(frozen=True)
+class InstanceOptions:
+    """See :func:`find_instances`."""
+
+    same_object_share: float = 0.5
+    score_threshold: float = 0.3
+    pair_threshold: float = 0.5
+
+
 @dataclass
 class JudgedRegions:
     """The K regions of one image that were compared, with what the grouping says of them.
@@ -79,12 +88,35 @@ class JudgedRegions:
         regions: boxes, masks and objectness.
         embeddings: (K, D) of unit length.
         verdicts: of the regions, and of the image.
+        scores: (K,) probability of being an object of a group.
+        options: of the instances.
     """
 
     image_size: tuple[int, int]
     regions: RegionSet
     embeddings: torch.Tensor
     verdicts: Verdicts
+    scores: torch.Tensor
+    options: InstanceOptions
+
+    def instances(self, cosal_map: torch.Tensor) -> Instances:
+        """The objects of the repeated groups, each with a mask; none where nothing repeats.
+
+        Args:
+            cosal_map: (H, W) in [0, 1], the image's map at the wanted size.
+
+        Returns:
+            see :func:`find_instances`.
+        """
+        return find_instances(
+            self.image_size,
+            self.regions,
+            self.embeddings,
+            self.scores,
+            self.verdicts.pairs.sigmoid(),
+            cosal_map.to(self.scores.device),
+            **asdict(self.options),
+        )
 
 
 class RegionGrouping(nn.Module):
@@ -150,8 +182,7 @@ class RegionGrouping(nn.Module):
         self.threshold = threshold
         self.foreground_sharpness = foreground_sharpness
         self.repeats_threshold = repeats_threshold
-        self.instance_threshold = instance_threshold
-        self.pair_threshold = pair_threshold
+        self.options = InstanceOptions(same_object_share, instance_threshold, pair_threshold)
         # Similarity of two embeddings as the logit of "two instances of one class"; at first what
         # fits composites of training classes and ResNet-50's res4 (ours).
         self.scale = nn.Parameter(torch.tensor(13.0))
@@ -267,7 +298,8 @@ class RegionGrouping(nn.Module):
             if exemplar is not None:
                 verdicts.group = verdicts.pairs[-1].clone()
                 verdicts.group[-1] = -NO_EVIDENCE
-            judged.append(JudgedRegions(size, own, vectors, verdicts))
+            scores = own.objectness.sigmoid() * self.decided(verdicts.group).sigmoid()
+            judged.append(JudgedRegions(size, own, vectors, verdicts, scores, self.options))
         return judged
 
     @torch.no_grad()
@@ -386,28 +418,6 @@ class RegionGrouping(nn.Module):
             if bool(of_kind.any()):
                 right = (logits[of_kind] > 0) == (value == YES)
                 storage.put_scalar(f"grouping/{name}", right.float().mean().item())
-
-    def instances(self, judged: JudgedRegions, cosal_map: torch.Tensor) -> Instances:
-        """The objects of the repeated groups, each with a mask; none where nothing repeats.
-
-        Args:
-            judged: of the image.
-            cosal_map: (H, W) in [0, 1], the image's map at the wanted size.
-
-        Returns:
-            see :func:`find_instances`.
-        """
-        return find_instances(
-            judged.image_size,
-            judged.regions,
-            judged.embeddings,
-            self.decided(judged.verdicts.group),
-            judged.verdicts.pairs.sigmoid(),
-            cosal_map.to(judged.embeddings.device),
-            same_object_share=self.same_object_share,
-            score_threshold=self.instance_threshold,
-            pair_threshold=self.pair_threshold,
-        )
 
     def decided(self, group: torch.Tensor) -> torch.Tensor:
         """Group logits as a map takes them: it has to decide, where the training asks for
