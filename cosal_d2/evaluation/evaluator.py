@@ -18,15 +18,17 @@ from detectron2.utils.logger import create_small_table
 from scipy.stats import mannwhitneyu
 
 from cosal_d2.evaluation.field import summarize_field
+from cosal_d2.evaluation.instances import ImageInstances, score_instances, summarize_instances
 from cosal_d2.evaluation.measures import summarize
 from cosal_d2.evaluation.objects import ObjectScore
 from cosal_d2.evaluation.scorer import PAPER, ImageResult, Scorer
-from cosal_d2.evaluation.tables import group_rows, object_rows
+from cosal_d2.evaluation.tables import group_rows, number_text, object_rows
 from cosal_d2.evaluation.truth import Truth, decode_truth
-from cosal_d2.utils.files import csv_text, write_json, write_text
+from cosal_d2.utils.files import csv_text, table_text, write_json, write_text
 
 METRICS_FILE = "cosal_metrics.json"
 FIELD_FILE = "field_metrics.json"
+INSTANCES_FILE = "instance_metrics.json"
 PER_IMAGE_FILE = "per_image.csv"
 OBJECTS_FILE = "objects.csv"
 GROUPS_FILE = "groups.csv"
@@ -34,7 +36,8 @@ OBJECT_COLUMNS = ["file_name", "image_id", *(field.name for field in fields(Obje
 
 
 class CoSaliencyEvaluator(DatasetEvaluator):
-    """Score ``cosal_map`` outputs on a registered dataset.
+    """Score ``cosal_map`` outputs on a registered dataset, and the instances of networks that find
+    any.
 
     The truth comes from ``DatasetCatalog.get(dataset_name)``, found by ``image_id``. Each process
     keeps a few numbers an image; the main process gathers them, drops images that a padded sampler
@@ -72,10 +75,12 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         self._records = _records_by_id(dataset_name)
         processes = comm.get_world_size() if distributed else 1
         self._scorer = Scorer(measures, workers, processes)
+        self._instances: dict[Any, ImageInstances] = {}
 
     def reset(self) -> None:
         """Forget all images seen so far."""
         self._scorer.close()
+        self._instances = {}
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -85,7 +90,8 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         Args:
             inputs: dicts with ``image_id``; all else is taken from the dataset.
             outputs: dicts with ``cosal_map``, ``(H, W)`` in [0, 1] at the image's original size.
-                Values that rounding pushed out of the range by at most 1e-6 are clipped.
+                Values that rounding pushed out of the range by at most 1e-6 are clipped. With
+                ``regions``, a :class:`JudgedRegions`, their instances are scored too.
 
         Raises:
             ValueError: unknown image; or a map that is missing, of another size, not finite
@@ -106,6 +112,11 @@ class CoSaliencyEvaluator(DatasetEvaluator):
                 image_id=record["image_id"],
                 repeats=output.get("repeats"),
             )
+            if output.get("regions") is not None:
+                cosal_map = output["cosal_map"]
+                self._instances[record["image_id"]] = score_instances(
+                    output["regions"].instances(cosal_map), cosal_map.cpu().numpy(), record
+                )
 
     def evaluate(self) -> OrderedDict[str, OrderedDict[str, float]] | dict[str, Any]:
         """Gather, log, write the files.
@@ -113,11 +124,14 @@ class CoSaliencyEvaluator(DatasetEvaluator):
         Returns:
             ``{"cosal": {"MAE": ..., ...}}`` in fractions on the main process (keys as in
             :func:`.measures.summarize`), with "fast" or "all" also ``"field"`` (keys as in
-            :func:`.field.summarize_field`); ``{}`` on the others and where no image was seen.
+            :func:`.field.summarize_field`), where the network finds instances also ``"instances"``
+            and ``"components"`` (:func:`.instances.summarize_instances`); ``{}`` on the others and
+            where no image was seen.
         """
-        results = self._gather()
-        if results is None:
+        gathered = self._gather()
+        if gathered is None:
             return {}
+        results, instances = gathered
         if not results:
             self._logger.warning(
                 "%s: no image was scored; is the data loader empty?", self._dataset_name
@@ -129,9 +143,11 @@ class CoSaliencyEvaluator(DatasetEvaluator):
             summary["cosal"]["repeats_AUC"] = auc
         if all(result.field is not None for result in results):
             summary["field"] = summarize_field([result.field for result in results])
+        if len(instances) == len(results):
+            summary.update(summarize_instances(list(instances.values())))
         self._log(results, summary)
         if self._output_dir is not None:
-            self._write(results, summary)
+            self._write(results, instances, summary)
         return summary
 
     def _record(self, input_: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -143,27 +159,41 @@ class CoSaliencyEvaluator(DatasetEvaluator):
             )
         return self._records[image_id]
 
-    def _gather(self) -> list[ImageResult] | None:
-        results = self._scorer.collect()
+    def _gather(self) -> tuple[list[ImageResult], dict[Any, ImageInstances]] | None:
+        """All images' results and, by image, their instances, in the dataset's order; None but on
+        the main process."""
+        parts = [(self._scorer.collect(), self._instances)]
         if self._distributed:
             comm.synchronize()
-            parts = comm.gather(results, dst=0)
+            parts = comm.gather(parts[0], dst=0)
             if not comm.is_main_process():
                 return None
-            results = {}
-            for part in reversed(parts):
-                results.update(part)
-        return [results[image_id] for image_id in self._records if image_id in results]
+        results: dict[Any, ImageResult] = {}
+        instances: dict[Any, ImageInstances] = {}
+        for part_results, part_instances in reversed(parts):
+            results.update(part_results)
+            instances.update(part_instances)
+        return (
+            [results[i] for i in self._records if i in results],
+            {i: instances[i] for i in self._records if i in instances},
+        )
 
     def _write(
-        self, results: Sequence[ImageResult], summary: Mapping[str, Mapping[str, float]]
+        self,
+        results: Sequence[ImageResult],
+        instances: Mapping[Any, ImageInstances],
+        summary: Mapping[str, Mapping[str, float]],
     ) -> None:
         folder = self._output_dir
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / METRICS_FILE, summary["cosal"])
         if "field" in summary:
             write_json(folder / FIELD_FILE, summary["field"])
-        write_text(folder / PER_IMAGE_FILE, csv_text(map(_image_row, results)))
+        if "instances" in summary:
+            measures = {name: summary[name] for name in ("instances", "components")}
+            write_json(folder / INSTANCES_FILE, measures)
+        rows = [_image_row(result, instances.get(result.image_id)) for result in results]
+        write_text(folder / PER_IMAGE_FILE, csv_text(rows))
         write_text(folder / OBJECTS_FILE, csv_text(object_rows(results), OBJECT_COLUMNS))
         write_text(folder / GROUPS_FILE, csv_text(group_rows(results)))
         self._logger.info("wrote %s, %s and more to %s", METRICS_FILE, PER_IMAGE_FILE, folder)
@@ -204,6 +234,18 @@ class CoSaliencyEvaluator(DatasetEvaluator):
                 len(scores),
                 create_small_table(dict(summary["field"])),
             )
+        if "instances" in summary:
+            found, components = summary["instances"], summary["components"]
+            self._logger.info(
+                "instances on %s, %d images; %d with a crowd are not counted\n%s",
+                self._dataset_name,
+                len(scores),
+                len(scores) - found["counted"],
+                table_text(
+                    ["", "instances", "components"],
+                    [[k, number_text(v), number_text(components.get(k))] for k, v in found.items()],
+                ),
+            )
 
 
 def _records_by_id(dataset_name: str) -> dict[Any, Mapping[str, Any]]:
@@ -234,13 +276,15 @@ def repeats_auc(results: Sequence[ImageResult]) -> float | None:
     return float(mannwhitneyu(*scores).statistic / (len(scores[0]) * len(scores[1])))
 
 
-def _image_row(result: ImageResult) -> dict[str, Any]:
+def _image_row(result: ImageResult, instances: ImageInstances | None) -> dict[str, Any]:
     row = {"file_name": result.file_name, "image_id": result.image_id, **asdict(result.score)}
     if result.repeats is not None:
         row["repeats"] = result.repeats
     if result.field is not None:
         measures = summarize_field([result.field])
         row.update((f"field_{name}", value) for name, value in measures.items())
+    if instances is not None:
+        row.update(instances.row)
     return row
 
 
