@@ -67,7 +67,7 @@ class TripletProbe(HookBase):
         model.eval()
         near, far = [], []
         for image, regions in self.samples:
-            with model._autocast():
+            with model.autocast():
                 _, r = model.features(model.preprocess([image]))
                 embeddings = model.rfm.embed(r, [regions.boxes.to(model.device)])[0].cpu()
             _, a, b = triplet_loss(embeddings, regions, model.rfm.margin)

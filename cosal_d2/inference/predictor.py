@@ -16,6 +16,8 @@ from cosal_d2.config import DEFAULT_CONFIG, get_cosal_config
 from cosal_d2.data.augmentations import build_augmentation
 from cosal_d2.engine.checkpoint import load_network
 from cosal_d2.inference.results import CoSaliencyResult
+from cosal_d2.inference.tiles import predict_tiles
+from cosal_d2.modeling.backbone.encoder import TOP_STRIDE
 from cosal_d2.modeling.layers import fold_frozen_norms
 from cosal_d2.utils.parallel import read_ahead
 from cosal_d2.utils.pictures import read_image, upright_bgr
@@ -45,6 +47,7 @@ class CoSaliencyPredictor:
         weights: str = "",
         device: str = "",
         dtype: str = "",
+        size: int | None = None,
     ) -> None:
         """
         Args:
@@ -53,14 +56,19 @@ class CoSaliencyPredictor:
             device: "cpu" or "cuda"; by default a GPU where there is one.
             dtype: "float32", "bfloat16" or "float16"; by default the config's, which falls back to
                 float32 on a CPU that has no such instructions.
+            size: pixels of the shorter side that the network sees, with the limit of the longer
+                side in proportion; by default the config's ``INPUT.MIN_SIZE_TEST``.
 
         Raises:
             FileNotFoundError: no such config or weights.
-            ValueError: the weights do not fit the config, or no such device is here.
+            ValueError: the weights do not fit the config, no such device is here, or no network
+                sees such a size.
         """
         cfg = get_cosal_config(config) if isinstance(config, str) else config.clone()
         asked = {"WEIGHTS": weights, "DEVICE": device, "DTYPE": dtype}
         cfg.merge_from_list([x for k, v in asked.items() if v for x in (f"MODEL.{k}", v)])
+        if size is not None:
+            _set_size(cfg, size)
         if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device {cfg.MODEL.DEVICE}: torch finds no GPU here; use cpu")
         self.cfg = cfg
@@ -72,71 +80,113 @@ class CoSaliencyPredictor:
         level = logging.WARNING if on_cpu else logging.INFO  # a missing GPU is never silent
         logger.log(level, "computing on %s in %s", self.model.device, precision)
 
-    def __call__(self, image: Picture, like: Box | None = None) -> CoSaliencyResult:
+    def __call__(self, image: Picture, like: Box | None = None, tiles: int = 1) -> CoSaliencyResult:
         """What repeats in a picture.
 
         Args:
             image: a path, a PIL image, or uint8 BGR (H, W, 3) as OpenCV reads it.
             like: a box XYXY in the picture's pixels around one object: then the result is that
                 object and all that resembles it.
+            tiles: windows along the picture's longer side, for many small objects or a large
+                picture: each is seen at the network's size, overlaps its neighbours by a quarter
+                and is about square, and the objects of all are compared with each other
+                (:func:`~cosal_d2.inference.tiles.predict_tiles`). One pass compares at most
+                ``MODEL.GROUPING.NUM_REGIONS`` objects, so there are more of them with more windows.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: the file is no picture, the array is none, or the box holds nothing of it.
+            ValueError: the file is no picture, the array is none, the box holds nothing of it, or
+                the network has no grouping, which the box and windows need.
         """
-        return self.batch([image], [like])[0]
+        return self.batch([image], [like], tiles)[0]
 
     def batch(
-        self, images: Sequence[Picture], like: Sequence[Box | None] | None = None
+        self, images: Sequence[Picture], like: Sequence[Box | None] | None = None, tiles: int = 1
     ) -> list[CoSaliencyResult]:
-        """What repeats in each of several pictures, whatever their sizes, in one forward pass.
+        """What repeats in each of several pictures, whatever their sizes, in one forward pass; with
+        tiles one picture after the other.
 
         Args:
-            images, like: as for one picture.
+            images, like, tiles: as for one picture.
         """
-        return self._predict(
-            [read_picture(image) for image in images], like or [None] * len(images)
-        )
+        like = [None] * len(images) if like is None else like
+        if len(like) != len(images):
+            raise ValueError(f"like: {len(like)} boxes for {len(images)} pictures; give one each")
+        return self._predict([read_picture(image) for image in images], like, tiles)
 
-    def stream(self, images: Iterable[Picture], batch: int = 1) -> Iterator[CoSaliencyResult]:
+    def stream(
+        self, images: Iterable[Picture], batch: int = 1, tiles: int = 1
+    ) -> Iterator[CoSaliencyResult]:
         """Results in the order of the pictures, which are read ahead while the network computes.
 
         Args:
             images: as for one picture; also endless ones.
             batch: pictures of a forward pass.
+            tiles: as for one picture.
         """
         waiting = []
         for picture in read_ahead(read_picture, images):
             waiting.append(picture)
             if len(waiting) == batch:
-                yield from self._predict(waiting, [None] * batch)
+                yield from self._predict(waiting, [None] * batch, tiles)
                 waiting = []
         if waiting:
-            yield from self._predict(waiting, [None] * len(waiting))
+            yield from self._predict(waiting, [None] * len(waiting), tiles)
 
     @torch.inference_mode()
     def _predict(
-        self, pictures: list[np.ndarray], like: Sequence[Box | None]
+        self, pictures: list[np.ndarray], like: Sequence[Box | None], tiles: int
     ) -> list[CoSaliencyResult]:
-        inputs = [self._input(p, box) for p, box in zip(pictures, like, strict=True)]
-        outputs = self.model(inputs)
+        if tiles < 1:
+            raise ValueError(f"tiles={tiles}: give 1 or more windows along the longer side")
+        for name, asked in (("like", any(x is not None for x in like)), ("tiles", tiles > 1)):
+            if asked and self.model.grouping is None:
+                raise ValueError(
+                    f"{name}: this network compares no objects; use one with the grouping, such as "
+                    "the default"
+                )
+        boxes = [
+            None if box is None else _checked_box(box, *picture.shape[:2])
+            for picture, box in zip(pictures, like, strict=True)
+        ]
+        if tiles > 1:
+            outputs = [
+                predict_tiles(self.model, self._resized, picture, tiles, box)
+                for picture, box in zip(pictures, boxes, strict=True)
+            ]
+        else:
+            outputs = self.model(list(map(self._input, pictures, boxes))) if pictures else []
         return [
             CoSaliencyResult(picture, output)
             for picture, output in zip(pictures, outputs, strict=True)
         ]
 
-    def _input(self, picture: np.ndarray, like: Box | None) -> dict:
+    def _input(self, picture: np.ndarray, like: np.ndarray | None) -> dict:
         height, width = picture.shape[:2]
-        resized = T.AugInput(picture[:, :, ::-1] if self.cfg.INPUT.FORMAT == "RGB" else picture)
-        transform = self.resize(resized)
-        pixels = torch.from_numpy(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
-        found = {"image": pixels, "height": height, "width": width}
+        found = {"image": self._resized(picture), "height": height, "width": width}
         if like is not None:
-            box = transform.apply_box(_checked_box(like, height, width)[None])[0]
-            found["exemplar"] = torch.from_numpy(box).float()
-            if self.model.grouping is None:
-                raise ValueError("like: this network compares nothing; use one with the grouping")
+            h, w = found["image"].shape[1:]
+            found["exemplar"] = torch.from_numpy(like * ([w / width, h / height] * 2)).float()
         return found
+
+    def _resized(self, picture: np.ndarray) -> torch.Tensor:
+        """What the network sees of a picture, (3, h, w) uint8."""
+        seen = T.AugInput(picture[:, :, ::-1] if self.cfg.INPUT.FORMAT == "RGB" else picture)
+        self.resize(seen)
+        return torch.from_numpy(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
+
+
+def _set_size(cfg: CfgNode, size: int) -> None:
+    """Make a config's network see pictures of a size, pixels of the shorter side.
+
+    Raises:
+        ValueError: the size is less than one place of its coarsest feature.
+    """
+    if size < TOP_STRIDE:
+        raise ValueError(f"size={size}: give {TOP_STRIDE} or more pixels of the shorter side")
+    if cfg.INPUT.MIN_SIZE_TEST:  # 0 leaves pictures as large as they are
+        cfg.INPUT.MAX_SIZE_TEST = round(cfg.INPUT.MAX_SIZE_TEST * size / cfg.INPUT.MIN_SIZE_TEST)
+    cfg.INPUT.MIN_SIZE_TEST = size
 
 
 def read_picture(image: Picture) -> np.ndarray:

@@ -57,6 +57,9 @@ class CoSaliencyResult:
         """The N co-salient objects: ``pred_boxes``, ``scores``, ``pred_masks`` (N, H, W) bool and
         disjoint, ``group_ids`` (N,), 0 for the largest group, and ``embeddings`` (N, D).
 
+        Masks of more than a gigabyte are passed over one by one
+        (:class:`~cosal_d2.modeling.grouping.object_instances.DisjointMasks`).
+
         Raises:
             ValueError: the network has no grouping.
         """
@@ -101,8 +104,8 @@ class CoSaliencyResult:
         the network finds objects, uint8 BGR (H, W, 3)."""
         if self._regions is None:
             return draw_overlay(self.image, self.map)
-        masks, ids = self.instances.pred_masks.numpy(), self.instances.group_ids.tolist()
-        return draw_groups(self.image, self.map, masks, ids)
+        masks, ids = self.instances.pred_masks, self.instances.group_ids.tolist()
+        return draw_groups(self.image, self.map, (mask.numpy() for mask in masks), ids)
 
     def to_coco(self, file_name: str = "", image_id: int = 1, first_id: int = 1) -> dict:
         """COCO's dict of this one picture: ``images``, ``annotations`` and ``categories``.
@@ -121,7 +124,7 @@ class CoSaliencyResult:
         if self.repeats is not None:
             image["repeats"] = self.repeats
         found = self.instances
-        fields = rle_fields([mask_rle(mask) for mask in found.pred_masks.numpy()])
+        fields = rle_fields([mask_rle(mask.numpy()) for mask in found.pred_masks])
         annotations = [
             {
                 **{"id": first_id + i, "image_id": image_id, "category_id": CATEGORY["id"]},

@@ -24,6 +24,7 @@ from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, IGNORE, build_deco
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.grouping.gate import saturated
 from cosal_d2.modeling.grouping.region_grouping import JudgedRegions, RegionGrouping
+from cosal_d2.modeling.grouping.region_masks import RegionSet
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.rfm import RegionalFeatureMapping
 from cosal_d2.modeling.triplets import TRIPLET_SAMPLER_REGISTRY
@@ -142,17 +143,24 @@ class CoSaliencyNet(nn.Module):
             probability that anything repeats, and ``regions``, a :class:`JudgedRegions`.
         """
         images = self.preprocess([x["image"] for x in batched_inputs])
-        with self._autocast():
+        with self.autocast():
             if self.training:
                 return self._losses(images, batched_inputs)
             logits, judged = self.predict(images, [x.get("exemplar") for x in batched_inputs])
         outputs = self.postprocess(logits, images.image_sizes, batched_inputs)
         for output, regions, x in zip(outputs, judged, batched_inputs, strict=False):
-            output["regions"] = regions
-            output["repeats"] = regions.verdicts.repeats.sigmoid().item()
-            if x.get("exemplar") is None:
-                output["cosal_map"] *= output["repeats"] >= self.grouping.repeats_threshold
+            output.update(self.answer(output["cosal_map"], regions, x.get("exemplar") is not None))
         return outputs
+
+    def answer(
+        self, cosal_map: torch.Tensor, judged: JudgedRegions, by_exemplar: bool = False
+    ) -> dict:
+        """What the network with the grouping says of an image: ``cosal_map``, empty where nothing
+        repeats and no exemplar was given, ``repeats`` and ``regions``."""
+        repeats = judged.verdicts.repeats.sigmoid().item()
+        if repeats < self.grouping.repeats_threshold and not by_exemplar:
+            cosal_map = torch.zeros_like(cosal_map)
+        return {"cosal_map": cosal_map, "repeats": repeats, "regions": judged}
 
     def preprocess(self, images: list[torch.Tensor]) -> ImageList:
         """Normalise and pad a batch to a multiple of the encoder's strides."""
@@ -167,15 +175,36 @@ class CoSaliencyNet(nn.Module):
 
         Args:
             images: from :meth:`preprocess`.
-            exemplars: see :meth:`RegionGrouping.judge_regions`.
+            exemplars: see :meth:`RegionGrouping.find_regions`.
+        """
+        logits, found = self.find(images, exemplars)
+        if self.grouping is None:
+            return self.full_size(logits), []
+        exemplars = exemplars or [None] * len(found)
+        judged = [
+            self.grouping.judge_regions(size, *own, by_last=exemplar is not None)
+            for size, own, exemplar in zip(images.image_sizes, found, exemplars, strict=True)
+        ]
+        return self.full_size(self.grouping.gated(logits, judged)), judged
+
+    def find(
+        self, images: ImageList, exemplars: list[torch.Tensor | None] | None = None
+    ) -> tuple[torch.Tensor, list[tuple[RegionSet, torch.Tensor]]]:
+        """The decoder's logits (N, 1, H/stride, W/stride), with the grouping those of the
+        foreground, and then the regions to compare.
+
+        Args:
+            images, exemplars: as for :meth:`predict`.
+
+        Returns:
+            the logits, and an image each what :meth:`RegionGrouping.find_regions` gives.
         """
         features, r = self.features(images)
-        logits, judged = self.decoder(r, features), []
-        if self.grouping is not None:
-            regions, _ = self.proposal_generator(images, {"r": r})
-            judged = self.grouping.judge_regions(features, logits, regions, exemplars)
-            logits = self.grouping.gated(logits, judged)
-        return self._full_size(logits), judged
+        logits = self.decoder(r, features)
+        if self.grouping is None:
+            return logits, []
+        regions, _ = self.proposal_generator(images, {"r": r})
+        return logits, self.grouping.find_regions(features, logits, regions, exemplars)
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """The encoder's features by name, and R (N, C, H/16, W/16)."""
@@ -185,7 +214,7 @@ class CoSaliencyNet(nn.Module):
             r = self.feature_sensitive(r)
         return features, r
 
-    def _full_size(self, logits: torch.Tensor) -> torch.Tensor:
+    def full_size(self, logits: torch.Tensor) -> torch.Tensor:
         """The decoder's logits (N, 1, H/stride, W/stride) at the input's size."""
         if self.decoder.stride == 1:
             return logits
@@ -248,7 +277,7 @@ class CoSaliencyNet(nn.Module):
         self, logits: torch.Tensor, truth: list[torch.Tensor], inputs: list[dict]
     ) -> torch.Tensor:
         """The decoder's loss against maps (h, w) uint8 {0, 1, 255}, one an image."""
-        logits = self._full_size(logits)
+        logits = self.full_size(logits)
         weak = torch.tensor([bool(x.get("weak_masks")) for x in inputs], device=logits.device)
         return self.decoder.losses(logits, self._pad(truth, logits), weak)["loss_cosal"]
 
@@ -260,7 +289,8 @@ class CoSaliencyNet(nn.Module):
     def _rpn_targets(self, targets: Instances) -> Instances:
         return targets if self.distractors_as_objects else targets[targets.gt_cosalient]
 
-    def _autocast(self) -> contextlib.AbstractContextManager:
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """The context of a forward pass in ``dtype``."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)

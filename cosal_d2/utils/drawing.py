@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -52,14 +52,14 @@ def draw_overlay(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
 
 
 def draw_groups(
-    image: np.ndarray, cosal_map: np.ndarray, masks: np.ndarray, group_ids: Sequence[int]
+    image: np.ndarray, cosal_map: np.ndarray, masks: Iterable[np.ndarray], group_ids: Sequence[int]
 ) -> np.ndarray:
     """Tint a picture by its map and outline each object in the colour of its group.
 
     Args:
         image: uint8 BGR (H, W, 3).
         cosal_map: float (H, W) in [0, 1].
-        masks: (N, H, W) bool.
+        masks: N, (H, W) bool each.
         group_ids: of the N objects.
 
     Returns:

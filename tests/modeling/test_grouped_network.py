@@ -148,7 +148,8 @@ def gated(model, sizes, found):
     images = model.eval().preprocess([sample(s, ())["image"] for s in sizes])
     features, r = model.features(images)
     foreground = model.decoder(r, features)
-    judged = model.grouping.judge_regions(features, foreground, found)
+    own = model.grouping.find_regions(features, foreground, found)
+    judged = [model.grouping.judge_regions(s, *x) for s, x in zip(sizes, own, strict=True)]
     return foreground, model.grouping.gated(foreground, judged)
 
 

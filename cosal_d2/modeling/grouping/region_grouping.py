@@ -8,6 +8,7 @@ a gate that the foreground passes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -37,6 +38,7 @@ from cosal_d2.modeling.grouping.region_masks import (
     RegionSet,
     paste_masks,
     tight_boxes,
+    windows,
 )
 from cosal_d2.modeling.grouping.region_selection import (
     different_objects,
@@ -98,6 +100,28 @@ class JudgedRegions:
     verdicts: Verdicts
     scores: torch.Tensor
     options: InstanceOptions
+
+    def seen_in(self, view: Sequence[float], size: tuple[int, int]) -> JudgedRegions:
+        """The regions whose masks reach into a view of the image, in the pixels of an input.
+
+        Args:
+            view: XYXY in the image.
+            size: (h, w) of the view in input pixels.
+        """
+        x0, y0, x1, y1 = view
+        reach = windows(self.regions.proposals)
+        low, high = reach.new_tensor([x0, y0]), reach.new_tensor([x1, y1])
+        part = ((reach[:, 2:] > low) & (reach[:, :2] < high)).all(dim=1).nonzero()[:, 0]
+        height, width = self.image_size
+        fx, fy = size[1] / (x1 - x0), size[0] / (y1 - y0)
+        frame = (-x0 * fx, -y0 * fy, (width - x0) * fx, (height - y0) * fy)
+        said = self.verdicts
+        verdicts = Verdicts(
+            said.group[part], said.weight[part], said.repeats, said.pairs[part][:, part]
+        )
+        regions = self.regions[part].moved(frame, self.image_size)
+        scores, vectors = self.scores[part], self.embeddings[part]
+        return JudgedRegions(size, regions, vectors, verdicts, scores, self.options)
 
     def instances(self, cosal_map: torch.Tensor) -> Instances:
         """The objects of the repeated groups, each with a mask; none where nothing repeats.
@@ -265,19 +289,21 @@ class RegionGrouping(nn.Module):
         return gated_logits(logits, torch.stack(gates)), losses
 
     @torch.no_grad()
-    def judge_regions(
+    def find_regions(
         self,
         features: dict[str, torch.Tensor],
         logits: torch.Tensor,
         regions: list[Instances],
         exemplars: list[torch.Tensor | None] | None = None,
-    ) -> list[JudgedRegions]:
-        """At test time: compare RPN's regions.
+    ) -> list[tuple[RegionSet, torch.Tensor]]:
+        """At test time: the regions to compare.
 
         Args:
             features, logits, regions: as in training.
-            exemplars: for an image a box (4,) XYXY in input pixels, which becomes its last region:
-                then what resembles it belongs to the group, and nothing else.
+            exemplars: for an image a box (4,) XYXY in input pixels, which becomes its last region.
+
+        Returns:
+            an image each, its K regions and their embeddings (K, D).
         """
         boxes, objectness = self.select(regions)
         exemplars = exemplars or [None] * len(boxes)
@@ -288,19 +314,31 @@ class RegionGrouping(nn.Module):
         foreground = self.coarse(logits)
         sizes = [x.image_size for x in regions]
         sets = self._regions(features, foreground, boxes, objectness, sizes)
-        embeddings = self.embedding(features, foreground, sets)
-        judged = []
-        for own, exemplar in zip(sets, exemplars, strict=True):
-            if exemplar is not None:  # it stands for its object, whatever else was found there
-                own.objectness[-1] = own.objectness.max() + 1
-        for size, own, vectors, exemplar in zip(sizes, sets, embeddings, exemplars, strict=True):
-            verdicts = self.compare(vectors, own)
-            if exemplar is not None:
-                verdicts.group = verdicts.pairs[-1].clone()
-                verdicts.group[-1] = -NO_EVIDENCE
-            scores = own.objectness.sigmoid() * self.decided(verdicts.group).sigmoid()
-            judged.append(JudgedRegions(size, own, vectors, verdicts, scores, self.options))
-        return judged
+        return list(zip(sets, self.embedding(features, foreground, sets), strict=True))
+
+    @torch.no_grad()
+    def judge_regions(
+        self,
+        image_size: tuple[int, int],
+        regions: RegionSet,
+        embeddings: torch.Tensor,
+        by_last: bool = False,
+    ) -> JudgedRegions:
+        """At test time: compare the regions of one image.
+
+        Args:
+            image_size: (h, w) in the regions' pixels.
+            regions, embeddings: from :meth:`find_regions`.
+            by_last: what resembles the last region belongs to the group, and nothing else.
+        """
+        if by_last:  # it stands for its object, whatever else was found there
+            regions.objectness[-1] = regions.objectness.max() + 1
+        verdicts = self.compare(embeddings, regions)
+        if by_last:
+            verdicts.group = verdicts.pairs[-1].clone()
+            verdicts.group[-1] = -NO_EVIDENCE
+        scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid()
+        return JudgedRegions(image_size, regions, embeddings, verdicts, scores, self.options)
 
     @torch.no_grad()
     def gated(self, logits: torch.Tensor, judged: list[JudgedRegions]) -> torch.Tensor:

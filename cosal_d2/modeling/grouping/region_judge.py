@@ -8,6 +8,9 @@ from torch import nn
 
 # Numbers about each region that the judge sees.
 NUM_FEATURES = 6
+# Of more than MANY regions, each counts its NEAREST others alone: the judge sums over what
+# resembles a region, and has learned from pictures where that is not more (ours).
+MANY, NEAREST = 64, 24
 
 
 def describe(evidence: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
@@ -24,17 +27,29 @@ def describe(evidence: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
     best = second = evidence[:, 0]
     if len(evidence) > 1:
         best, second = evidence.topk(2, dim=1).values.unbind(dim=1)
-    resembling = evidence.sigmoid()
     # The group so far: where the best evidence is; then, who resembles that group?
     members = (best + F.logsigmoid(objectness)).softmax(dim=0)
-    resemblance = (resembling * members[None]).sum(dim=1)
+    resemblance = (evidence.sigmoid() * members[None]).sum(dim=1)
     return torch.stack(
         [
             *(best / 4, second / 4, (best - best.max()) / 4, resemblance * 4),
-            *(resembling.sum(dim=1), objectness.sigmoid()),
+            *(counted(evidence).sum(dim=1), objectness.sigmoid()),
         ],
         dim=1,
     )
+
+
+def counted(evidence: torch.Tensor) -> torch.Tensor:
+    """How much each other region counts (K, K) where a region's resembling others are summed.
+
+    Args:
+        evidence: (K, K) logits of resembling another object.
+    """
+    resembling = evidence.sigmoid()
+    if len(evidence) <= MANY:
+        return resembling
+    least = evidence.topk(NEAREST, dim=1).values[:, -1:]
+    return torch.where(evidence >= least, resembling, 0)
 
 
 class RegionJudge(nn.Module):
@@ -79,7 +94,7 @@ class RegionJudge(nn.Module):
             whether anything repeats, from the regions that most likely belong to a group.
         """
         x = self.start(features)
-        nearest, resembling = evidence.softmax(dim=1), evidence.sigmoid()
+        nearest, resembling = evidence.softmax(dim=1), counted(evidence)
         count = resembling.sum(dim=1, keepdim=True)
         for step in self.rounds:
             x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))

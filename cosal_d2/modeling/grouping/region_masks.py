@@ -55,9 +55,29 @@ class RegionSet:
     def __len__(self) -> int:
         return len(self.proposals)
 
-    def __getitem__(self, part: slice) -> RegionSet:
-        parts = (self.proposals, self.boxes, self.objectness, self.masks)
-        return RegionSet(*(x[part] for x in parts))
+    def __getitem__(self, part: slice | torch.Tensor) -> RegionSet:
+        return RegionSet(*(x[part] for x in self._parts()))
+
+    def _parts(self) -> tuple[torch.Tensor, ...]:
+        return self.proposals, self.boxes, self.objectness, self.masks
+
+    @classmethod
+    def cat(cls, sets: Sequence[RegionSet]) -> RegionSet:
+        """Regions of several sets that have one coordinate system."""
+        return cls(*(torch.cat(x) for x in zip(*(s._parts() for s in sets), strict=True)))
+
+    def moved(self, view: Sequence[float], size: tuple[int, int]) -> RegionSet:
+        """The same regions in the pixels of a picture, of which they saw a view.
+
+        Args:
+            view: XYXY in the picture.
+            size: (h, w) of the view in pixels of these regions.
+        """
+        x0, y0, x1, y1 = view
+        scale = self.boxes.new_tensor([(x1 - x0) / size[1], (y1 - y0) / size[0]] * 2)
+        origin = self.boxes.new_tensor([x0, y0] * 2)
+        boxes = (self.proposals * scale + origin, self.boxes * scale + origin)
+        return RegionSet(*boxes, self.objectness, self.masks)
 
 
 class RegionMasks(nn.Module):
