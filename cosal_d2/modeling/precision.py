@@ -6,26 +6,35 @@ import logging
 
 import torch
 
+AMPERE = (8, 0)  # the first compute capability with bfloat16
+
 logger = logging.getLogger(__name__)
 
 
 def resolve_dtype(name: str, device: str) -> torch.dtype:
     """Turn ``MODEL.DTYPE`` into a torch type.
 
-    A CPU without native instructions for a half type would emulate it, far slower than float32:
-    there float32 is used, and the log says so.
+    A device without native instructions for a half type would emulate it, far slower than float32:
+    there float32 is used, and a warning says so.
 
     Args:
         name: float32, bfloat16 or float16.
         device: a torch device string.
     """
-    dtype = getattr(torch, name)
-    if dtype == torch.float32 or torch.device(device).type != "cpu":
-        return dtype
-    if _cpu_supports(dtype):
-        return dtype
-    logger.info("this CPU has no native %s: computing in float32", name)
+    if is_native(name, device):
+        return getattr(torch, name)
+    kind = "CPU" if torch.device(device).type == "cpu" else "GPU"
+    logger.warning("this %s has no native %s: computing in float32", kind, name)
     return torch.float32
+
+
+def is_native(name: str, device: str) -> bool:
+    """Whether a device has instructions for a type; see :func:`resolve_dtype`."""
+    if name == "float32":
+        return True
+    if torch.device(device).type == "cpu":
+        return _cpu_supports(getattr(torch, name))
+    return name == "float16" or torch.cuda.get_device_capability(device) >= AMPERE
 
 
 def _cpu_supports(dtype: torch.dtype) -> bool:

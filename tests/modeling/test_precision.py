@@ -8,11 +8,27 @@ from cosal_d2.modeling.precision import resolve_dtype
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1"])
-def test_float32_is_float32_anywhere_and_half_types_are_taken_on_gpus(device):
+def test_float32_is_float32_anywhere(device):
     assert resolve_dtype("float32", device) == torch.float32
-    if device != "cpu":
-        assert resolve_dtype("float16", device) == torch.float16
-        assert resolve_dtype("bfloat16", device) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "expected"),
+    [
+        ("bfloat16", (8, 0), torch.bfloat16),
+        ("bfloat16", (9, 0), torch.bfloat16),
+        ("bfloat16", (7, 5), torch.float32),
+        ("float16", (7, 5), torch.float16),
+    ],
+)
+def test_a_gpu_computes_in_a_half_type_only_where_it_is_native(
+    monkeypatch, caplog, name, capability, expected
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(logging.getLogger("cosal_d2.modeling.precision"), "propagate", True)
+    assert resolve_dtype(name, "cuda:1") == expected
+    fallen = expected == torch.float32
+    assert ("this GPU has no native bfloat16: computing in float32" in caplog.text) == fallen
 
 
 @pytest.mark.parametrize(
@@ -33,11 +49,11 @@ def test_a_cpu_computes_in_a_half_type_only_where_it_is_native(
     monkeypatch.setattr(torch.ops.mkldnn, library, lambda: True)
     logger = logging.getLogger("cosal_d2.modeling.precision")
     monkeypatch.setattr(logger, "propagate", True)
-    with caplog.at_level(logging.INFO, logger.name):
-        expected = getattr(torch, name) if supported else torch.float32
-        assert resolve_dtype(name, "cpu") == expected
-        assert (f"no native {name}" in caplog.text) == (not supported)
-        model = tiny_model("MODEL.DTYPE", name, "MODEL.RFM.SAMPLER", "")
+    expected = getattr(torch, name) if supported else torch.float32
+    assert resolve_dtype(name, "cpu") == expected
+    fallen = f"this CPU has no native {name}: computing in float32" in caplog.text
+    assert fallen == (not supported)
+    model = tiny_model("MODEL.DTYPE", name, "MODEL.RFM.SAMPLER", "")
     assert model.dtype == expected and {p.dtype for p in model.parameters()} == {torch.float32}
     monkeypatch.setattr(torch.ops.mkldnn, library, lambda: False)
     assert resolve_dtype(name, "cpu") == torch.float32
