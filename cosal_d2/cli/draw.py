@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosal_d2.cli.verbs import add_verb
+
+if TYPE_CHECKING:
+    from cosal_d2.prepare.scene import SceneOptions
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -33,14 +36,6 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     add("--json", type=Path, required=True, metavar="FILE", help="COCO instance json with masks")
     add("--images", type=Path, required=True, metavar="FOLDER", help="its pictures")
     _add_series_options(parser)
-    add(
-        "--objects",
-        type=int,
-        nargs=2,
-        default=(2, 6),
-        metavar=("MIN", "MAX"),
-        help="objects of the group; with --no-group, all objects (default 2 6)",
-    )
     add(
         "--classes",
         type=Path,
@@ -96,6 +91,22 @@ def _add_series_options(parser: argparse.ArgumentParser) -> None:
     add("--name", required=True, help="writes ROOT/cosal/NAME.json and its folder")
     add("--count", type=int, required=True, help="number of pictures")
     add("--seed", type=int, default=0, help="seed of the series (default 0)")
+    add("--groups", type=int, default=1, metavar="N", help="classes that repeat (default 1)")
+    add(
+        "--no-group",
+        dest="groups",
+        action="store_const",
+        const=0,
+        help="nothing repeats: every object is a distractor",
+    )
+    add(
+        "--objects",
+        type=int,
+        nargs=2,
+        default=(2, 6),
+        metavar=("MIN", "MAX"),
+        help="objects of each group; with --no-group, all objects (default 2 6)",
+    )
     add(
         "--distractors",
         type=int,
@@ -103,29 +114,30 @@ def _add_series_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="single objects of other classes: one number, or MIN MAX (default 0 4)",
     )
-    add("--no-group", action="store_true", help="nothing repeats: every object is a distractor")
     add("--size", type=int, nargs=2, metavar=("H", "W"), help="pixels (default: varied)")
     add("--workers", type=int, help="processes (default: one a core)")
     add("--overwrite", action="store_true", help="replace a dataset of the same name")
 
 
-def _distractors(counts: Sequence[int] | None, default: tuple[int, int]) -> tuple[int, int]:
-    counts = counts or default
+def _scene_options(args: argparse.Namespace) -> SceneOptions:
+    from cosal_d2.prepare.scene import SceneOptions
+
+    counts = args.distractors or (0, 4)
     if len(counts) > 2:
         raise ValueError(f"--distractors: give one number or MIN MAX, not {len(counts)}")
-    return counts[0], counts[-1]
+    if args.groups:
+        distractors = counts[0], counts[-1]
+        return SceneOptions(tuple(args.objects), distractors, args.groups, args.size)
+    if args.distractors:
+        raise ValueError("--distractors: with --no-group, --objects counts all objects")
+    return SceneOptions(distractors=tuple(args.objects), groups=0, size=args.size)
 
 
 def run_synthetic(args: argparse.Namespace) -> None:
     """Draw and write a series of synthetic scenes."""
-    from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
+    from cosal_d2.prepare.synthetic import DatasetSpec, write_dataset
 
-    options = SceneOptions(
-        distractors=_distractors(args.distractors, (2, 6) if args.no_group else (0, 4)),
-        repeat=not args.no_group,
-        size=args.size,
-    )
-    spec = DatasetSpec(args.out, args.name, args.count, args.seed, options)
+    spec = DatasetSpec(args.out, args.name, args.count, args.seed, _scene_options(args))
     json_file = write_dataset(spec, args.workers, args.overwrite, progress=True)
     print(f"{args.count} scenes: {json_file} and {json_file.with_suffix('')}/")
 
@@ -133,18 +145,10 @@ def run_synthetic(args: argparse.Namespace) -> None:
 def run_composites(args: argparse.Namespace) -> None:
     """Compose and write a series of pictures."""
     from cosal_d2.prepare.composites import write_composites
-    from cosal_d2.prepare.scene import SceneOptions
     from cosal_d2.prepare.series import DatasetSpec
 
-    if args.no_group and args.distractors:
-        raise ValueError("--distractors: with --no-group, --objects counts all objects")
-    if args.no_group:
-        options = SceneOptions(distractors=args.objects, repeat=False, size=args.size)
-    else:
-        distractors = _distractors(args.distractors, (0, 4))
-        options = SceneOptions(group=args.objects, distractors=distractors, size=args.size)
     json_file = write_composites(
-        DatasetSpec(args.out, args.name, args.count, args.seed, options),
+        DatasetSpec(args.out, args.name, args.count, args.seed, _scene_options(args)),
         args.json,
         args.images,
         classes_file=args.classes,

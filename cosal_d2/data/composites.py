@@ -78,7 +78,7 @@ class TrainingComposites:
         extra = sprite_cutouts(Path(sprites)) if sprites else {}
         backgrounds = Backgrounds(pictures[: len(records)])
         grouped = SceneOptions(objects, distractors)
-        single = SceneOptions(objects, (1, min(max(distractors[1], 1) + 1, 12)), repeat=False)
+        single = SceneOptions(objects, (1, min(max(distractors[1], 1) + 1, 12)), groups=0)
         self.group = Composer(photos, extra, backgrounds, 0, grouped)
         self.no_group = Composer(photos, extra, backgrounds, 0, single)
         self.singles = list(singles)
@@ -112,7 +112,7 @@ class TrainingComposites:
         return CoSaliencyAugInput(
             scene.image,
             instance_masks=masks.reshape(-1, *scene.image.shape[:2]),
-            cosalient=[name == scene.cosalient_category for name in names],
+            cosalient=[i.category != DISTRACTOR for i in scene.instances],
             classes=[self.classes[name] for name in names],
         )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cosal_d2.utils.coco import DISTRACTOR
+
+MAX_GROUPS = 6
 
 
 @dataclass(frozen=True)
@@ -15,22 +17,25 @@ class SceneOptions:
     """How many objects a scene shows, and how large it is.
 
     Attributes:
-        group: smallest and largest number of objects of the repeated class.
+        objects: smallest and largest number of objects of each repeated class.
         distractors: smallest and largest number of single objects of other classes.
-        repeat: False draws no group: all objects, `distractors` many, differ in class.
+        groups: number of classes that repeat; 0 draws no group: all objects, `distractors` many,
+            differ in class.
         size: (height, width) in pixels; None draws a size like a photograph's.
 
     Raises:
         ValueError: a range is empty or too large; the message names the attribute.
     """
 
-    group: tuple[int, int] = (2, 6)
+    objects: tuple[int, int] = (2, 6)
     distractors: tuple[int, int] = (0, 4)
-    repeat: bool = True
+    groups: int = 1
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        least = {"group": 2, "distractors": 0 if self.repeat else 1}
+        if not 0 <= self.groups <= MAX_GROUPS:
+            raise ValueError(f"groups: {self.groups} asked for; give 0 to {MAX_GROUPS}")
+        least = {"objects": 2, "distractors": 0 if self.groups else 1}
         for name, low in least.items():
             first, last = getattr(self, name)
             if not low <= first <= last <= 12:
@@ -71,15 +76,20 @@ class Scene:
 
     Attributes:
         image: uint8 (H, W, 3) BGR.
-        cosalient_category: the repeated class, or None.
         instances: objects in the order in which they were laid down.
         quality: JPEG quality of the scene's camera, 0 to 100.
     """
 
     image: np.ndarray
-    cosalient_category: str | None
     instances: list[Instance]
     quality: int
+
+    @property
+    def cosalient_category(self) -> str | None:
+        """The repeated class; None where none repeats, or where several do, and all objects but
+        distractors are co-salient."""
+        repeated = {i.category for i in self.instances} - {DISTRACTOR}
+        return repeated.pop() if len(repeated) == 1 else None
 
 
 def place(
@@ -139,7 +149,7 @@ def place(
 
 def placed_instances(
     class_names: Sequence[str],
-    repeated: str | None,
+    repeated: Collection[str],
     solids: Sequence[np.ndarray],
     places: Sequence[tuple[int, int]],
     height: int,
@@ -149,7 +159,7 @@ def placed_instances(
 
     Args:
         class_names: of each object.
-        repeated: the class of the group; objects of all others are distractors.
+        repeated: the classes of the groups; objects of all others are distractors.
         solids: bool (h, w), the pixels of each object.
         places: position (x, y) of each one's upper left corner; later ones lie on top.
         height, width: of the picture.
@@ -159,6 +169,6 @@ def placed_instances(
         h, w = solid.shape
         top[y : y + h, x : x + w][solid] = k
     return [
-        Instance(name if name == repeated else DISTRACTOR, name, top == k, int(solid.sum()))
+        Instance(name if name in repeated else DISTRACTOR, name, top == k, int(solid.sum()))
         for k, (name, solid) in enumerate(zip(class_names, solids, strict=True))
     ]

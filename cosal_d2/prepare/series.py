@@ -150,10 +150,11 @@ def write_series(
     """Draw a series of scenes and write it as COCO instances.
 
     Masks are the visible pixels as compressed RLE, boxes are tight, `cosalient_category` (image
-    field) names the repeated class or is null, `class_name` (annotation field) is the object's own
-    class, for distractors too, and `source` (annotation field) says where it was cut out. The
-    output is the same, byte by byte, for any number of workers. It is built in a hidden folder
-    beside its place and moved there when complete, the json last.
+    field) names the repeated class or is null where none or several repeat, `class_name`
+    (annotation field) is the object's own class, for distractors too, and `source` (annotation
+    field) says where it was cut out. The output is the same, byte by byte, for any number of
+    workers. It is built in a hidden folder beside its place and moved there when complete, the json
+    last.
 
     Args:
         spec: where to write, and how many scenes.

@@ -235,7 +235,7 @@ def test_warnings_alone_end_with_status_0(home, content):
 
 
 def test_an_empty_truth_is_legal(tmp_path):
-    options = SceneOptions(size=(72, 96), repeat=False, distractors=(2, 3))
+    options = SceneOptions(size=(72, 96), groups=0, distractors=(2, 3))
     made = write_dataset(DatasetSpec(tmp_path, "none", 2, seed=1, options=options), workers=1)
     status, report = check(made, tmp_path)
     assert status == 0 and report["findings"] == []

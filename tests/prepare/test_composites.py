@@ -11,6 +11,8 @@ from composites_data import COLOURS, composer, write_sprites
 
 from cosal_d2.cli import main
 from cosal_d2.data.datasets import load_cosal_json
+from cosal_d2.prepare.composites import Composer
+from cosal_d2.prepare.composites.backgrounds import Backgrounds
 from cosal_d2.prepare.composites.pasting import (
     MAX_UPSCALE,
     Look,
@@ -20,6 +22,7 @@ from cosal_d2.prepare.composites.pasting import (
     solid_pixels,
 )
 from cosal_d2.prepare.composites.sources import load_sprite, photo_cutouts, sprite_cutouts
+from cosal_d2.prepare.scene import SceneOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,9 +60,23 @@ def test_sources_differ_and_distractors_of_unknown_class_are_unlike_the_rest(pic
     assert unknown > 0
 
 
+def test_groups_share_no_word(pictures):
+    discs, stars, squares = (photo_cutouts(pictures)[n] for n in ("disc", "star", "square"))
+    photos = {"apple": discs, "pear": stars, "pear tree": squares, "apple tree": squares}
+    options = SceneOptions((2, 2), (0, 0), groups=2, size=(100, 140))
+    compose = Composer(photos, {}, Backgrounds(pictures), 1, options)
+    found = Counter(frozenset(i.category for i in compose(k).instances) for k in range(25))
+    pairs = [{"apple", "pear"}, {"apple", "pear tree"}, {"pear", "apple tree"}]
+    assert set(found) == set(map(frozenset, pairs))
+    # Four classes, but no three of them without a common word.
+    three = SceneOptions((2, 2), (0, 0), groups=3, size=(100, 140))
+    with pytest.raises(ValueError, match="2 usable classes, but groups and MIN distractors need 3"):
+        Composer(photos, {}, Backgrounds(pictures), 1, three)
+
+
 def test_a_scarce_class_repeats_its_cutout(pictures):
     few = [next(p for p in pictures if "star" in p.class_names), *pictures[:1]]
-    compose = composer(few, group=(4, 4), distractors=(0, 0))
+    compose = composer(few, objects=(4, 4), distractors=(0, 0))
     scenes = [compose(i) for i in range(6)]
     scarce = [s for s in scenes if len({i.source for i in s.instances}) == 1]
     assert scarce
@@ -140,7 +157,7 @@ def test_one_class_is_enough_without_distractors(pictures):
     with pytest.raises(ValueError, match="1 usable classes, but a group and MIN.* need 2;"):
         composer(discs, distractors=(1, 2))
     with pytest.raises(ValueError, match="1 usable classes, but MIN objects need 2;"):
-        composer(discs, distractors=(2, 3), repeat=False)
+        composer(discs, distractors=(2, 3), groups=0)
 
 
 def test_objects_that_do_not_fit_are_reported(pictures):
@@ -226,7 +243,7 @@ def test_bad_classes_are_refused(arguments, tmp_path, capsys, content, named):
 @pytest.mark.parametrize(
     ("extra", "named"),
     [
-        (["--objects", "1", "3"], "group: 1 to 3"),
+        (["--objects", "1", "3"], "objects: 1 to 3"),
         (["--sprite-share", "1.5"], "sprite-share: 1.5"),
         (["--distractors", "9", "9"], "4 usable classes"),
         (["--no-group", "--distractors", "1", "2"], "--objects counts all objects"),

@@ -71,7 +71,7 @@ def test_classes_are_on_one_side_alone(root):
 
 
 def test_merge_joins_classes_and_gives_new_ids_and_names(root):
-    other = SceneOptions(size=(72, 96), repeat=False, distractors=(2, 3))
+    other = SceneOptions(size=(72, 96), groups=0, distractors=(2, 3))
     write_dataset(DatasetSpec(root, "more", 3, seed=6, options=other), workers=1)
     files = [str(root / "cosal" / f"{n}.json") for n in ("all", "more")]
     assert (

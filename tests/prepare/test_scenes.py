@@ -52,14 +52,30 @@ def test_counts_and_classes(drawer, distractors):
     assert singles == set(range(distractors[0], distractors[1] + 1))
 
 
+def test_several_groups(drawer):
+    draw = drawer(5, groups=2, objects=(2, 3), distractors=(1, 1))
+    kinds, sizes = set(), set()
+    for index in range(12):
+        scene = draw(index)
+        assert scene.cosalient_category is None
+        counts = Counter(i.category for i in scene.instances)
+        assert counts.pop(DISTRACTOR) == 1
+        assert len(counts) == 2
+        assert counts == Counter(i.class_name for i in scene.instances if i.category != DISTRACTOR)
+        kinds.add(frozenset(counts))
+        sizes.update(counts.values())
+    assert len(kinds) > 3
+    assert sizes == {2, 3}
+
+
 def test_no_object_is_hidden_by_more_than_two_fifths(drawer):
-    draw = drawer(11, size=(150, 200), group=(4, 6), distractors=(2, 3))
+    draw = drawer(11, size=(150, 200), objects=(4, 6), distractors=(2, 3))
     hidden = [1 - i.mask.sum() / i.full_area for k in range(25) for i in draw(k).instances]
     assert 0.05 < max(hidden) <= 0.4
 
 
 def test_size_and_order_do_not_tell_the_group(drawer):
-    draw = drawer(13, group=(2, 4), distractors=(2, 3))
+    draw = drawer(13, objects=(2, 4), distractors=(2, 3))
     sizes, order = {True: [], False: []}, {True: [], False: []}
     sides = []
     for index in range(60):

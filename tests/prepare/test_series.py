@@ -7,9 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from detectron2.structures import Instances
 from pycocotools import mask as coco_mask
 
 from cosal_d2.cli import main
+from cosal_d2.data.datasets import load_cosal_json
+from cosal_d2.evaluation.instances import score_instances
 from cosal_d2.prepare.series import DatasetSpec, install_dataset, write_series
 from cosal_d2.prepare.synthetic import SceneOptions, write_dataset
 from cosal_d2.utils.coco import DISTRACTOR
@@ -99,9 +103,37 @@ def test_no_group_has_an_empty_truth(arguments, tmp_path):
         assert 2 <= len(own) == len(set(own)) <= 6
 
 
+def test_two_groups_are_the_truth_and_each_is_counted(arguments, tmp_path):
+    extra = ["--groups", "2", "--objects", "3", "3", "--distractors", "1"]
+    assert main([*arguments, *extra]) == 0
+    json_file = tmp_path / "root" / "cosal" / "a.json"
+    report = ["--report", str(tmp_path / "report")]
+    assert main(["data", "check", str(json_file), *report]) == 0
+    for record in load_cosal_json(str(json_file), str(json_file.with_suffix(""))):
+        truth = [a for a in record["annotations"] if a["cosalient"]]
+        assert record["cosalient_category"] is None
+        assert (len(record["annotations"]), len(truth)) == (7, 6)
+        classes = [a["class_name"] for a in truth]
+        perfect = Instances(
+            SIZE,
+            pred_masks=torch.from_numpy(
+                np.array([coco_mask.decode(a["segmentation"]) for a in truth], bool)
+            ),
+            scores=torch.ones(6),
+            group_ids=torch.tensor([sorted(set(classes)).index(c) for c in classes]),
+        )
+        scored = score_instances(perfect, np.zeros(SIZE), record)
+        assert scored.true_counts == scored.counts == (3, 3)
+        assert scored.matched == scored.pure == 6
+
+
 @pytest.mark.parametrize(
     ("extra", "named"),
     [
+        (["--groups", "7"], "groups: 7"),
+        (["--groups", "-1"], "groups: -1"),
+        (["--groups", "2", "--objects", "3", "13"], "objects: 3 to 13"),
+        (["--groups", "0", "--distractors", "1"], "--objects counts all objects"),
         (["--distractors", "4", "2"], "distractors: 4 to 2"),
         (["--distractors", "1", "2", "3"], "--distractors: "),
         (["--no-group", "--distractors", "0"], "distractors: "),

@@ -80,9 +80,9 @@ class Composer:
         for name in self.group_classes:
             usable += not class_words(name) & words
             words |= class_words(name)
-        least = options.distractors[0] + bool(options.repeat)
+        least = options.groups + options.distractors[0]
         if usable < least:
-            asked = "a group and MIN distractors" if options.repeat else "MIN objects"
+            asked = "groups and MIN distractors" if options.groups else "MIN objects"
             raise ValueError(
                 f"{usable} usable classes, but {asked} need {least}; usable cut-outs are whole, "
                 "away from the frame and not small: give more pictures or classes, or a lower MIN"
@@ -118,7 +118,7 @@ class Composer:
         instances = placed_instances(names, repeated, solids, places, height, width)
         for instance, cutout in zip(instances, cutouts, strict=True):
             instance.source = cutout.source
-        return Scene(image, repeated, instances, int(rng.integers(80, 96)))
+        return Scene(image, instances, int(rng.integers(80, 96)))
 
     def _draw_pools(self, rng: np.random.Generator) -> tuple[list[str], list[str]]:
         """Photographed and sprite classes, the drawn kind first."""
@@ -128,31 +128,39 @@ class Composer:
             sprite = rng.random() < self.sprite_share
         return pools[::-1] if sprite else pools
 
-    def _choose(self, rng: np.random.Generator) -> tuple[str | None, list[str]]:
-        """Repeated class and the classes of all objects, in random order."""
-        names: list[str] = []
-        repeated = None
-        if self.options.repeat:
-            low, high = self.options.group
-            count = int(rng.integers(low, high + 1))
-            pool, _ = self._draw_pools(rng)
-            repeated = pool[int(rng.integers(len(pool)))]
-            names = [repeated] * count
-        low, high = self.options.distractors
+    def _free(self, rng: np.random.Generator, names: list[str]) -> list[str]:
+        """Classes of the drawn kind, or else of the other, that share no word with any of `names`;
+        none where none is left."""
         taken = set().union(*map(class_words, names))
+        for classes in self._draw_pools(rng):
+            pool = [n for n in classes if not class_words(n) & taken]
+            if pool:
+                return pool
+        return []
+
+    def _choose(self, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+        """The repeated classes, and the classes of all objects in random order."""
+        repeated: list[str] = []
+        names: list[str] = []
+        while len(repeated) < self.options.groups:
+            low, high = self.options.objects
+            count = int(rng.integers(low, high + 1))
+            pool = self._free(rng, repeated)
+            if not pool:  # these classes share their words with all others: draw others
+                repeated, names = [], []
+                continue
+            repeated.append(pool[int(rng.integers(len(pool)))])
+            names += repeated[-1:] * count
+        low, high = self.options.distractors
         for left in range(int(rng.integers(low, high + 1)), 0, -1):
-            for classes in self._draw_pools(rng):
-                pool = [n for n in classes if not class_words(n) & taken]
-                if pool:
-                    break
-            else:
+            pool = self._free(rng, names)
+            if not pool:
                 break
             # Last, as no later name may be one that it was not compared with.
-            photos = classes is self.photo_classes
+            photos = pool[0] not in self.sprite_classes
             if left == 1 and photos and self._unknown(names) and rng.random() < 0.3:
                 pool = [DISTRACTOR]
             names.append(pool[int(rng.integers(len(pool)))])
-            taken |= class_words(names[-1])
         return repeated, [names[i] for i in rng.permutation(len(names))]
 
     def _unknown(self, names: list[str]) -> list[Cutout]:

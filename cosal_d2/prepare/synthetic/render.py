@@ -32,16 +32,17 @@ def _size(rng: np.random.Generator) -> tuple[int, int]:
             return round(height), round(width)
 
 
-def _choose(rng: np.random.Generator, options: SceneOptions) -> tuple[str | None, list[str]]:
-    """Repeated class and the classes of all objects, in random order."""
+def _choose(rng: np.random.Generator, options: SceneOptions) -> tuple[list[str], list[str]]:
+    """The repeated classes, and the classes of all objects in random order."""
     singles = int(rng.integers(options.distractors[0], options.distractors[1] + 1))
-    if options.repeat:
-        repeated: str | None = draw_class(rng, [], None)
-        names = [repeated] * int(rng.integers(options.group[0], options.group[1] + 1))
-    else:
-        repeated, names = None, []
+    repeated: list[str] = []
+    names: list[str] = []
+    for _ in range(options.groups):
+        repeated.append(draw_class(rng, repeated, None))
+        names += repeated[-1:] * int(rng.integers(options.objects[0], options.objects[1] + 1))
     for _ in range(singles):
-        like = repeated or (names[int(rng.integers(len(names)))] if names else None)
+        others = repeated or names
+        like = others[int(rng.integers(len(others)))] if others else None
         names.append(draw_class(rng, names, like))
     return repeated, [names[i] for i in rng.permutation(len(names))]
 
@@ -54,7 +55,7 @@ def render_scene(seed: int, index: int, options: SceneOptions | None = None) -> 
         options: counts and size.
 
     Returns:
-        A `Scene`. Group and distractors come from the same distributions of scale, light, position
+        A `Scene`. Groups and distractors come from the same distributions of scale, light, position
         and order; only the class differs.
     """
     options = options or SceneOptions()
@@ -92,7 +93,7 @@ def render_scene(seed: int, index: int, options: SceneOptions | None = None) -> 
         h, w = sprite.alpha.shape
         paste(canvas, sprite, x, y, light, lift * float(np.sqrt(h * w)))
     instances = placed_instances(names, repeated, solids, places, height, width)
-    return Scene(expose(rng, canvas, light), repeated, instances, int(rng.integers(80, 96)))
+    return Scene(expose(rng, canvas, light), instances, int(rng.integers(80, 96)))
 
 
 def write_dataset(
