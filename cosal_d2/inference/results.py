@@ -57,7 +57,7 @@ class CoSaliencyResult:
         """The N co-salient objects: ``pred_boxes``, ``scores``, ``pred_masks`` (N, H, W) bool and
         disjoint, ``group_ids`` (N,), 0 for the largest group, and ``embeddings`` (N, D).
 
-        Masks of more than a gigabyte are passed over one by one
+        Masks of more than half a gigabyte are passed over one by one
         (:class:`~cosal_d2.modeling.grouping.object_instances.DisjointMasks`).
 
         Raises:

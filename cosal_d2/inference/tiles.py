@@ -22,7 +22,7 @@ OVERLAP = 0.25
 # There are no more windows than leave them this many pixels a side (ours).
 LEAST_SIDE = 64
 # Pixels of all windows of one forward pass together, at most (ours).
-BATCH_PIXELS = 2**20
+BATCH_PIXELS = 2**19
 # Regions that are compared, at most (ours).
 MOST = 2000
 # More than any two objectness logits differ by.
@@ -145,12 +145,10 @@ def predict_tiles(
         x0, y0, x1, y1 = box
         shown = share.to(model.device) * _map(model, own, judged.seen_in(box, own.size), box)
         cosal_map[y0:y1, x0:x1] += shown
-    large = regions[keep[view[keep] == 0]]
-    if len(large):
-        h, w = seen[0].size
-        large = large.moved((0, 0, w, h), size)
-        whole = _map(model, seen[0], judged.seen_in(boxes[0], (h, w)), boxes[0], large)
-        torch.maximum(cosal_map, whole, out=cosal_map)
+    large = judged[view[keep] == 0]
+    if len(large.regions):
+        own = large.seen_in(boxes[0], seen[0].size)
+        torch.maximum(cosal_map, _map(model, seen[0], own, boxes[0], True), out=cosal_map)
     return model.answer(cosal_map, judged, home is not None)
 
 
@@ -176,8 +174,8 @@ def distinct_regions(
     found, frame = regions.boxes, regions.boxes.new_tensor(boxes)
     sides = found[:, 2:] - found[:, :2]
     small = (view == 0) & (sides <= sides.new_tensor(common[::-1])).all(dim=1)
-    # A mask that ends within a cell of the window's end may go on.
-    near = (sides * WINDOW / SIDE).repeat(1, 2) + 1
+    # A mask that ends within two of its cells of the window's end may go on.
+    near = (2 * sides * WINDOW / SIDE).repeat(1, 2)
     own = frame[view]
     inner = own != frame[0]
     cut = (inner & ((found - own).abs() <= near)).any(dim=1)
@@ -250,22 +248,23 @@ def _map(
     seen: _Seen,
     judged: JudgedRegions,
     box: tuple[int, int, int, int],
-    over: RegionSet | None = None,
+    inside: bool = False,
 ) -> torch.Tensor:
     """The map (h, w) of a view, gated by the regions that reach into it.
 
     Args:
         model, seen, box: the view.
         judged: those regions, in the input's pixels.
-        over: the map is 0 outside of these regions, in the input's pixels.
+        inside: whether the map is 0 outside of the regions.
     """
     x0, y0, x1, y1 = box
     with model.autocast():
         logits = model.grouping.gated(seen.logits, [judged])
-        if over is not None:
-            size = [n * model.grouping.foreground_stride // GATE_STRIDE for n in logits.shape[2:]]
-            cover = paste_masks(over.masks.float(), over.proposals, tuple(size), GATE_STRIDE)
-            logits = gated_logits(logits, cover.amax(dim=0, keepdim=True))
+        if inside:
+            masks, boxes = judged.regions.masks.float(), judged.regions.proposals
+            cells = tuple(-(-side // GATE_STRIDE) for side in seen.size)
+            cover = paste_masks(masks, boxes, cells, GATE_STRIDE).amax(dim=0)
+            logits = gated_logits(logits, cover[None])
         logits = model.full_size(logits)
     (shown,) = model.postprocess(logits, [seen.size], [{"height": y1 - y0, "width": x1 - x0}])
     return shown["cosal_map"]

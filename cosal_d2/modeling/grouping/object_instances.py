@@ -21,7 +21,7 @@ MASK_LEVEL = 0.3
 # Least share of an instance's own mask that the map shows (ours).
 SHOWN = 0.4
 # Up to this many bytes masks are a tensor (N, H, W); above, DisjointMasks.
-MASK_BYTES = 2**30
+MASK_BYTES = 2**29
 
 
 def find_instances(

@@ -9,7 +9,7 @@ a gate that the foreground passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -101,6 +101,17 @@ class JudgedRegions:
     scores: torch.Tensor
     options: InstanceOptions
 
+    def __getitem__(self, part: torch.Tensor) -> JudgedRegions:
+        verdicts = self.verdicts
+        pairs = verdicts.pairs[part][:, part]
+        return replace(
+            self,
+            regions=self.regions[part],
+            embeddings=self.embeddings[part],
+            verdicts=Verdicts(verdicts.group[part], verdicts.weight[part], verdicts.repeats, pairs),
+            scores=self.scores[part],
+        )
+
     def seen_in(self, view: Sequence[float], size: tuple[int, int]) -> JudgedRegions:
         """The regions whose masks reach into a view of the image, in the pixels of an input.
 
@@ -111,17 +122,11 @@ class JudgedRegions:
         x0, y0, x1, y1 = view
         reach = windows(self.regions.proposals)
         low, high = reach.new_tensor([x0, y0]), reach.new_tensor([x1, y1])
-        part = ((reach[:, 2:] > low) & (reach[:, :2] < high)).all(dim=1).nonzero()[:, 0]
+        part = self[((reach[:, 2:] > low) & (reach[:, :2] < high)).all(dim=1)]
         height, width = self.image_size
         fx, fy = size[1] / (x1 - x0), size[0] / (y1 - y0)
         frame = (-x0 * fx, -y0 * fy, (width - x0) * fx, (height - y0) * fy)
-        said = self.verdicts
-        verdicts = Verdicts(
-            said.group[part], said.weight[part], said.repeats, said.pairs[part][:, part]
-        )
-        regions = self.regions[part].moved(frame, self.image_size)
-        scores, vectors = self.scores[part], self.embeddings[part]
-        return JudgedRegions(size, regions, vectors, verdicts, scores, self.options)
+        return replace(part, image_size=size, regions=part.regions.moved(frame, self.image_size))
 
     def instances(self, cosal_map: torch.Tensor) -> Instances:
         """The objects of the repeated groups, each with a mask; none where nothing repeats.
