@@ -18,6 +18,7 @@ DEFAULT_CONFIG = "cosal_vgg16_cpu.yaml"  # of predictions
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIMIZERS = ("SGD", "ADAMW")
 MEASURES = ("paper", "fast", "all")
+RESULTS = ("map", "mask", "overlay", "cutout", "objects", "json", "csv")  # of a prediction
 FILLS = ("noise", "mean", "background")  # of random occlusion
 MASK_GROUPS = 8  # of the normalisation in MODEL.GROUPING's masks
 

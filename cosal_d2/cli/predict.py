@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from cosal_d2.cli.verbs import add_opts, add_verb
-from cosal_d2.config import DEFAULT_CONFIG
+from cosal_d2.config import DEFAULT_CONFIG, DTYPES, RESULTS
+
+# Options that say nothing of a video.
+OF_PICTURES = ("save", "threshold", "recursive", "skip_existing", "like", "batch")
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -14,39 +18,103 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         verbs,
         "predict",
         run,
-        help="draw the co-saliency maps of pictures",
-        example="cosal predict --input photos/ --output maps\n"
-        "cosal predict --input a.jpg 'more/*.png' --output masks --confidence-threshold 0.5",
+        help="find what repeats in pictures: maps, masks, objects, groups and counts",
+        example="cosal predict --input photos/ --output results\n"
+        "cosal predict --input photos/ --output results --recursive --skip-existing "
+        "--save objects,json,csv\n"
+        "cosal predict --input a.jpg 'more/*.png' --output masks --save mask --threshold 0.5\n"
+        "cosal predict --input @list.txt --output results --batch 8\n"
+        "cosal predict --input a.jpg --output alike --like 20,30,90,110\n"
+        "cosal predict --video a.mp4 --output results --smoothing 0.7",
     )
-    parser.add_argument(
+    add = parser.add_argument
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--input",
+        nargs="+",
+        metavar="PATH",
+        help="pictures, folders of pictures, glob patterns; @FILE: a text file with one of these a "
+        "line; -: such lines on standard input",
+    )
+    source.add_argument(
+        "--video", "--video-input", metavar="FILE", help="a video: gives STEM_overlay.mp4"
+    )
+    source.add_argument(
+        "--webcam",
+        nargs="?",
+        const=0,
+        type=int,
+        metavar="N",
+        help="a camera: shown in a window until Esc (default: 0, the first)",
+    )
+    add("--output", metavar="FOLDER", help="takes the results; made where it is missing")
+    add(
+        "--recursive",
+        action="store_true",
+        help="look into the folders of folders too, and keep their tree below --output",
+    )
+    add(
+        "--save",
+        type=_results,
+        metavar="WHAT,...",
+        help=f"any of {','.join(RESULTS)} (default: map,overlay)",
+    )
+    add(
+        "--threshold",
+        "--confidence-threshold",
+        type=_probability,
+        metavar="P",
+        help="of the mask: white where the map reaches P (default: twice the map's mean)",
+    )
+    add(
+        "--like",
+        type=_box,
+        metavar="X0,Y0,X1,Y1",
+        help="a box in pixels around one object: find what resembles it",
+    )
+    add(
+        "--skip-existing",
+        action="store_true",
+        help="leave out pictures whose results are all there, and keep their lines in "
+        "objects.json and counts.csv",
+    )
+    add("--batch", type=_positive, metavar="N", help="pictures of a forward pass (default: 1)")
+    add(
+        "--size",
+        type=_positive,
+        metavar="PIXELS",
+        help="shortest side that a picture is scaled to; more finds smaller objects and takes "
+        "longer (default: the config's)",
+    )
+    add(
+        "--smoothing",
+        type=float,
+        metavar="S",
+        help="of a video over time: a map's share of the one before, 0 to 1 (default: 0)",
+    )
+    add(
         "--config-file",
         default=DEFAULT_CONFIG,
         metavar="FILE",
         help="a path, or the name of a shipped config (default: %(default)s)",
     )
-    parser.add_argument(
-        "--input",
-        required=True,
-        nargs="+",
-        metavar="PATH",
-        help="pictures, folders of pictures, or glob patterns",
+    add(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="",
+        help="where to compute (default: cuda if there is one)",
     )
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="FOLDER",
-        help="takes STEM_map.png and STEM_overlay.png of each picture",
-    )
-    parser.add_argument(
-        "--confidence-threshold",
-        type=_probability,
-        metavar="P",
-        help="write binary maps, white where the probability reaches P (default: grey levels)",
-    )
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda"), help="where to compute (default: cuda if there is one)"
-    )
+    add("--dtype", choices=DTYPES, default="", help="precision (default: the config's)")
     add_opts(parser, "config changes, such as MODEL.WEIGHTS output/model_final.pth")
+
+
+def _results(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in names if name not in RESULTS]:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(map(repr, unknown))}: give any of {','.join(RESULTS)}"
+        )
+    return names
 
 
 def _probability(text: str) -> float:
@@ -56,18 +124,89 @@ def _probability(text: str) -> float:
     return value
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _box(text: str) -> tuple[float, ...]:
+    box = tuple(map(float, text.split(",")))
+    if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
+        raise argparse.ArgumentTypeError(f"{text}: give x0,y0,x1,y1 with x0 < x1 and y0 < y1")
+    return box
+
+
 def run(args: argparse.Namespace) -> int:
-    """Draw the maps."""
+    """Predict."""
+    if args.output is None and args.webcam is None:
+        raise ValueError("--output is missing: give a folder for the results")
+    return _pictures(args) if args.input else _video(args)
+
+
+def _pictures(args: argparse.Namespace) -> int:
+    save = args.save or ("map", "overlay")
+    if args.smoothing is not None:
+        raise ValueError("--smoothing is of a video; leave it out, or give --video")
+    if args.threshold is not None and "mask" not in save:
+        raise ValueError("--threshold is the level of the mask; add mask to --save")
+    from cosal_d2.inference.pipeline import predict_pictures
+    from cosal_d2.inference.saving import ResultWriter
+    from cosal_d2.inference.sources import find_pictures
+
+    found = find_pictures(args.input, args.output, recursive=args.recursive)
+    predictor = _predictor(args)
+    if not predictor.cfg.MODEL.GROUPING.ENABLED:
+        given = [f"--save {name}" for name in save if name in ("objects", "json", "csv")]
+        if given := [*given, *(["--like"] if args.like else [])]:
+            raise ValueError(
+                f"{', '.join(given)}: {args.config_file} finds no objects; use a config with "
+                "MODEL.GROUPING.ENABLED, such as the default"
+            )
+    total = len(found.pictures)
+    with ResultWriter(
+        args.output, save, threshold=args.threshold, keep=args.skip_existing
+    ) as writer:
+        todo = found.pictures
+        if args.skip_existing:
+            todo = [source for source in todo if not writer.done(source)]
+        failed = predict_pictures(predictor, todo, writer, batch=args.batch or 1, like=args.like)
+        failed = [*found.unfound, *failed]
+        if found.passed_over:
+            print(f"passed over: {found.passed_over_text()}", file=sys.stderr)
+        if failed:
+            print(f"{len(failed)} failed:", *failed, sep="\n  ", file=sys.stderr)
+    done = total - len(failed) + len(found.unfound)
+    before = f" ({total - len(todo)} by an earlier run)" if args.skip_existing else ""
+    print(f"{done} of {total} pictures done{before}, results in {args.output}")
+    return 1 if failed else 0
+
+
+def _video(args: argparse.Namespace) -> int:
+    for option in OF_PICTURES:
+        if getattr(args, option) not in (None, False):
+            raise ValueError(f"--{option.replace('_', '-')} is of pictures; leave it out")
+    from cosal_d2.inference.video import predict_video
+
+    source = args.video if args.webcam is None else args.webcam
+    smoothing = args.smoothing or 0.0
+    count = predict_video(_predictor(args), source, args.output, smoothing=smoothing)
+    print(f"{count} frames done")
+    return 0
+
+
+def _predictor(args: argparse.Namespace):
+    """The predictor; device and precision, and nothing else below a warning, go to stderr."""
+    import logging
+
     from cosal_d2.config import get_cosal_config
     from cosal_d2.inference import CoSaliencyPredictor
-    from cosal_d2.inference.pipeline import find_pictures, predict_pictures
 
-    paths = find_pictures(args.input, args.output)
-    opts = ["MODEL.DEVICE", args.device] if args.device else []
-    cfg = get_cosal_config(args.config_file, [*args.opts, *opts])
-    if args.device == "cuda" and cfg.MODEL.DEVICE != "cuda":
-        raise ValueError("--device cuda: torch finds no GPU here; use --device cpu")
-    predictor = CoSaliencyPredictor(cfg)
-    left_out = predict_pictures(predictor, paths, args.output, args.confidence_threshold)
-    print(f"{len(paths) - len(left_out)} of {len(paths)} pictures done, results in {args.output}")
-    return 1 if left_out else 0
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cosal_d2.inference").setLevel(logging.INFO)
+    cfg = get_cosal_config(args.config_file, args.opts)
+    if args.size:
+        longest = round(args.size * cfg.INPUT.MAX_SIZE_TEST / cfg.INPUT.MIN_SIZE_TEST)
+        cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = args.size, longest
+    return CoSaliencyPredictor(cfg, device=args.device, dtype=args.dtype)

@@ -1,114 +1,110 @@
-"""From files of pictures to files of maps and overlays."""
+"""Many pictures: reading, the network, and drawing and saving at the same time."""
 
 from __future__ import annotations
 
-import glob
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
-from cosal_d2.utils.drawing import draw_overlay, map_to_uint8
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES, read_image, write_png
+from cosal_d2.inference.predictor import Box, CoSaliencyPredictor
+from cosal_d2.inference.results import CoSaliencyResult
+from cosal_d2.inference.saving import ResultWriter, Saved, one_line
+from cosal_d2.inference.sources import Source
+from cosal_d2.utils.parallel import read_ahead, worker_count
+from cosal_d2.utils.pictures import read_image
 
+MOST_THREADS = 4  # that read, and as many that save
 
-def find_pictures(inputs: Iterable[str], output: str) -> list[str]:
-    """Expand files, folders and glob patterns into picture paths, sorted within each.
-
-    Args:
-        inputs: of the command line; a file is taken whatever its suffix.
-        output: folder of the results, which need not exist yet.
-
-    Raises:
-        FileNotFoundError: an input matches nothing.
-        ValueError: two pictures share a stem, so that one result would overwrite the other, or a
-            result would overwrite a picture.
-    """
-    paths: dict[str, None] = {}
-    for entry in inputs:
-        if os.path.isfile(entry):
-            found = [entry]
-        else:
-            pattern = os.path.join(glob.escape(entry), "*") if os.path.isdir(entry) else entry
-            found = sorted(
-                path
-                for path in glob.glob(pattern, recursive=True)
-                if path.lower().endswith(PICTURE_SUFFIXES) and not os.path.isdir(path)
-            )
-        if not found:
-            raise FileNotFoundError(f"--input {entry}: no such picture, or none in it")
-        paths.update(dict.fromkeys(found))
-    owners: dict[str, str] = {}
-    inodes = {_inode(path): path for path in paths if os.path.exists(path)}
-    for path in paths:
-        results = result_paths(path, output)
-        name = results[0].name
-        if name in owners:
-            raise ValueError(
-                f"{owners[name]} and {path} would both be written as {name}; rename one, or give "
-                "them in two runs with two outputs"
-            )
-        owners[name] = path
-        for result in results:
-            if result.exists() and _inode(result) in inodes:
-                raise ValueError(
-                    f"the result of {path} would overwrite {inodes[_inode(result)]}, which is an "
-                    "--input too; give another --output"
-                )
-    return list(paths)
-
-
-def _inode(path: str | os.PathLike) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
-def result_paths(path: str, output: str) -> tuple[Path, Path]:
-    """``OUTPUT/STEM_map.png`` and ``OUTPUT/STEM_overlay.png`` of a picture."""
-    stem = os.path.splitext(os.path.basename(path))[0]
-    return Path(output, f"{stem}_map.png"), Path(output, f"{stem}_overlay.png")
+Read = tuple[Source, np.ndarray | Exception]
+Predicted = tuple[Source, CoSaliencyResult | Exception]
 
 
 def predict_pictures(
-    predictor: Callable[[np.ndarray], np.ndarray],
-    paths: Sequence[str],
-    output: str,
-    threshold: float | None = None,
+    predictor: CoSaliencyPredictor,
+    sources: Sequence[Source],
+    writer: ResultWriter,
+    *,
+    batch: int = 1,
+    like: Box | None = None,
 ) -> list[str]:
-    """Write ``STEM_map.png`` and ``STEM_overlay.png`` for each picture.
+    """Predict pictures and write their results, with a progress bar on a terminal.
 
-    The map is 8-bit grey at the picture's upright size, round(255 p). A picture that cannot be read
-    is named on stderr and left out.
+    Threads read the pictures ahead, others draw and save; the network does not wait for them as
+    long as they keep up. Whatever goes wrong with one picture is named on stderr, and the others
+    are done.
 
     Args:
-        predictor: gives a float32 map (H, W) in [0, 1] of a uint8 BGR picture (H, W, 3), as
-            :class:`cosal_d2.inference.CoSaliencyPredictor` does.
-        paths: from :func:`find_pictures`.
-        output: folder of the results; made when missing.
-        threshold: when given, maps are binary: 255 where p reaches it, 0 elsewhere.
+        predictor: its ``batch`` is called.
+        sources: the pictures.
+        writer: of the results.
+        batch: pictures of a forward pass.
+        like: see :class:`.CoSaliencyPredictor`; for each picture.
 
     Returns:
-        the pictures that were left out.
-
-    Raises:
-        OSError: a result cannot be written.
+        a sentence for each picture that has not all its results.
     """
-    os.makedirs(output, exist_ok=True)
-    left_out = []
-    for path in tqdm(paths, unit="picture", disable=None):
-        try:
-            image = read_image(path)
-        except (OSError, ValueError) as error:
-            tqdm.write(f"left out: {error}", file=sys.stderr)
-            left_out.append(path)
+    threads = max(1, min(MOST_THREADS, worker_count(None) - 1))
+    ahead = 2 * batch + threads
+    torch_threads = torch.get_num_threads()
+    failed = []
+    read = read_ahead(_read, sources, ahead, threads)
+    predicted = _predicted(predictor, read, batch, like)
+    saved = read_ahead(partial(_save, writer), predicted, ahead, threads)
+    try:
+        for source, outcome in tqdm(saved, total=len(sources), unit="picture", disable=None):
+            if errors := writer.append(source, outcome):
+                reason = "; ".join(errors)
+                failed.append(reason if source.path in reason else f"{source.path}: {reason}")
+                tqdm.write(f"failed: {failed[-1]}", file=sys.stderr)
+    finally:
+        torch.set_num_threads(torch_threads)
+    return failed
+
+
+def _read(source: Source) -> Read:
+    try:
+        return source, read_image(source.path)
+    except Exception as error:  # whatever it is, it is of this picture alone
+        return source, error
+
+
+def _predicted(
+    predictor: CoSaliencyPredictor, pictures: Iterable[Read], batch: int, like: Box | None
+) -> Iterator[Predicted]:
+    """Results, or what stands in their way, of pictures or what stood in theirs."""
+    waiting: list[tuple[Source, np.ndarray]] = []
+    for source, image in pictures:
+        if isinstance(image, Exception):
+            yield source, image
             continue
-        cosal_map = predictor(image).map
-        if threshold is not None:
-            cosal_map = (cosal_map >= threshold).astype(np.float32)
-        map_path, overlay_path = result_paths(path, output)
-        write_png(map_path, map_to_uint8(cosal_map))
-        write_png(overlay_path, draw_overlay(image, cosal_map))
-    return left_out
+        waiting.append((source, image))
+        if len(waiting) == batch:
+            yield from _forward(predictor, waiting, like)
+            waiting = []
+    if waiting:
+        yield from _forward(predictor, waiting, like)
+
+
+def _forward(
+    predictor: CoSaliencyPredictor, pictures: list[tuple[Source, np.ndarray]], like: Box | None
+) -> list[Predicted]:
+    sources, images = zip(*pictures, strict=True)
+    try:
+        results = predictor.batch(images, None if like is None else [like] * len(images))
+    except Exception as error:
+        if len(pictures) > 1:  # one of them is to blame, or all are too much for the memory
+            return [found for one in pictures for found in _forward(predictor, [one], like)]
+        results = [error]
+    return list(zip(sources, results, strict=True))
+
+
+def _save(writer: ResultWriter, predicted: Predicted) -> tuple[Source, Saved]:
+    source, result = predicted
+    torch.set_num_threads(1)  # of this thread: the cores are the network's
+    if isinstance(result, Exception):
+        return source, Saved([], [one_line(result)])
+    return source, writer.write(source, result)

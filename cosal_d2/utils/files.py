@@ -28,9 +28,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, of the same suffix, for libraries that write files
-    themselves: it is renamed to ``path`` at the end, or removed after an error."""
+    themselves: it is renamed to ``path`` at the end, or removed after an error. What a kill leaves
+    of it is hidden, and has no result's name."""
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}.{path.stem}.part{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

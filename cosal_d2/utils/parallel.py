@@ -75,20 +75,21 @@ def ordered_map(
 
 
 def read_ahead(
-    function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int = 4
+    function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int = 4, threads: int = 1
 ) -> Iterator[Result]:
-    """Results of `function` in the order of `tasks`, worked out in one thread before they are
-    wanted: for what waits for files, or is done outside of Python's lock, as decoding pictures is.
+    """Results of `function` in the order of `tasks`, worked out in threads before they are wanted:
+    for what waits for files, or is done outside of Python's lock, as decoding pictures is.
 
     Args:
         function, tasks: an error of `function` is raised in its task's place.
         ahead: at most this many results wait.
+        threads: how many; the tasks are taken in the caller's.
     """
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(threads) as pool:
         futures: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                futures.append(thread.submit(function, task))
+                futures.append(pool.submit(function, task))
                 if len(futures) > ahead:
                     yield futures.popleft().result()
             while futures:

@@ -89,6 +89,6 @@ def test_an_error_is_one_line_and_a_status(monkeypatch, capsys, error, status, m
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("cosal_d2.inference.pipeline.find_pictures", fail)
+    monkeypatch.setattr("cosal_d2.inference.sources.find_pictures", fail)
     assert main(["predict", "--input", "x.png", "--output", "out"]) == status
     assert capsys.readouterr().err == message

@@ -1,159 +1,195 @@
-"""`cosal predict`, and the functions under it."""
+"""Many pictures: what overlaps, and what goes wrong."""
 
-import os
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from network_data import TINY, tiny_config, tiny_model
-from PIL import Image
+from prediction_data import StandIn, annotated, rows, write_pictures
 
-from cosal_d2.cli import main
-from cosal_d2.engine import CoSaliencyCheckpointer
-from cosal_d2.inference import CoSaliencyPredictor
-from cosal_d2.inference.pipeline import find_pictures, predict_pictures
+from cosal_d2.inference.pipeline import predict_pictures
+from cosal_d2.inference.saving import ResultWriter
+from cosal_d2.inference.sources import find_pictures
 from cosal_d2.utils.pictures import read_image
 
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    CoSaliencyCheckpointer(tiny_model(), str(folder)).save("model")
-    return str(folder / "model.pth")
+SAVE = ("map", "objects", "json", "csv")
+TESTS = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """The kinds of pictures that users have; ``SIZES`` are their upright sizes."""
-    folder = tmp_path / "in[1]"
-    folder.mkdir()
-    rgb = np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)
-    image = Image.fromarray(rgb)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(folder / "colour.jpg")
-    image.convert("L").save(folder / "grey.png")
-    Image.fromarray(np.dstack([rgb, rgb[:, :, 0]])).save(folder / "rgba.png")
-    image.convert("CMYK").save(folder / "cmyk.tif")
-    cv2.imwrite(str(folder / "deep.png"), rgb[:, :, 0].astype(np.uint16) * 257)
-    image.resize((23, 37)).save(folder / "odd.bmp")
-    image.save(folder / "rotated.JPG", exif=exif)
-    (folder / "notes.txt").write_text("no picture")
-    return folder
+def predict(predictor, folder, output, *, save=SAVE, keep=False, writer=ResultWriter, **options):
+    """As `cosal predict` does it; gives the failures."""
+    sources = find_pictures([str(folder)], str(output)).pictures
+    with writer(output, save, keep=keep) as results:
+        todo = [source for source in sources if not (keep and results.done(source))]
+        return predict_pictures(predictor, todo, results, **options)
 
 
-SIZES = dict.fromkeys(("colour", "grey", "rgba", "cmyk", "deep"), (30, 44))
-SIZES |= {"odd": (37, 23), "rotated": (44, 30)}
+@pytest.mark.parametrize(("batch", "batches"), [(1, [1] * 5), (2, [2, 2, 1]), (8, [5])])
+def test_pictures_are_predicted_in_batches_and_written_in_their_order(tmp_path, batch, batches):
+    folder = write_pictures(tmp_path / "in", 7, broken=(0, 4))
+    predictor = StandIn()
+    failed = predict(predictor, folder, tmp_path / "out", batch=batch)
+    assert predictor.batches == batches and predictor.like == [None] * len(batches)
+    names = [f"{i:02d}.png" for i in (1, 2, 3, 5, 6)]
+    assert [row["name"] for row in rows(tmp_path / "out")] == names
+    assert annotated(tmp_path / "out") == dict.fromkeys(names, 5)
+    assert [f"{tmp_path}/in/{i}.png" in text for i, text in zip(("00", "04"), failed, strict=True)]
+    assert all("cannot read" in text for text in failed)
 
 
-def gradient(image):
-    """A predictor that needs no network: brighter from left to right, then from top to bottom."""
-    h, w = image.shape[:2]
-    return np.linspace(0, 1, h * w, dtype=np.float32).reshape(h, w)
+def test_the_exemplars_box_is_that_of_each_picture(tmp_path):
+    predictor = StandIn()
+    box = (1.0, 2.0, 9.0, 8.0)
+    folder = write_pictures(tmp_path / "in", 3)
+    assert predict(predictor, folder, tmp_path / "out", batch=2, like=box) == []
+    assert predictor.like == [[box, box], [box]]
 
 
-def predict(*argv, weights="none.pth"):
-    return main(["predict", *map(str, argv), "--opts", *TINY, "MODEL.WEIGHTS", weights])
+def test_a_failing_batch_is_tried_one_by_one(tmp_path, capsys):
+    class Picky(StandIn):
+        def batch(self, images, like=None):
+            found = super().batch(images, like)
+            if any(np.array_equal(image, self.refused) for image in images):
+                raise RuntimeError("CUDA out of memory")
+            return found
+
+    folder = write_pictures(tmp_path / "in", 5)
+    predictor = Picky()
+    predictor.refused = read_image(folder / "01.png")
+    (text,) = predict(predictor, folder, tmp_path / "out", batch=3)
+    assert text == f"{folder}/01.png: RuntimeError: CUDA out of memory"
+    assert predictor.batches == [3, 1, 1, 1, 2]
+    assert text in capsys.readouterr().err
+    assert len(rows(tmp_path / "out")) == 4
 
 
-def read_map(folder, stem):
-    return cv2.imread(str(folder / f"{stem}_map.png"), cv2.IMREAD_UNCHANGED)
+def test_one_result_that_cannot_be_written_is_a_failure_of_its_picture(tmp_path):
+    folder = write_pictures(tmp_path / "in", 3)
+    (tmp_path / "out" / "01_map.png").mkdir(parents=True)
+    (text,) = predict(StandIn(), folder, tmp_path / "out")
+    assert text.startswith(f"{folder}/01.png: ") and "out/01_map.png" in text
+    assert len(rows(tmp_path / "out")) == 3
 
 
-def test_pictures_of_every_kind_get_a_map_of_their_upright_size(folder, tmp_path, weights, capsys):
-    out = tmp_path / "out"
-    torch.manual_seed(0)  # The encoder is random here, and in no checkpoint.
-    assert predict("--input", folder, "--output", out, "--device", "cpu", weights=weights) == 0
-    assert "7 of 7 pictures done" in capsys.readouterr().out
-    names = {f"{stem}_{kind}.png" for stem in SIZES for kind in ("map", "overlay")}
-    assert {p.name for p in out.iterdir()} == names
-    torch.manual_seed(0)
-    predictor = CoSaliencyPredictor(tiny_config("MODEL.WEIGHTS", weights))
-    for path in find_pictures([str(folder)], str(out / "other")):
-        stem = path.rsplit("/", 1)[1].split(".")[0]
-        written = read_map(out, stem)
-        assert written.dtype == np.uint8 and written.shape == SIZES[stem]
-        assert cv2.imread(str(out / f"{stem}_overlay.png")).shape == (*SIZES[stem], 3)
-        expected = predictor(read_image(path)).map
-        assert expected.dtype == np.float32 and 0 <= expected.min() <= expected.max() <= 1
-        assert np.abs(written - 255.0 * expected).max() <= 0.5001
+def test_the_network_works_on_while_results_are_saved_but_not_without_bound(tmp_path):
+    """The first picture is saved only once the network has done the second; then saving rests until
+    the network has to wait."""
+    predictor = StandIn()
+    second, waiting = threading.Event(), threading.Event()
+    done = []
+
+    class Slow(ResultWriter):
+        def write(self, source, result):
+            if source.name == "00.png":
+                done.append(second.wait(20))
+                waiting.wait(1)  # long enough for a network that nothing holds
+                done.append(len(predictor.batches))
+            return super().write(source, result)
+
+    original = predictor.batch
+
+    def batch(images, like=None):
+        found = original(images, like)
+        if len(predictor.batches) == 2:
+            second.set()
+        return found
+
+    predictor.batch = batch
+    folder = write_pictures(tmp_path / "in", 30)
+    assert predict(predictor, folder, tmp_path / "out", writer=Slow) == []
+    assert done[0] and 2 <= done[1] <= 10
 
 
-def test_a_threshold_makes_the_map_binary(folder, tmp_path):
-    paths = find_pictures([str(folder / "rotated.JPG")], str(tmp_path))
-    predict_pictures(gradient, paths, str(tmp_path), threshold=0.25)
-    p = np.linspace(0, 1, 44 * 30, dtype=np.float32).reshape(44, 30)
-    assert np.array_equal(read_map(tmp_path, "rotated"), np.where(p >= 0.25, 255, 0))
+def test_threads_of_torch_are_as_before(tmp_path, monkeypatch):
+    counts = []
+
+    class Counting(ResultWriter):
+        def write(self, source, result):
+            counts.append(torch.get_num_threads())
+            return super().write(source, result)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        folder = write_pictures(tmp_path / "in", 2)
+        predict(StandIn(), folder, tmp_path / "out", writer=Counting)
+        later = []
+        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert counts == [1, 1] and later == [3] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
-def test_files_folders_and_patterns_are_found_once(folder, tmp_path):
-    everything = find_pictures([str(folder)], "out")
-    assert [p.rsplit("/", 1)[1] for p in everything] == [
-        *("cmyk.tif", "colour.jpg", "deep.png", "grey.png", "odd.bmp", "rgba.png", "rotated.JPG")
-    ]
-    one = str(folder / "grey.png")
-    for pattern in (tmp_path / "in*" / "*e*.png", tmp_path / "**" / "*e*.png"):
-        assert find_pictures([one, str(pattern), one], "out") == [one, str(folder / "deep.png")]
-    with pytest.raises(FileNotFoundError, match="nowhere.*no such picture"):
-        find_pictures([str(tmp_path / "nowhere")], "out")
+class Interrupted(StandIn):
+    """Ctrl-C after some pictures."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def batch(self, images, like=None):
+        if len(self.batches) == self.after:
+            raise KeyboardInterrupt
+        return super().batch(images, like)
 
 
-def test_pictures_of_one_stem_are_refused(folder):
-    Image.new("RGB", (9, 9)).save(folder / "grey.jpg")
-    with pytest.raises(ValueError, match="grey.jpg and .*grey.png would both be written as grey_m"):
-        find_pictures([str(folder)], "out")
+def check_complete(output, save=SAVE):
+    names = [f"{i:02d}" for i in range(30) if i not in (3, 14, 29)]
+    assert sorted(p.name for p in output.glob("*_map.png")) == [f"{n}_map.png" for n in names]
+    assert len(list(output.glob("*_object_*.png"))) == 5 * len(names)
+    assert sorted(row["name"] for row in rows(output)) == [f"{n}.png" for n in names]
+    assert annotated(output) == dict.fromkeys((f"{n}.png" for n in names), 5)
 
 
-def test_no_picture_is_overwritten_by_a_result(folder, tmp_path):
-    Image.new("RGB", (9, 9)).save(folder / "grey_overlay.png")
-    link = tmp_path / "link"
-    link.symlink_to(folder)
-    for output in (folder, link):
-        with pytest.raises(ValueError, match="grey.png would overwrite .*grey_overlay.png"):
-            find_pictures([str(folder)], str(output))
-    assert find_pictures([str(folder / "grey.png")], str(folder)) == [str(folder / "grey.png")]
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    folder = write_pictures(tmp_path / "in", 30, broken=(3, 14, 29))
+    with pytest.raises(KeyboardInterrupt):
+        predict(Interrupted(after=15), folder, tmp_path / "out")
+    half = annotated(tmp_path / "out")
+    assert 8 <= len(half) <= 15
+    predictor = StandIn()
+    assert len(predict(predictor, folder, tmp_path / "out", keep=True)) == 3
+    assert sum(predictor.batches) == 27 - len(half)
+    check_complete(tmp_path / "out")
+    assert len(predict(predictor, folder, tmp_path / "out", keep=True)) == 3
+    assert sum(predictor.batches) == 27 - len(half)  # nothing new
+    check_complete(tmp_path / "out")
 
 
-def test_names_that_are_not_utf8_are_written(folder, tmp_path):
-    name = os.path.join(os.fsencode(folder), b"caf\xe9.png")
-    os.rename(folder / "grey.png", name)
-    paths = find_pictures([os.fsdecode(name)], str(tmp_path))
-    assert predict_pictures(gradient, paths, str(tmp_path)) == []
-    assert {b"caf\xe9_map.png", b"caf\xe9_overlay.png"} < set(os.listdir(os.fsencode(tmp_path)))
+KILLED = """
+import os, signal, sys
+sys.path[:0] = sys.argv[3:]
+from prediction_data import StandIn
+from test_pipeline import predict
+
+class Killed(StandIn):
+    def batch(self, images, like=None):
+        if len(self.batches) == 15:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().batch(images, like)
+
+predict(Killed(), *sys.argv[1:3])
+"""
 
 
-def test_an_unreadable_picture_is_named_and_the_others_are_done(folder, tmp_path, capsys, weights):
-    content = (folder / "grey.png").read_bytes()
-    (folder / "broken.png").write_bytes(content[: len(content) // 2])
-    out = tmp_path / "out"
-    assert predict("--input", folder, "--output", out, weights=weights) == 1
-    output = capsys.readouterr()
-    assert "broken.png" in output.err and "7 of 8 pictures done" in output.out
-    assert {p.name for p in out.glob("*_map.png")} == {f"{stem}_map.png" for stem in SIZES}
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["--input", "nowhere"], "nowhere"),
-        (["--input", "PICTURE", "--config-file", "unknown.yaml"], "unknown.yaml"),
-        (["--input", "PICTURE"], "no weights at none.pth: set MODEL.WEIGHTS"),
-        (["--input", "PICTURE", "--device", "cuda"], "--device cuda: torch finds no GPU"),
-    ],
-)
-def test_what_cannot_be_started_is_said_in_one_line(
-    folder, tmp_path, capsys, argv, message, monkeypatch
-):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    argv = [str(folder / "grey.png") if a == "PICTURE" else a for a in argv]
-    assert predict(*argv, "--output", tmp_path / "out") == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("cosal: error: ") and message in line
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_threshold_outside_0_to_1_is_refused(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        predict("--input", "x.png", "--output", tmp_path, "--confidence-threshold", "1.5")
-    assert "1.5 is not between 0 and 1" in capsys.readouterr().err
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    folder = write_pictures(tmp_path / "in", 30, broken=(3, 14, 29))
+    output = tmp_path / "out"
+    code = [sys.executable, "-c", KILLED, folder, output, TESTS, TESTS / "inference"]
+    run = subprocess.run(list(map(str, code)), capture_output=True, text=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert not (output / "objects.json").exists()
+    records = (output / "objects.jsonl").read_text().splitlines()[1:]
+    half = [json.loads(record)["image"]["file_name"] for record in records]
+    assert 8 <= len(half) <= 15
+    predictor = StandIn()
+    assert len(predict(predictor, folder, output, keep=True)) == 3
+    assert sum(predictor.batches) <= 27 - len(half)
+    check_complete(output)

@@ -1,0 +1,363 @@
+"""What is written of a prediction: pictures of its own for each input, and tables of the run."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import itertools
+import json
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from cosal_d2.config import RESULTS
+from cosal_d2.inference.results import CATEGORY, CoSaliencyResult
+from cosal_d2.utils.drawing import map_to_uint8
+from cosal_d2.utils.files import replacing, write_bytes
+
+if TYPE_CHECKING:
+    from cosal_d2.inference.sources import Source
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    body = kind + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+PNG_HEADER = 33  # bytes of a PNG's signature and its chunk IHDR
+# Follows them in every picture that is written here, so that none is taken for an input later.
+MARK = _chunk(b"tEXt", b"Software\0cosal predict")
+RESULT_NAME = re.compile(r"(?P<stem>.+)_(map|mask|overlay|cutout|object_\d{2,})\.png", re.I | re.S)
+COCO_FILE, RECORDS_FILE, COUNTS_FILE = "objects.json", "objects.jsonl", "counts.csv"
+RUN_FILES = (COCO_FILE, RECORDS_FILE, COUNTS_FILE)
+
+
+def write_result(path: Path, pixels: np.ndarray) -> None:
+    """Write a PNG with the mark of a result; it replaces a former file as a whole.
+
+    Args:
+        path: of the file.
+        pixels: uint8 grey (H, W), BGR (H, W, 3) or BGRA (H, W, 4).
+    """
+    png = cv2.imencode(".png", pixels)[1].tobytes()
+    write_bytes(path, png[:PNG_HEADER] + MARK + png[PNG_HEADER:])
+
+
+def is_result(path: str | os.PathLike) -> bool:
+    """Whether a file is a result of :func:`write_result`, by its name and its mark."""
+    if not RESULT_NAME.fullmatch(os.path.basename(path)):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(PNG_HEADER + len(MARK))[PNG_HEADER:] == MARK
+    except OSError:
+        return False
+
+
+class Journal:
+    """A text file that grows by one line a picture and survives a kill at any time.
+
+    Of two lines of one picture the last counts; the first is gone after :meth:`close`.
+
+    Attributes:
+        values: what ``read`` gave of the line of each key.
+    """
+
+    def __init__(
+        self, path: Path, header: str, read: Callable[[str], tuple[str, int]], keep: bool
+    ) -> None:
+        """
+        Args:
+            path: of the file.
+            header: its first line, by which a file of others is known.
+            read: key and value of a line; a line on which it raises is damaged, and dropped.
+            keep: keep the lines of an earlier run.
+
+        Raises:
+            ValueError: there is a file of that name which is no such journal.
+        """
+        self.path = path
+        self.values: dict[str, int] = {}
+        self._header = f"{header}\n".encode()
+        self._read = read
+        self._untidy = False
+        first = next(self._lines(), b"") if path.exists() else b""
+        if first not in (b"", self._header):
+            raise ValueError(
+                f"{path} was not written by this command; move it away, or give another --output"
+            )
+        if keep and first:
+            self._load()
+        else:
+            write_bytes(path, self._header)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+
+    def append(self, key: str, line: str, value: int) -> None:
+        """Add a picture's line, wholly or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        content = f"{line}\n".encode("utf-8", "surrogateescape")
+        size = os.fstat(self._file.fileno()).st_size
+        written = 0
+        try:
+            written = self._file.write(content)
+        finally:
+            if written != len(content):
+                self._file.truncate(size)
+        if written != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self._untidy |= key in self.values
+        self.values[key] = value
+
+    def records(self) -> Iterator[str]:
+        """The lines below the header."""
+        for line in itertools.islice(self._lines(), 1, None):
+            yield line.decode("utf-8", "surrogateescape")
+
+    def close(self) -> None:
+        """Close the file, with one line a picture."""
+        self._file.close()
+        if self._untidy:
+            self._tidy()
+
+    def _lines(self) -> Iterator[bytes]:
+        with open(self.path, "rb") as file:
+            yield from file
+
+    def _load(self) -> None:
+        for key, value, _ in self._readable():
+            self._untidy |= key in self.values
+            self.values[key] = value
+        if self._untidy:
+            self._tidy()
+
+    def _readable(self) -> Iterator[tuple[str, int, str]]:
+        """Key, value and text of each whole line."""
+        for line in self.records():
+            try:
+                if not line.endswith("\n"):
+                    raise ValueError("its end is missing")
+                key, value = self._read(line)
+            except (ValueError, TypeError, LookupError, csv.Error):
+                self._untidy = True
+            else:
+                yield key, value, line
+
+    def _tidy(self) -> None:
+        """Write the file again with the last line of each picture alone."""
+        last = {key: number for number, (key, _, _) in enumerate(self._readable())}
+        with replacing(self.path) as temporary, open(temporary, "wb") as file:
+            file.write(self._header)
+            for number, (key, _, line) in enumerate(self._readable()):
+                if last[key] == number:
+                    file.write(line.encode("utf-8", "surrogateescape"))
+        self._untidy = False
+
+
+def _read_record(line: str) -> tuple[str, int]:
+    record = json.loads(line)
+    return _stem(record["image"]["file_name"]), len(record["annotations"])
+
+
+def _read_row(line: str) -> tuple[str, int]:
+    name, _, count, _ = next(csv.reader([line]))
+    return _stem(name), int(count)
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+class Saved(NamedTuple):
+    """What became of one picture: lines of journals that are still to be appended, and errors."""
+
+    lines: list[tuple[Journal, str, int]]
+    errors: list[str]
+
+
+class ResultWriter:
+    """Writes results into a folder; as a context manager it completes ``objects.json`` at the end.
+
+    Of a picture: ``STEM_map.png`` (8-bit grey at the picture's upright size, round(255 p)),
+    ``STEM_mask.png`` (0 and 255), ``STEM_overlay.png``, ``STEM_cutout.png`` and
+    ``STEM_object_01.png`` and so on. Of the run: ``objects.json`` (COCO) and ``counts.csv``.
+    ``objects.jsonl`` grows by a line a picture, as ``counts.csv`` does, and ``objects.json`` is
+    made of it at the end, so a kill loses nothing of either.
+    """
+
+    def __init__(
+        self,
+        output: str | os.PathLike,
+        save: Collection[str],
+        *,
+        threshold: float | None = None,
+        keep: bool = False,
+    ) -> None:
+        """
+        Args:
+            output: folder, made where it is missing.
+            save: of :data:`cosal_d2.config.RESULTS`.
+            threshold: of the mask, see :meth:`.CoSaliencyResult.mask`.
+            keep: keep the lines of earlier runs in the files of the run.
+
+        Raises:
+            OSError: the folder cannot be made, or not be written to.
+            ValueError: there is no such result, or the folder has a file of the run's name that is
+                not of an earlier run.
+        """
+        self.output = Path(output)
+        self.save = frozenset(save)
+        self.threshold = threshold
+        if unknown := self.save.difference(RESULTS):
+            raise ValueError(f"save {', '.join(unknown)}: give any of {', '.join(RESULTS)}")
+        if self.output.exists() and not self.output.is_dir():
+            raise NotADirectoryError(f"--output {output} is no folder; give one")
+        self.output.mkdir(parents=True, exist_ok=True)
+        records = self.output / RECORDS_FILE
+        if "json" in self.save and (self.output / COCO_FILE).exists() and not records.exists():
+            raise ValueError(
+                f"{self.output / COCO_FILE} is there without {RECORDS_FILE}, so it is not of an "
+                "earlier run; move it away, or give another --output"
+            )
+        self.records = self.counts = None
+        if self.save & {"objects", "json"}:
+            header = json.dumps({"categories": [CATEGORY]})
+            self.records = Journal(records, header, _read_record, keep)
+        if "csv" in self.save:
+            header = "name,repeats,count,counts"
+            self.counts = Journal(self.output / COUNTS_FILE, header, _read_row, keep)
+
+    def done(self, source: Source) -> bool:
+        """Whether all that is asked for is there."""
+        stem = source.stem
+        if self.counts and stem not in self.counts.values:
+            return False
+        if self.records and stem not in self.records.values:
+            return False
+        paths = [self._path(stem, kind) for kind in self.save & _PICTURES.keys()]
+        if "objects" in self.save:
+            paths += [_object_path(self.output, stem, i) for i in range(self.records.values[stem])]
+        return all(path.exists() for path in paths)
+
+    def write(self, source: Source, result: CoSaliencyResult) -> Saved:
+        """Write the files of one picture; one that cannot be written is no reason to leave out the
+        others. It may run in several threads."""
+        stem = source.stem
+        saved = Saved([], [])
+        tasks: list[Callable[[], Any]] = [
+            lambda kind=kind: write_result(
+                self._path(stem, kind), _PICTURES[kind](result, self.threshold)
+            )
+            for kind in _PICTURES
+            if kind in self.save
+        ]
+        if "objects" in self.save:
+            tasks.append(lambda: _write_objects(self.output, stem, result))
+        if self.records:
+            tasks.append(lambda: saved.lines.append(self._record(source.name, result)))
+        if self.counts:
+            tasks.append(lambda: saved.lines.append(self._row(source.name, result)))
+        for task in [
+            lambda: (self.output / stem).parent.mkdir(parents=True, exist_ok=True),
+            *tasks,
+        ]:
+            try:
+                task()
+            except Exception as error:  # whatever it is, it is of this one result
+                saved.errors.append(one_line(error))
+        return saved
+
+    def append(self, source: Source, saved: Saved) -> list[str]:
+        """Append the lines that :meth:`write` gave, and give all errors of the picture."""
+        errors = list(saved.errors)
+        for journal, line, value in saved.lines:
+            try:
+                journal.append(source.stem, line, value)
+            except OSError as error:
+                errors.append(one_line(error))
+        return list(dict.fromkeys(errors))
+
+    def __enter__(self) -> ResultWriter:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for journal in filter(None, (self.records, self.counts)):
+            journal.close()
+        if "json" in self.save:
+            self._write_coco()
+
+    def _path(self, stem: str, kind: str) -> Path:
+        return self.output / f"{stem}_{kind}.png"
+
+    def _record(self, name: str, result: CoSaliencyResult) -> tuple[Journal, str, int]:
+        coco = result.to_coco(name)
+        annotations = coco["annotations"]
+        record = {"image": coco["images"][0], "annotations": annotations}
+        return self.records, json.dumps(record, allow_nan=False), len(annotations)
+
+    def _row(self, name: str, result: CoSaliencyResult) -> tuple[Journal, str, int]:
+        repeats = "" if result.repeats is None else f"{result.repeats:.6g}"
+        line = io.StringIO()
+        row = [name, repeats, result.count, " ".join(map(str, result.counts))]
+        csv.writer(line, lineterminator="").writerow(row)
+        return self.counts, line.getvalue(), result.count
+
+    def _write_coco(self) -> None:
+        """``objects.json`` from ``objects.jsonl``, which need not fit into memory."""
+        with (
+            replacing(self.output / COCO_FILE) as temporary,
+            open(temporary, "w", encoding="ascii") as file,
+        ):
+            file.write(f'{{"categories": {json.dumps([CATEGORY])},\n"images": [')
+            for number, record in enumerate(map(json.loads, self.records.records()), 1):
+                _write_entry(file, number, record["image"])
+            file.write('],\n"annotations": [')
+            numbers = itertools.count(1)
+            for image, record in enumerate(map(json.loads, self.records.records()), 1):
+                for annotation in record["annotations"]:
+                    _write_entry(file, next(numbers), annotation | {"image_id": image})
+            file.write("]}\n")
+
+
+def _write_entry(file: io.TextIOBase, number: int, entry: dict) -> None:
+    file.write(",\n" if number > 1 else "\n")
+    file.write(json.dumps(entry | {"id": number}))
+
+
+_PICTURES: dict[str, Callable[[CoSaliencyResult, float | None], np.ndarray]] = {
+    "map": lambda result, _: map_to_uint8(result.map),
+    "mask": lambda result, threshold: result.mask(threshold).astype(np.uint8) * 255,
+    "overlay": lambda result, _: result.overlay(),
+    "cutout": lambda result, _: result.cutout(),
+}
+
+
+def _object_path(output: Path, stem: str, index: int) -> Path:
+    return output / f"{stem}_object_{index + 1:02d}.png"
+
+
+def _write_objects(output: Path, stem: str, result: CoSaliencyResult) -> None:
+    """One file an object; those of an earlier run beyond them are removed."""
+    objects = result.objects()
+    for i, pixels in enumerate(objects):
+        write_result(_object_path(output, stem, i), pixels)
+    beyond = (_object_path(output, stem, i) for i in itertools.count(len(objects)))
+    for path in itertools.takewhile(is_result, beyond):
+        path.unlink()
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line, with its type where it was not foreseen."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"

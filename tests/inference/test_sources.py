@@ -1,0 +1,174 @@
+"""What a command line names, and what must not be taken or overwritten."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosal_d2.inference.saving import write_result
+from cosal_d2.inference.sources import find_pictures
+
+
+def touch(root, *names):
+    """Files of no content: finding looks at names alone."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names(inputs, output="out", **options):
+    return [
+        source.name for source in find_pictures(list(map(str, inputs)), output, **options).pictures
+    ]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    touch(tmp_path / "in[1]", "b.jpg", "a.PNG", "notes.txt", "raw.HEIC", "x/a.jpg", "x/y/c.tif")
+    touch(tmp_path / "in[1]", "x/more.heic", "LICENSE", ".hidden.jpg", ".thumbnails/d.jpg")
+    return tmp_path / "in[1]"
+
+
+def test_a_folder_gives_its_pictures_and_with_recursive_those_of_its_folders(tree):
+    assert names([tree]) == ["a.PNG", "b.jpg"]
+    assert names([tree], recursive=True) == ["a.PNG", "b.jpg", "x/a.jpg", "x/y/c.tif"]
+
+
+def test_other_formats_are_counted_by_suffix(tree):
+    found = find_pictures([str(tree)], "out", recursive=True)
+    assert found.passed_over == {".txt": 1, ".heic": 2, "without a suffix": 1}
+    assert found.passed_over_text() == "2 .heic, 1 .txt, 1 without a suffix"
+    assert found.unfound == []
+
+
+def test_files_and_patterns_are_found_once_and_files_whatever_their_suffix(tree):
+    one, other = str(tree / "b.jpg"), str(tree / "raw.HEIC")
+    pattern = str(tree.parent / "in*" / "*.*")
+    again = str(tree / "x" / ".." / "b.jpg")
+    found = find_pictures([one, other, pattern, again, one], "out").pictures
+    assert [source.name for source in found] == ["b.jpg", "raw.HEIC", "a.PNG"]
+    assert names([tree.parent / "**" / "c.*"]) == ["c.tif"]
+
+
+def test_a_list_names_inputs_a_line_each_and_the_line_of_one_that_is_missing(tree, tmp_path):
+    lines = [tree / "b.jpg", "", tmp_path / "gone.jpg", tree / "x"]
+    content = "\ufeff" + "\r\n".join(map(str, lines))
+    (tmp_path / "list.txt").write_text(content, encoding="utf-8", newline="")
+    found = find_pictures([f"@{tmp_path}/list.txt"], "out")
+    assert [source.name for source in found.pictures] == ["b.jpg", "a.jpg"]
+    (sentence,) = found.unfound
+    assert sentence.startswith(f"{tmp_path}/list.txt, line 3: {tmp_path}/gone.jpg: no such picture")
+
+
+def test_a_list_comes_on_standard_input_too(tree, monkeypatch):
+    name = os.path.join(os.fsencode(tree), b"caf\xe9.jpg")
+    Path(os.fsdecode(name)).touch()
+    lines = b"\n".join([name, os.fsencode(tree / "none.png")])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    found = find_pictures(["-"], "out")
+    assert [os.fsencode(source.path) for source in found.pictures] == [name]
+    assert found.unfound[0].startswith("standard input, line 2: ")
+
+
+def test_a_picture_may_begin_with_the_sign_of_a_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "@a.jpg")
+    assert names(["@a.jpg"]) == ["@a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("nowhere", "--input nowhere: no such picture, or none in it$"),
+        ("*.gif", r"--input \*.gif: no such picture, or none in it$"),
+        ("empty", "--input empty: no such picture, .*; --recursive looks into its folders too"),
+        ("@none.txt", "--input @none.txt: no list of pictures: .*none.txt"),
+        ("@gone.txt", "no picture in --input: gone.txt, line 1: gone.jpg: no such picture"),
+    ],
+)
+def test_an_input_that_names_nothing_is_an_error(tmp_path, monkeypatch, entry, message):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "empty/notes.txt", "empty/x/a.jpg")
+    (tmp_path / "gone.txt").write_text("gone.jpg\n")
+    with pytest.raises(FileNotFoundError, match=message):
+        find_pictures([entry], "out")
+
+
+def test_results_of_an_earlier_run_are_passed_over_wherever_they_lie(tree):
+    before = names([tree], recursive=True)
+    for name in ("a_map", "x/a_object_01", "x/a_object_123", "maps/z_cutout"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        write_result(tree / f"{name}.png", np.zeros((3, 4), np.uint8))
+    touch(tree, "objects.json", "counts.csv", "objects.jsonl")
+    for output in (tree, tree / "maps", "elsewhere"):
+        found = find_pictures([str(tree)], str(output), recursive=True)
+        assert [source.name for source in found.pictures] == before
+        assert found.passed_over["results of an earlier run"] == 4
+        assert found.passed_over[".json"] + found.passed_over[".csv"] == 0
+    by_the_shell = [*sorted(tree.glob("[a-z]*.png")), tree / "maps", tree / "x"]
+    pattern = tree.parent / "in*" / "*_map.png"
+    assert names([tree / "b.jpg", *by_the_shell, pattern]) == ["b.jpg", "a.jpg"]
+    with pytest.raises(FileNotFoundError, match="no picture.*: 1 results of an earlier run"):
+        find_pictures([str(tree / "a_map.png")], "out")
+
+
+def test_a_users_own_picture_of_a_results_name_is_a_picture(tree):
+    touch(tree, "a_mask.png", "a_object_01.png")
+    assert names([tree]) == ["a.PNG", "a_mask.png", "a_object_01.png", "b.jpg"]
+
+
+def test_two_pictures_whose_results_would_have_one_name_are_refused(tree):
+    touch(tree, "b.png", "x/b.bmp")
+    with pytest.raises(ValueError, match=r"b.jpg and .*b.png would have results of one name, b_"):
+        find_pictures([str(tree)], "out")
+    with pytest.raises(ValueError, match="b.jpg and .*x/b.bmp would"):
+        find_pictures([str(tree / "b.jpg"), str(tree / "x" / "b.bmp")], "out")
+
+
+def test_no_input_is_overwritten_by_a_result(tree, tmp_path):
+    touch(tree, "a_overlay.png", "x/y/c_object_07.png")
+    (tmp_path / "link").symlink_to(tree)
+    for output in (tree, tmp_path / "link"):
+        with pytest.raises(ValueError, match="result of .*a.PNG would overwrite .*a_overlay.png"):
+            find_pictures([str(tree)], str(output))
+        with pytest.raises(ValueError, match="c.tif would overwrite .*/x/y/c_object_07.png"):
+            find_pictures([str(tree / "x")], str(output / "x"), recursive=True)
+    assert names([tree / "x"], str(tree / "elsewhere"), recursive=True) == [
+        *("a.jpg", "y/c.tif", "y/c_object_07.png")
+    ]
+    assert names([tree / "a.PNG"], str(tree)) == ["a.PNG"]
+
+
+def test_no_input_is_overwritten_through_a_link(tree, tmp_path):
+    touch(tmp_path / "out", "b_map.png")
+    (tree / "b.jpg").unlink()
+    (tree / "b.jpg").symlink_to(tmp_path / "out" / "b_map.png")
+    with pytest.raises(ValueError, match=r"result of .*b.jpg would overwrite .*b.jpg, which is an"):
+        find_pictures([str(tree)], str(tmp_path / "out"))
+
+
+def test_no_list_is_overwritten_by_a_file_of_the_run(tree, tmp_path):
+    (tmp_path / "counts.csv").write_text(f"{tree}\n")
+    with pytest.raises(ValueError, match="a result would overwrite .*counts.csv"):
+        find_pictures([f"@{tmp_path}/counts.csv"], str(tmp_path))
+
+
+def test_links_to_folders_are_followed_and_circles_end(tree, tmp_path):
+    touch(tmp_path / "store", "far.jpg")
+    (tree / "x" / "store").symlink_to(tmp_path / "store")
+    (tree / "x" / "circle").symlink_to(tree)
+    assert names([tree / "x"], recursive=True) == [
+        *("a.jpg", "circle/a.PNG", "circle/b.jpg", "store/far.jpg", "y/c.tif")
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_cannot_be_read_is_named(tree):
+    (tree / "x" / "y").chmod(0)
+    found = find_pictures([str(tree)], "out", recursive=True)
+    (tree / "x" / "y").chmod(0o700)
+    assert len(found.pictures) == 3 and "x/y" in found.unfound[0]
