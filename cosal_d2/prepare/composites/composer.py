@@ -82,7 +82,7 @@ class Composer:
             words |= class_words(name)
         least = options.groups + options.distractors[0]
         if usable < least:
-            asked = "groups and MIN distractors" if options.groups else "MIN objects"
+            asked = "the groups and MIN distractors" if options.groups else "MIN objects"
             raise ValueError(
                 f"{usable} usable classes, but {asked} need {least}; usable cut-outs are whole, "
                 "away from the frame and not small: give more pictures or classes, or a lower MIN"
