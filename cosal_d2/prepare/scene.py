@@ -10,6 +10,9 @@ import numpy as np
 from cosal_d2.utils.coco import DISTRACTOR
 
 MAX_GROUPS = 6
+MAX_OBJECTS = 200  # of a group
+MAX_DISTRACTORS = 12  # there are not many more classes
+LEAST_ROOM = 160  # pixels of the picture for each object
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,27 @@ class SceneOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.groups <= MAX_GROUPS:
             raise ValueError(f"groups: {self.groups} asked for; give 0 to {MAX_GROUPS}")
-        least = {"objects": 2, "distractors": 0 if self.groups else 1}
-        for name, low in least.items():
+        bounds = {
+            "objects": (2, MAX_OBJECTS),
+            "distractors": (0 if self.groups else 1, MAX_DISTRACTORS),
+        }
+        for name, (low, high) in bounds.items():
             first, last = getattr(self, name)
-            if not low <= first <= last <= 12:
+            if not low <= first <= last <= high:
                 raise ValueError(
                     f"{name}: {first} to {last} objects asked for; give MIN and MAX with "
-                    f"{low} <= MIN <= MAX <= 12"
+                    f"{low} <= MIN <= MAX <= {high}"
                 )
         if self.size is not None and not all(64 <= s <= 4096 for s in self.size):
             raise ValueError(
                 f"size: {self.size[0]} x {self.size[1]} pixels asked for; "
                 "give H and W between 64 and 4096"
+            )
+        most = self.groups * self.objects[1] + self.distractors[1]
+        if self.size is not None and most * LEAST_ROOM > self.size[0] * self.size[1]:
+            raise ValueError(
+                f"size: {most} objects do not fit into {self.size[0]} x {self.size[1]} pixels; "
+                "give a larger size or fewer objects"
             )
 
 
