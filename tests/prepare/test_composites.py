@@ -70,9 +70,7 @@ def test_groups_share_no_word(pictures):
     assert set(found) == set(map(frozenset, pairs))
     # Four classes, but no three of them without a common word.
     three = SceneOptions((2, 2), (0, 0), groups=3, size=(100, 140))
-    with pytest.raises(
-        ValueError, match="2 usable classes, but the groups and MIN distractors need 3"
-    ):
+    with pytest.raises(ValueError, match="2 usable classes, but the groups .* need 3"):
         Composer(photos, {}, Backgrounds(pictures), 1, three)
 
 
@@ -156,9 +154,7 @@ def test_one_class_is_enough_without_distractors(pictures):
     for options in ({"distractors": (0, 0)}, {}):
         scene = composer(discs, **options)(0)
         assert {i.category for i in scene.instances} == {"disc"}
-    with pytest.raises(
-        ValueError, match="1 usable classes, but the groups and MIN distractors need 2;"
-    ):
+    with pytest.raises(ValueError, match="1 usable classes, but the groups and MIN .* need 2;"):
         composer(discs, distractors=(1, 2))
     with pytest.raises(ValueError, match="1 usable classes, but MIN objects need 2;"):
         composer(discs, distractors=(2, 3), groups=0)
