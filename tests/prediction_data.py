@@ -46,16 +46,20 @@ def result(image, groups=GROUPS):
 class StandIn:
     """A predictor that gives :func:`result`, and remembers what it was asked for."""
 
-    def __init__(self, cfg=None, device="", dtype="", groups=GROUPS):
+    def __init__(self, cfg=None, device="", dtype="", size=None, groups=GROUPS):
         self.cfg = cfg or tiny_config("MODEL.GROUPING.ENABLED", "True")
-        self.device, self.dtype = device, dtype
+        self.asked = (device, dtype, size)
         self.groups = groups
         self.batches = []
-        self.like = []
+        self.like, self.tiles = [], []
 
-    def batch(self, images, like=None):
+    def __call__(self, image, like=None, tiles=1):
+        return self.batch([image], [like], tiles)[0]
+
+    def batch(self, images, like=None, tiles=1):
         self.batches.append(len(images))
         self.like.append(like)
+        self.tiles.append(tiles)
         return [result(image, self.groups) for image in images]
 
 

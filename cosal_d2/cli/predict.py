@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from cosal_d2.cli.verbs import add_opts, add_verb
 from cosal_d2.config import DEFAULT_CONFIG, DTYPES, RESULTS
@@ -87,6 +88,14 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         "longer (default: the config's)",
     )
     add(
+        "--tiles",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="overlapping windows along the longer side, for many small objects or large pictures; "
+        "their objects are compared with each other (default: 1, the whole picture)",
+    )
+    add(
         "--smoothing",
         type=float,
         metavar="S",
@@ -158,12 +167,7 @@ def _pictures(args: argparse.Namespace) -> int:
     found = find_pictures(args.input, args.output, recursive=args.recursive)
     predictor = _predictor(args)
     if not predictor.cfg.MODEL.GROUPING.ENABLED:
-        given = [f"--save {name}" for name in save if name in ("objects", "json", "csv")]
-        if given := [*given, *(["--like"] if args.like else [])]:
-            raise ValueError(
-                f"{', '.join(given)}: {args.config_file} finds no objects; use a config with "
-                "MODEL.GROUPING.ENABLED, such as the default"
-            )
+        _refuse_objects(args, save)
     total = len(found.pictures)
     with ResultWriter(
         args.output, save, threshold=args.threshold, keep=args.skip_existing
@@ -171,7 +175,9 @@ def _pictures(args: argparse.Namespace) -> int:
         todo = found.pictures
         if args.skip_existing:
             todo = [source for source in todo if not writer.done(source)]
-        failed = predict_pictures(predictor, todo, writer, batch=args.batch or 1, like=args.like)
+        failed = predict_pictures(
+            predictor, todo, writer, batch=args.batch or 1, like=args.like, tiles=args.tiles
+        )
         failed = [*found.unfound, *failed]
         if found.passed_over:
             print(f"passed over: {found.passed_over_text()}", file=sys.stderr)
@@ -183,15 +189,29 @@ def _pictures(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _refuse_objects(args: argparse.Namespace, save: Sequence[str]) -> None:
+    """Options that a network without the grouping has no answer to."""
+    asked = [f"--save {name}" for name in save if name in ("objects", "json", "csv")]
+    asked += ["--like"] if args.like else []
+    asked += ["--tiles"] if args.tiles > 1 else []
+    if asked:
+        raise ValueError(
+            f"{', '.join(asked)}: {args.config_file} finds no objects; use a config with "
+            "MODEL.GROUPING.ENABLED, such as the default"
+        )
+
+
 def _video(args: argparse.Namespace) -> int:
     for option in OF_PICTURES:
         if getattr(args, option) not in (None, False):
             raise ValueError(f"--{option.replace('_', '-')} is of pictures; leave it out")
+    from functools import partial
+
     from cosal_d2.inference.video import predict_video
 
     source = args.video if args.webcam is None else args.webcam
-    smoothing = args.smoothing or 0.0
-    count = predict_video(_predictor(args), source, args.output, smoothing=smoothing)
+    predictor = partial(_predictor(args), tiles=args.tiles)
+    count = predict_video(predictor, source, args.output, smoothing=args.smoothing or 0.0)
     print(f"{count} frames done")
     return 0
 
@@ -206,7 +226,4 @@ def _predictor(args: argparse.Namespace):
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cosal_d2.inference").setLevel(logging.INFO)
     cfg = get_cosal_config(args.config_file, args.opts)
-    if args.size:
-        longest = round(args.size * cfg.INPUT.MAX_SIZE_TEST / cfg.INPUT.MIN_SIZE_TEST)
-        cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = args.size, longest
-    return CoSaliencyPredictor(cfg, device=args.device, dtype=args.dtype)
+    return CoSaliencyPredictor(cfg, device=args.device, dtype=args.dtype, size=args.size)

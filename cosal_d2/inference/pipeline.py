@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -30,6 +30,7 @@ def predict_pictures(
     *,
     batch: int = 1,
     like: Box | None = None,
+    tiles: int = 1,
 ) -> list[str]:
     """Predict pictures and write their results, with a progress bar on a terminal.
 
@@ -42,7 +43,7 @@ def predict_pictures(
         sources: the pictures.
         writer: of the results.
         batch: pictures of a forward pass.
-        like: see :class:`.CoSaliencyPredictor`; for each picture.
+        like, tiles: of each picture, see :class:`.CoSaliencyPredictor`.
 
     Returns:
         a sentence for each picture that has not all its results.
@@ -52,7 +53,7 @@ def predict_pictures(
     torch_threads = torch.get_num_threads()
     failed = []
     read = read_ahead(_read, sources, ahead, threads)
-    predicted = _predicted(predictor, read, batch, like)
+    predicted = _predicted(partial(_forward, predictor, like, tiles), read, batch)
     saved = read_ahead(partial(_save, writer), predicted, ahead, threads)
     try:
         for source, outcome in tqdm(saved, total=len(sources), unit="picture", disable=None):
@@ -73,7 +74,9 @@ def _read(source: Source) -> Read:
 
 
 def _predicted(
-    predictor: CoSaliencyPredictor, pictures: Iterable[Read], batch: int, like: Box | None
+    forward: Callable[[list[tuple[Source, np.ndarray]]], list[Predicted]],
+    pictures: Iterable[Read],
+    batch: int,
 ) -> Iterator[Predicted]:
     """Results, or what stands in their way, of pictures or what stood in theirs."""
     waiting: list[tuple[Source, np.ndarray]] = []
@@ -83,21 +86,25 @@ def _predicted(
             continue
         waiting.append((source, image))
         if len(waiting) == batch:
-            yield from _forward(predictor, waiting, like)
+            yield from forward(waiting)
             waiting = []
     if waiting:
-        yield from _forward(predictor, waiting, like)
+        yield from forward(waiting)
 
 
 def _forward(
-    predictor: CoSaliencyPredictor, pictures: list[tuple[Source, np.ndarray]], like: Box | None
+    predictor: CoSaliencyPredictor,
+    like: Box | None,
+    tiles: int,
+    pictures: list[tuple[Source, np.ndarray]],
 ) -> list[Predicted]:
     sources, images = zip(*pictures, strict=True)
+    boxes = None if like is None else [like] * len(images)
     try:
-        results = predictor.batch(images, None if like is None else [like] * len(images))
+        results = predictor.batch(images, boxes, tiles)
     except Exception as error:
         if len(pictures) > 1:  # one of them is to blame, or all are too much for the memory
-            return [found for one in pictures for found in _forward(predictor, [one], like)]
+            return [x for one in pictures for x in _forward(predictor, like, tiles, [one])]
         results = [error]
     return list(zip(sources, results, strict=True))
 

@@ -178,22 +178,24 @@ def test_options_reach_the_predictor(tmp_path, stand_in):
     folder = write_pictures(tmp_path / "in", 3)
     arguments = ["--input", folder, "--output", tmp_path / "out", "--like", "1,2.5,9,8"]
     arguments += ["--batch", "2", "--size", "128", "--device", "cpu", "--dtype", "bfloat16"]
+    arguments += ["--tiles", "3"]
     assert predict(*arguments) == 0
     (made,) = stand_in
     assert made.batches == [2, 1] and made.like[0] == [(1, 2.5, 9, 8)] * 2
-    assert (made.device, made.dtype) == ("cpu", "bfloat16")
-    assert (made.cfg.INPUT.MIN_SIZE_TEST, made.cfg.INPUT.MAX_SIZE_TEST) == (128, 192)
+    assert made.tiles == [3, 3] and made.asked == ("cpu", "bfloat16", 128)
 
 
 def test_videos_and_cameras_go_their_own_way(tmp_path, stand_in, monkeypatch, capsys):
     calls = []
     module = "cosal_d2.inference.video.predict_video"
-    monkeypatch.setattr(module, lambda *args, **options: calls.append((args[1:], options)) or 7)
-    assert predict("--video", "a.mp4", "--output", "out", "--smoothing", "0.5") == 0
+    monkeypatch.setattr(module, lambda *args, **options: calls.append((args, options)) or 7)
+    arguments = ["--output", "out", "--smoothing", "0.5", "--tiles", "2"]
+    assert predict("--video", "a.mp4", *arguments) == 0
     assert predict("--video-input", "a.mp4", "--output", "out") == 0
     assert predict("--webcam") == 0
     assert predict("--webcam", "2") == 0
-    assert [args for args, _ in calls] == [("a.mp4", "out")] * 2 + [(0, None), (2, None)]
+    assert [args[0].keywords["tiles"] for args, _ in calls] == [2, 1, 1, 1]
+    assert [args[1:] for args, _ in calls] == [("a.mp4", "out")] * 2 + [(0, None), (2, None)]
     assert [options["smoothing"] for _, options in calls] == [0.5, 0.0, 0.0, 0.0]
     assert capsys.readouterr().out == "7 frames done\n" * 4
 
@@ -231,9 +233,9 @@ def test_pictures_need_an_output(folder, capsys):
 def test_a_network_that_finds_no_objects_says_so_before_anything_is_computed(
     folder, tmp_path, stand_in, capsys
 ):
-    arguments = ["--input", folder, "--output", tmp_path / "out"]
-    assert predict(*arguments, "--save", "map,objects,csv", "--like", "1,1,5,5", opts=TINY) == 1
-    assert "--save objects, --save csv, --like: " in capsys.readouterr().err
+    arguments = ["--input", folder, "--output", tmp_path / "out", "--save", "map,objects,csv"]
+    assert predict(*arguments, "--like", "1,1,5,5", "--tiles", "2", opts=TINY) == 1
+    assert "--save objects, --save csv, --like, --tiles: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert stand_in[0].batches == []
 

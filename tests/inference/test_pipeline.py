@@ -42,18 +42,18 @@ def test_pictures_are_predicted_in_batches_and_written_in_their_order(tmp_path, 
     assert all("cannot read" in text for text in failed)
 
 
-def test_the_exemplars_box_is_that_of_each_picture(tmp_path):
+def test_the_exemplars_box_and_the_windows_are_those_of_each_picture(tmp_path):
     predictor = StandIn()
     box = (1.0, 2.0, 9.0, 8.0)
     folder = write_pictures(tmp_path / "in", 3)
-    assert predict(predictor, folder, tmp_path / "out", batch=2, like=box) == []
-    assert predictor.like == [[box, box], [box]]
+    assert predict(predictor, folder, tmp_path / "out", batch=2, like=box, tiles=3) == []
+    assert predictor.like == [[box, box], [box]] and predictor.tiles == [3, 3]
 
 
 def test_a_failing_batch_is_tried_one_by_one(tmp_path, capsys):
     class Picky(StandIn):
-        def batch(self, images, like=None):
-            found = super().batch(images, like)
+        def batch(self, images, *options):
+            found = super().batch(images, *options)
             if any(np.array_equal(image, self.refused) for image in images):
                 raise RuntimeError("CUDA out of memory")
             return found
@@ -93,8 +93,8 @@ def test_the_network_works_on_while_results_are_saved_but_not_without_bound(tmp_
 
     original = predictor.batch
 
-    def batch(images, like=None):
-        found = original(images, like)
+    def batch(images, *options):
+        found = original(images, *options)
         if len(predictor.batches) == 2:
             second.set()
         return found
@@ -134,10 +134,10 @@ class Interrupted(StandIn):
         super().__init__()
         self.after = after
 
-    def batch(self, images, like=None):
+    def batch(self, images, *options):
         if len(self.batches) == self.after:
             raise KeyboardInterrupt
-        return super().batch(images, like)
+        return super().batch(images, *options)
 
 
 def check_complete(output, save=SAVE):
@@ -170,10 +170,10 @@ from prediction_data import StandIn
 from test_pipeline import predict
 
 class Killed(StandIn):
-    def batch(self, images, like=None):
+    def batch(self, images, *options):
         if len(self.batches) == 15:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().batch(images, like)
+        return super().batch(images, *options)
 
 predict(Killed(), *sys.argv[1:3])
 """
