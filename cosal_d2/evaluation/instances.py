@@ -65,7 +65,7 @@ def score_instances(
     """Compare the instances of one image with its annotations.
 
     Args:
-        instances: N of (H, W), with ``pred_masks``, ``scores`` and ``group_ids``.
+        instances: N of (H, W) on the CPU, with ``pred_masks``, ``scores`` and ``group_ids``.
         cosal_map: (H, W) in [0, 1].
         record: dataset dict, as :func:`.truth.decode_truth` takes it.
     """
@@ -86,7 +86,7 @@ def score_instances(
             truth.append(rle)
             classes[name] += 1
     groups = instances.group_ids.tolist()
-    rles = [mask_rle(mask) for mask in instances.pred_masks.cpu().numpy()]
+    rles = [mask_rle(mask.numpy()) for mask in instances.pred_masks]
     matched, pure = _purity(rles, groups, objects)
     return ImageInstances(
         truth=tuple(truth),

@@ -5,13 +5,17 @@ import json
 import pickle
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from evaluation_data import box_mask, noisy_map, record, registered
+from network_data import GROUPED, tiny_model, write_dataset
+from network_data import registered as registered_json
 
 from cosal_d2.evaluation import CoSaliencyEvaluator
 from cosal_d2.evaluation.instances import (
@@ -313,6 +317,23 @@ def test_the_hook_scores_instances_alike_in_one_process_and_in_two(tmp_path, mon
     with (tmp_path / "per_image.csv").open(encoding="utf-8") as file:
         rows = [(row["count"], row["true_count"]) for row in csv.DictReader(file)]
     assert rows == [("3", "3"), ("2", "2"), ("3", "3"), ("2", "2"), ("3", "3")]
+
+
+def test_a_network_that_compares_regions(tmp_path):
+    """Its thresholds are low, so that there are instances to score."""
+    json_file = write_dataset(tmp_path)
+    opts = ("MODEL.GROUPING.INSTANCE_THRESHOLD", "0.0", "MODEL.GROUPING.PAIR_THRESHOLD", "0.0")
+    model = tiny_model(*GROUPED, *opts).eval()
+    with registered_json(json_file) as name, torch.no_grad():
+        evaluator = CoSaliencyEvaluator(name)
+        for rec in DatasetCatalog.get(name):
+            pixels = torch.from_numpy(cv2.imread(rec["file_name"]).transpose(2, 0, 1))
+            size = {"height": rec["height"], "width": rec["width"]}
+            evaluator.process([rec], model([{"image": pixels, **size}]))
+        got = evaluator.evaluate()
+    assert list(got) == ["cosal", "instances", "components"]
+    assert got["instances"]["counted"] == 3
+    assert {"AP", "box_AP", "count_exact", "groups_exact"} <= set(got["instances"])
 
 
 def test_a_network_without_regions_has_no_instances(tmp_path):
