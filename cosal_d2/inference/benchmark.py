@@ -1,21 +1,276 @@
-"""Time over time, alternately, in one run: the network over VGG-16's encoder, an evaluation over
-the network."""
+"""Times side by side in one run: what a prediction costs, the network over VGG-16's encoder, and an
+evaluation over the network."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import re
 import statistics
+import tempfile
 import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from detectron2.utils.analysis import FlopCountAnalysis
+from torch import nn
 
-import cosal_d2.modeling as _  # noqa: F401  (registers the network)
-from cosal_d2.config import get_cosal_config
+from cosal_d2.config import DTYPES, get_cosal_config
 from cosal_d2.evaluation import Scorer, Truth, TruthObject
+from cosal_d2.inference.pipeline import predict_pictures
+from cosal_d2.inference.predictor import CoSaliencyPredictor
+from cosal_d2.inference.saving import ResultWriter
+from cosal_d2.inference.sources import Source
 from cosal_d2.modeling.backbone.vgg import VGG16
 from cosal_d2.modeling.layers import fold_frozen_norms
+from cosal_d2.modeling.precision import is_native
+from cosal_d2.prepare.scene import SceneOptions
+from cosal_d2.prepare.synthetic.render import render_scene
+from cosal_d2.utils.files import write_bytes
+from cosal_d2.utils.parallel import Pool
+from cosal_d2.utils.pictures import read_image
 from cosal_d2.utils.sod_measures import heavy_score
+
+PICTURES = 8  # from file to file in a round; two batches where that is more
+MB = 1e6  # bytes
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+@torch.inference_mode()
+def alternating(parts: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, list[float]]:
+    """Seconds of each part in each of several rounds, after one that warms up.
+
+    The parts take turns, so that whatever else the machine does falls on all alike.
+    """
+    times: dict[Name, list[float]] = {name: [] for name in parts}
+    for _ in range(rounds + 1):
+        for name, run in parts.items():
+            start = time.perf_counter()
+            run()
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - start)
+    return {name: seconds[1:] for name, seconds in times.items()}
+
+
+def median_ratio(seconds: Sequence[float], base: Sequence[float]) -> float:
+    """Median over rounds of one part's time over another's."""
+    return statistics.median(s / b for s, b in zip(seconds, base, strict=True))
+
+
+class Setting(NamedTuple):
+    """How a network is run: in which precision, and "eager" or by "compile", which is
+    ``torch.compile``."""
+
+    dtype: str
+    engine: str = "eager"
+
+
+class Subject(NamedTuple):
+    """What is timed in a setting."""
+
+    predictor: CoSaliencyPredictor
+    encoder: nn.Module
+
+
+def prediction_rows(
+    config_file: str,
+    sizes: Sequence[tuple[int, int]],
+    batches: Sequence[int],
+    rounds: int,
+    note: Callable[[str], None] = print,
+) -> Iterator[dict]:
+    """What predicting costs, for each size, batch and setting, on a GPU where there is one.
+
+    The picture is a synthetic scene, which the network takes at its size. All settings of a size
+    and a batch take turns in each round. Times are medians over rounds, in milliseconds a picture.
+
+    Args:
+        config_file: of a network with weights.
+        sizes: height and width of the picture, pixels.
+        batches: pictures of a forward pass.
+        rounds: how often each part is timed.
+        note: is told what is left out, and why.
+
+    Yields:
+        ``height``, ``width``, ``batch``, ``dtype``, ``engine``, ``device``, and
+
+        - ``gflops`` of the network for a picture, as fvcore counts them: a multiply-add is one,
+          and what it does not know, such as RoIAlign, is not in it;
+        - ``encoder_ms``, VGG-16's encoder, and ``network_ms``, the whole network: a forward pass
+          each;
+        - ``ratio``, the median of network over VGG-16's encoder;
+        - ``end_to_end_ms``, from a JPEG file to a PNG file of its map, as ``cosal predict`` works;
+        - ``peak_mb``, the most memory while a batch is predicted: on a GPU what torch holds there
+          for the weights and the batch; on a CPU the resident memory of a fresh process, with
+          Python and its libraries, or None where the system does not tell.
+
+    Raises:
+        FileNotFoundError, ValueError: no such config or weights, or no such size.
+    """
+    scenes = [SceneOptions(size=size) for size in sizes]
+    cfg = get_cosal_config(config_file)
+    cfg.INPUT.MIN_SIZE_TEST = 0  # no resizing
+    subjects = {setting: _subject(cfg, setting) for setting in _settings(cfg.MODEL.DEVICE, note)}
+    for (height, width), options in zip(sizes, scenes, strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "scene.jpg")
+            scene = render_scene(0, 0, options)
+            write_bytes(path, cv2.imencode(".jpg", scene.image)[1].tobytes())
+            gflops = _gflops(subjects[Setting("float32")].predictor.model, _pixels(path))
+            for batch in batches:
+                for row in _rows(cfg, subjects, path, batch, rounds, note):
+                    yield {"height": height, "width": width, "batch": batch, **row} | {
+                        "gflops": gflops
+                    }
+
+
+def _settings(device: str, note: Callable[[str], None]) -> list[Setting]:
+    on_gpu = torch.device(device).type == "cuda"
+    if not on_gpu:
+        note("float16 and torch.compile: left out, they are measured on CUDA alone")
+    found = []
+    for dtype in DTYPES if on_gpu else ("float32", "bfloat16"):
+        if is_native(dtype, device):
+            found += [Setting(dtype, engine) for engine in ("eager", "compile")[: 1 + on_gpu]]
+        else:
+            note(
+                f"{dtype}: left out, this {device} has no instructions for it and would emulate it"
+            )
+    return found
+
+
+def _subject(cfg: CfgNode, setting: Setting) -> Subject:
+    predictor = CoSaliencyPredictor(cfg, dtype=setting.dtype)
+    model = predictor.model
+    encoder = VGG16().eval().to(model.device, memory_format=torch.channels_last)
+    if setting.engine == "compile":
+        for part in filter(None, (encoder, model.backbone, model.feature_sensitive, model.decoder)):
+            part.compile(dynamic=False)
+    return Subject(predictor, encoder)
+
+
+def _rows(
+    cfg: CfgNode,
+    subjects: Mapping[Setting, Subject],
+    path: Path,
+    batch: int,
+    rounds: int,
+    note: Callable[[str], None],
+) -> Iterator[dict]:
+    torch.compiler.reset()  # it compiles a function for eight inputs at most
+    parts: dict[tuple[Setting, str], Callable[[], object]] = {}
+    count = max(PICTURES, 2 * batch)
+    for setting, (predictor, encoder) in subjects.items():
+        own = passes(predictor.model, encoder, _pixels(path), batch)
+        own["end to end"] = _from_file_to_file(predictor, path, batch, count)
+        if setting.engine == "compile":
+            try:
+                alternating(own, 0)
+            except Exception as error:  # of a compiler, for a machine that it does not suit
+                reason = str(error).strip().partition("\n")[0]
+                note(f"torch.compile, {setting.dtype}, batch {batch}: left out, {reason}")
+                continue
+        parts |= {(setting, name): run for name, run in own.items()}
+    times = alternating(parts, rounds)
+    for setting in dict.fromkeys(setting for setting, _ in parts):
+        encoder, network, whole = (
+            times[setting, name] for name in ("encoder", "network", "end to end")
+        )
+        yield {
+            **setting._asdict(),
+            "device": cfg.MODEL.DEVICE,
+            "encoder_ms": 1000 * statistics.median(encoder) / batch,
+            "network_ms": 1000 * statistics.median(network) / batch,
+            "ratio": median_ratio(network, encoder),
+            "end_to_end_ms": 1000 * statistics.median(whole) / count,
+            "peak_mb": _peak_mb(cfg, setting, subjects[setting], path, batch),
+        }
+
+
+def passes(
+    model: nn.Module, encoder: nn.Module, picture: torch.Tensor, batch: int
+) -> dict[str, Callable[[], object]]:
+    """A forward pass of an "encoder" and of the whole "network" for the same batch.
+
+    Args:
+        model: the network, in its precision, which the encoder takes on.
+        encoder: takes normalised pixels.
+        picture: uint8 (3, H, W).
+        batch: how often the picture is in it.
+    """
+    height, width = picture.shape[1:]
+    inputs = [{"image": picture, "height": height, "width": width}] * batch
+    pixels = model.preprocess([picture] * batch).tensor
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+
+    def encode() -> None:
+        with model.autocast():
+            encoder(pixels)
+
+    return {"encoder": encode, "network": lambda: model(inputs)}
+
+
+def _pixels(path: Path) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(read_image(path).transpose(2, 0, 1)))
+
+
+def _from_file_to_file(
+    predictor: CoSaliencyPredictor, path: Path, batch: int, count: int
+) -> Callable[[], None]:
+    """Predict a picture `count` times, as ``cosal predict --save map`` does."""
+    sources = [Source(str(path), f"{i}.jpg") for i in range(count)]
+
+    def run() -> None:
+        with (
+            contextlib.redirect_stderr(io.StringIO()),  # of the progress bar
+            ResultWriter(path.parent / "maps", ["map"]) as writer,
+        ):
+            failed = predict_pictures(predictor, sources, writer, batch=batch)
+        if failed:
+            raise OSError(failed[0])
+
+    return run
+
+
+def _gflops(model: nn.Module, picture: torch.Tensor) -> float:
+    count = FlopCountAnalysis(model, [{"image": picture}])
+    count.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    return count.total() / 1e9
+
+
+def _peak_mb(
+    cfg: CfgNode, setting: Setting, subject: Subject, path: Path, batch: int
+) -> float | None:
+    if subject.predictor.model.device.type == "cpu":
+        with Pool(_peak_of_process, 1) as process:
+            process.submit((cfg, setting.dtype, path, batch))
+            return next(process.results())
+    weights = sum(
+        t.numel() * t.element_size() for t in subject.predictor.model.state_dict().values()
+    )
+    held = torch.cuda.memory_allocated()  # weights of all subjects among it
+    torch.cuda.reset_peak_memory_stats()
+    subject.predictor.batch([path] * batch)
+    return (torch.cuda.max_memory_allocated() - held + weights) / MB
+
+
+def _peak_of_process(task: tuple[CfgNode, str, Path, int]) -> float | None:
+    """The most memory that this process has held once it has predicted a batch."""
+    cfg, dtype, path, batch = task
+    logging.disable()  # the first process has said it
+    CoSaliencyPredictor(cfg, dtype=dtype).batch([path] * batch)
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 / MB if found else None
 
 
 def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
@@ -26,22 +281,13 @@ def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
         height, width: of the input, in pixels.
         rounds: how many pairs are timed.
     """
-    model, inputs = _network(config_file, height, width)
+    model, inputs = _random_network(config_file, height, width)
     encoder = VGG16().to(memory_format=torch.channels_last)
-    pixels = model.preprocess([inputs[0]["image"]]).tensor
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    ratios = []
-    with torch.no_grad():
-        for _ in range(rounds + 1):
-            start = time.perf_counter()
-            encoder(pixels)
-            middle = time.perf_counter()
-            model(inputs)
-            ratios.append((time.perf_counter() - middle) / (middle - start))
-    return statistics.median(ratios[1:])
+    times = alternating(passes(model, encoder, inputs[0]["image"], 1), rounds)
+    return median_ratio(times["network"], times["encoder"])
 
 
-def _network(config_file: str, height: int, width: int) -> tuple[torch.nn.Module, list[dict]]:
+def _random_network(config_file: str, height: int, width: int) -> tuple[nn.Module, list[dict]]:
     """The network of a config with random weights, in float32 on the CPU, and a noise picture."""
     opts = ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.BACKBONE.WEIGHTS", ""]
     model = build_model(get_cosal_config(config_file, opts)).eval()
@@ -75,28 +321,29 @@ def evaluation_ratios(
         by choice of measures ("fast", "all"): medians over rounds of the ratio, and of the
         evaluation's seconds.
     """
-    model, inputs = _network(config_file, height, width)
+    model, inputs = _random_network(config_file, height, width)
     masks = _discs(height, width, 6)
     mask = masks[:4].any(axis=0)
     objects = [TruthObject(m) for m in masks]
     truth = Truth(mask, masks.any(axis=0), objects[:4], objects[4:])
-    soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape))
+    soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape)).float()
     heavy_score(((soft.numpy() * 255).astype(np.uint8), mask))  # imports the library
-    times: dict[str, list[tuple[float, float]]] = {"fast": [], "all": []}
-    with torch.no_grad():
-        for i in range(rounds + 1):
-            start = time.perf_counter()
-            model(inputs)
-            forward = time.perf_counter() - start
-            for measures, seen in times.items():
-                scorer = Scorer(measures, 0)
-                start = time.perf_counter()
-                scorer.add(0, soft.float(), truth, name="picture", image_id=0)
-                scorer.collect()
-                seconds = time.perf_counter() - start
-                if i:
-                    seen.append((seconds / forward, seconds))
+
+    def evaluate(measures: str) -> None:
+        scorer = Scorer(measures, 0)
+        scorer.add(0, soft, truth, name="picture", image_id=0)
+        scorer.collect()
+
+    times = alternating(
+        {
+            "network": lambda: model(inputs),
+            "fast": lambda: evaluate("fast"),
+            "all": lambda: evaluate("all"),
+        },
+        rounds,
+    )
+    forward = times.pop("network")
     return {
-        measures: tuple(statistics.median(values) for values in zip(*seen, strict=True))
-        for measures, seen in times.items()
+        measures: (median_ratio(seconds, forward), statistics.median(seconds))
+        for measures, seconds in times.items()
     }

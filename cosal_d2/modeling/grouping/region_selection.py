@@ -45,7 +45,7 @@ def different_objects(boxes: torch.Tensor, share: float) -> torch.Tensor:
     area = regions.area().clamp(min=1e-6)
     smaller = torch.minimum(area[:, None], area[None])
     result = pairwise_intersection(regions, regions) <= share * smaller
-    return result.fill_diagonal_(False)
+    return result.fill_diagonal_(0)  # torch.jit cannot trace False
 
 
 def suppress_duplicates(
