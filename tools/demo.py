@@ -1,4 +1,5 @@
-"""Draw the co-saliency maps of pictures: ``demo.py --input FILE|FOLDER|GLOB --output FOLDER``."""
+"""`cosal predict` under the name, and with the options, of Detectron2's demo: ``demo.py --input
+FILE|FOLDER|GLOB ... --output FOLDER``, or ``--video-input FILE`` or ``--webcam``."""
 
 from __future__ import annotations
 
