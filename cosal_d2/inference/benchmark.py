@@ -137,14 +137,13 @@ def _settings(device: str, note: Callable[[str], None]) -> list[Setting]:
     on_gpu = torch.device(device).type == "cuda"
     if not on_gpu:
         note("float16 and torch.compile: left out, they are measured on CUDA alone")
+    kind = "GPU" if on_gpu else "CPU"
     found = []
     for dtype in DTYPES if on_gpu else ("float32", "bfloat16"):
         if is_native(dtype, device):
             found += [Setting(dtype, engine) for engine in ("eager", "compile")[: 1 + on_gpu]]
         else:
-            note(
-                f"{dtype}: left out, this {device} has no instructions for it and would emulate it"
-            )
+            note(f"{dtype}: left out, this {kind} has no instructions for it and would emulate it")
     return found
 
 
@@ -172,13 +171,15 @@ def _rows(
     for setting, (predictor, encoder) in subjects.items():
         own = passes(predictor.model, encoder, _pixels(path), batch)
         own["end to end"] = _from_file_to_file(predictor, path, batch, count)
-        if setting.engine == "compile":
-            try:
+        try:
+            if "cuda" in cfg.MODEL.DEVICE or setting.engine == "compile":
                 alternating(own, 0)
-            except Exception as error:  # of a compiler, for a machine that it does not suit
-                reason = str(error).strip().partition("\n")[0]
-                note(f"torch.compile, {setting.dtype}, batch {batch}: left out, {reason}")
-                continue
+        except Exception as error:
+            if not (setting.engine == "compile" or isinstance(error, torch.OutOfMemoryError)):
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            note(f"{setting.dtype}, {setting.engine}, batch {batch}: left out, {reason}")
+            continue
         parts |= {(setting, name): run for name, run in own.items()}
     times = alternating(parts, rounds)
     for setting in dict.fromkeys(setting for setting, _ in parts):

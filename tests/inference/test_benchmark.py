@@ -72,14 +72,14 @@ def test_a_row_says_what_a_prediction_costs(tiny, tmp_path, capsys, monkeypatch,
     assert head.startswith(f"{tiny} on ") and ", by default in float32; " in head
     assert notes == [
         "float16 and torch.compile: left out, they are measured on CUDA alone",
-        "bfloat16: left out, this cpu has no instructions for it and would emulate it",
+        "bfloat16: left out, this CPU has no instructions for it and would emulate it",
     ]
     assert len(names.split()) == len(numbers.split()) == 11
     assert last == "least time of the network over all eager rows: float32"
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_compiled_rows_stand_beside_eager_ones_unless_the_compiler_fails(tiny, monkeypatch, fails):
+def test_compiled_rows_stand_beside_eager_ones_unless_compiling_fails(tiny, monkeypatch, fails):
     def compile(module, dynamic):
         def forward(*args):
             if fails:
@@ -98,9 +98,7 @@ def test_compiled_rows_stand_beside_eager_ones_unless_the_compiler_fails(tiny, m
     found = [(row["batch"], row["engine"]) for row in rows]
     if fails:
         assert found == [(1, "eager"), (2, "eager")]
-        assert notes == [
-            f"torch.compile, float32, batch {n}: left out, no compiler" for n in (1, 2)
-        ]
+        assert notes == [f"float32, compile, batch {n}: left out, no compiler" for n in (1, 2)]
     else:
         assert found == [(1, "eager"), (1, "compile"), (2, "eager"), (2, "compile")]
         assert notes == []
