@@ -7,6 +7,7 @@ require_detectron2()
 
 from cosal_d2.evaluation.evaluator import CoSaliencyEvaluator, reference_rows
 from cosal_d2.evaluation.field import FieldScore, field_curves, summarize_field
+from cosal_d2.evaluation.instances import ImageInstances, score_instances, summarize_instances
 from cosal_d2.evaluation.maps import evaluate_methods
 from cosal_d2.evaluation.measures import (
     ImageScore,
@@ -25,6 +26,7 @@ from cosal_d2.evaluation.truth import Truth, TruthObject, decode_truth, load_tru
 __all__ = [
     "CoSaliencyEvaluator",
     "FieldScore",
+    "ImageInstances",
     "ImageResult",
     "ImageScore",
     "ObjectScore",
@@ -42,8 +44,10 @@ __all__ = [
     "precision_recall",
     "reference_rows",
     "score_image",
+    "score_instances",
     "score_objects",
     "summarize",
     "summarize_field",
+    "summarize_instances",
     "summarize_results",
 ]
