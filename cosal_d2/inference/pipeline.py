@@ -19,8 +19,10 @@ from cosal_d2.utils.pictures import read_image
 
 MOST_THREADS = 4  # that read, and as many that save
 
-Read = tuple[Source, np.ndarray | Exception]
-Predicted = tuple[Source, CoSaliencyResult | Exception]
+# A picture and its pixels or result, or a sentence that says what went wrong. An exception would
+# keep what its frames hold, such as the network's memory.
+Read = tuple[Source, np.ndarray | str]
+Predicted = tuple[Source, CoSaliencyResult | str]
 
 
 def predict_pictures(
@@ -70,7 +72,7 @@ def _read(source: Source) -> Read:
     try:
         return source, read_image(source.path)
     except Exception as error:  # whatever it is, it is of this picture alone
-        return source, error
+        return source, one_line(error)
 
 
 def _predicted(
@@ -78,10 +80,9 @@ def _predicted(
     pictures: Iterable[Read],
     batch: int,
 ) -> Iterator[Predicted]:
-    """Results, or what stands in their way, of pictures or what stood in theirs."""
     waiting: list[tuple[Source, np.ndarray]] = []
     for source, image in pictures:
-        if isinstance(image, Exception):
+        if isinstance(image, str):
             yield source, image
             continue
         waiting.append((source, image))
@@ -101,17 +102,18 @@ def _forward(
     sources, images = zip(*pictures, strict=True)
     boxes = None if like is None else [like] * len(images)
     try:
-        results = predictor.batch(images, boxes, tiles)
+        return list(zip(sources, predictor.batch(images, boxes, tiles), strict=True))
     except Exception as error:
-        if len(pictures) > 1:  # one of them is to blame, or all are too much for the memory
-            return [x for one in pictures for x in _forward(predictor, like, tiles, [one])]
-        results = [error]
-    return list(zip(sources, results, strict=True))
+        reason = one_line(error)
+    if len(pictures) == 1:
+        return [(sources[0], reason)]
+    # One of them is to blame, or all are too much for the memory.
+    return [x for one in pictures for x in _forward(predictor, like, tiles, [one])]
 
 
 def _save(writer: ResultWriter, predicted: Predicted) -> tuple[Source, Saved]:
     source, result = predicted
     torch.set_num_threads(1)  # of this thread: the cores are the network's
-    if isinstance(result, Exception):
-        return source, Saved([], [one_line(result)])
+    if isinstance(result, str):
+        return source, Saved([], [result])
     return source, writer.write(source, result)

@@ -253,30 +253,25 @@ class ResultWriter:
     def write(self, source: Source, result: CoSaliencyResult) -> Saved:
         """Write the files of one picture; one that cannot be written is no reason to leave out the
         others. It may run in several threads."""
-        stem = source.stem
-        saved = Saved([], [])
-        tasks: list[Callable[[], Any]] = [
-            lambda kind=kind: write_result(
-                self._path(stem, kind), _PICTURES[kind](result, self.threshold)
-            )
-            for kind in _PICTURES
-            if kind in self.save
-        ]
-        if "objects" in self.save:
-            tasks.append(lambda: _write_objects(self.output, stem, result))
-        if self.records:
-            tasks.append(lambda: saved.lines.append(self._record(source.name, result)))
-        if self.counts:
-            tasks.append(lambda: saved.lines.append(self._row(source.name, result)))
-        for task in [
-            lambda: (self.output / stem).parent.mkdir(parents=True, exist_ok=True),
-            *tasks,
-        ]:
+        lines: list[tuple[Journal, str, int]] = []
+        errors: list[str] = []
+
+        def attempt(task: Callable, *args: Any) -> Any:
             try:
-                task()
+                return task(*args)
             except Exception as error:  # whatever it is, it is of this one result
-                saved.errors.append(one_line(error))
-        return saved
+                errors.append(one_line(error))
+
+        attempt(os.makedirs, (self.output / source.stem).parent, 0o777, True)
+        for kind in sorted(self.save & _PICTURES.keys()):
+            attempt(self._write_picture, source.stem, kind, result)
+        if "objects" in self.save:
+            attempt(_write_objects, self.output, source.stem, result)
+        if self.records and (line := attempt(self._record, source.name, result)):
+            lines.append(line)
+        if self.counts and (line := attempt(self._row, source.name, result)):
+            lines.append(line)
+        return Saved(lines, errors)
 
     def append(self, source: Source, saved: Saved) -> list[str]:
         """Append the lines that :meth:`write` gave, and give all errors of the picture."""
@@ -299,6 +294,9 @@ class ResultWriter:
 
     def _path(self, stem: str, kind: str) -> Path:
         return self.output / f"{stem}_{kind}.png"
+
+    def _write_picture(self, stem: str, kind: str, result: CoSaliencyResult) -> None:
+        write_result(self._path(stem, kind), _PICTURES[kind](result, self.threshold))
 
     def _record(self, name: str, result: CoSaliencyResult) -> tuple[Journal, str, int]:
         coco = result.to_coco(name)

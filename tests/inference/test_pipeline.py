@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,15 @@ def test_the_exemplars_box_and_the_windows_are_those_of_each_picture(tmp_path):
 
 def test_a_failing_batch_is_tried_one_by_one(tmp_path, capsys):
     class Picky(StandIn):
+        """It holds memory, which must be free again before it is asked for more."""
+
+        memories = []
+
         def batch(self, images, *options):
+            if any(memory() is not None for memory in self.memories):
+                raise MemoryError
+            memory = StandIn()
+            self.memories.append(weakref.ref(memory))
             found = super().batch(images, *options)
             if any(np.array_equal(image, self.refused) for image in images):
                 raise RuntimeError("CUDA out of memory")

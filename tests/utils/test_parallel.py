@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cosal_d2.utils.parallel import Pool, ordered_map, worker_count
+from cosal_d2.utils.parallel import Pool, ordered_map, read_ahead, worker_count
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -41,6 +41,22 @@ def test_an_error_in_a_task_reaches_the_caller():
 def test_a_worker_that_dies_is_explained():
     with pytest.raises(ChildProcessError, match="a worker process died; free memory"):
         list(ordered_map(os._exit, [1], workers=2))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_is_read_ahead_keeps_its_order_and_its_bound(threads):
+    taken = []
+
+    def tasks():
+        for i in range(50):
+            taken.append(i)
+            yield i
+
+    results = read_ahead(lambda i: 1 // (i - 40), tasks(), ahead=5, threads=threads)
+    assert [next(results) for _ in range(40)] == [-1] * 40
+    assert len(taken) == 45
+    with pytest.raises(ZeroDivisionError):  # in its task's place
+        next(results)
 
 
 def test_worker_count():
