@@ -1,9 +1,11 @@
 """Timings side by side: ``benchmark.py infer``, what a prediction costs in each precision,
-``ratio``, the network over VGG-16's encoder, and ``eval``, the evaluation over the network."""
+``ratio``, the network over VGG-16's encoder, and ``eval``, the evaluation over the network. And
+``crowds``: how well many small objects are counted, by the network's size and by windows."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import warnings
@@ -14,6 +16,7 @@ import torch
 
 from cosal_d2.config import DEFAULT_CONFIG, get_cosal_config
 from cosal_d2.inference.benchmark import cost_ratio, evaluation_ratios, prediction_rows
+from cosal_d2.inference.crowds import CrowdRow, crowd_rows
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.utils.files import write_json
 
@@ -43,6 +46,19 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--rounds", type=_positive, default=9, help="timed rounds (%(default)s)"
         )
+    crowds = commands.add_parser("crowds", help="how well many small objects are counted")
+    crowds.add_argument("--config-file", default=DEFAULT_CONFIG, help="default: %(default)s")
+    for name, default, what in (
+        ("--objects", (20, 50, 100, 200), "objects of a crowd"),
+        ("--sizes", (320,), "pixels of the shorter side that the network sees"),
+        ("--tiles", (1, 2, 4), "windows along the longer side"),
+    ):
+        crowds.add_argument(
+            name, nargs="+", type=_positive, default=default, metavar="N", help=what
+        )
+    crowds.add_argument(
+        "--scenes", type=_positive, default=10, help="crowds of a number (%(default)s)"
+    )
     return parser
 
 
@@ -65,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # Detectron2's and torch's of each other, between the rows
     try:
-        {"infer": _infer, "ratio": _ratio, "eval": _eval}[args.what](args)
+        {"infer": _infer, "ratio": _ratio, "eval": _eval, "crowds": _crowds}[args.what](args)
     except (OSError, ValueError) as error:
         parser.exit(1, f"benchmark.py: error: {error}\n")
 
@@ -121,6 +137,15 @@ def _eval(args: argparse.Namespace) -> None:
                 f"{name}: evaluation, {measures} measures / whole network = {ratio:.3f} at "
                 f"{_at(args)} ({1000 * seconds:.1f} ms an image)"
             )
+
+
+def _crowds(args: argparse.Namespace) -> None:
+    columns = [f.name for f in dataclasses.fields(CrowdRow)]
+    print(*columns, sep="  ")
+    for row in crowd_rows(args.config_file, args.objects, args.sizes, args.tiles, args.scenes):
+        values = dataclasses.astuple(row)
+        pairs = zip(values, columns, strict=True)
+        print(*(f"{_text(value):>{len(name)}}" for value, name in pairs), sep="  ", flush=True)
 
 
 def _at(args: argparse.Namespace) -> str:

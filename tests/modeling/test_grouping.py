@@ -16,7 +16,13 @@ from cosal_d2.modeling.grouping.region_grouping import (
     RegionGrouping,
     Verdicts,
 )
-from cosal_d2.modeling.grouping.region_judge import RegionJudge
+from cosal_d2.modeling.grouping.region_judge import (
+    MANY,
+    NEAREST,
+    RegionJudge,
+    counted,
+    describe,
+)
 from cosal_d2.modeling.grouping.region_labels import (
     BACKGROUND,
     OTHER,
@@ -217,6 +223,32 @@ def test_the_judge_takes_in_what_each_region_resembles():
     shares = [math.exp(g) * sigmoid(o) for g, o in zip(group, objectness, strict=True)]
     mean = sum(s * v for s, v in zip(shares, x, strict=True)) / sum(shares)
     torch.testing.assert_close(repeats, judge.repeats(mean)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_in_a_crowd_the_judge_sums_over_the_nearest_alone():
+    for count in (2, MANY, MANY + 1, 300):
+        evidence = torch.randn((count, count), generator=seeded(count)) * 3
+        shares = counted(evidence)
+        if count <= MANY:
+            assert torch.equal(shares, evidence.sigmoid())
+            continue
+        assert (shares > 0).sum(dim=1).tolist() == [NEAREST] * count
+        nearest = evidence.sigmoid().sort(dim=1, descending=True).values[:, :NEAREST]
+        assert torch.equal(shares.sort(dim=1, descending=True).values[:, :NEAREST], nearest)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [70, 150, 600])
+def test_the_judge_says_of_a_large_crowd_what_it_says_of_a_small_one(count):
+    judge = scramble(RegionJudge(6, 4))
+
+    def judged(number):
+        evidence = torch.full((number, number), 2.0).fill_diagonal_(-20.0)
+        objectness = torch.full((number,), 2.0)
+        group, weight, repeats = judge(describe(evidence, objectness), evidence, objectness)
+        return torch.stack([group[0], weight[0], repeats])
+
+    torch.testing.assert_close(judged(count), judged(NEAREST + 1), atol=0.1, rtol=0.05)
 
 
 def test_a_map_decides_at_test_time_only():

@@ -115,3 +115,17 @@ def test_synthetic_distractors_are_often_siblings_of_the_group():
     )
     assert near[True] > 5
     assert near[False] > 5
+
+
+def test_a_crowd_of_two_hundred_is_drawn_and_what_has_no_room_is_refused():
+    options = SceneOptions(objects=(200, 200), distractors=(1, 1), size=(256, 384))
+    scene = render_scene(5, 0, options)
+    counts = Counter(i.category for i in scene.instances)
+    assert counts == {scene.cosalient_category: 200, DISTRACTOR: 1}
+    assert all(i.mask.any() for i in scene.instances)
+    with pytest.raises(ValueError, match="size: 204 objects do not fit into 96 x 128 pixels"):
+        SceneOptions(objects=(2, 200), size=SMALL)
+    with pytest.raises(ValueError, match="objects: 2 to 201 objects .* MAX <= 200"):
+        SceneOptions(objects=(2, 201))
+    with pytest.raises(ValueError, match="distractors: 2 to 13 objects .* MAX <= 12"):
+        SceneOptions(distractors=(2, 13))

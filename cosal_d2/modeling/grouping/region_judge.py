@@ -45,11 +45,10 @@ def counted(evidence: torch.Tensor) -> torch.Tensor:
     Args:
         evidence: (K, K) logits of resembling another object.
     """
-    resembling = evidence.sigmoid()
     if len(evidence) <= MANY:
-        return resembling
-    least = evidence.topk(NEAREST, dim=1).values[:, -1:]
-    return torch.where(evidence >= least, resembling, 0)
+        return evidence.sigmoid()
+    nearest = evidence.topk(NEAREST, dim=1)
+    return torch.zeros_like(evidence).scatter(1, nearest.indices, nearest.values.sigmoid())
 
 
 class RegionJudge(nn.Module):
