@@ -132,7 +132,7 @@ def test_two_groups_are_the_truth_and_each_is_counted(arguments, tmp_path):
     [
         (["--groups", "7"], "groups: 7"),
         (["--groups", "-1"], "groups: -1"),
-        (["--groups", "2", "--objects", "3", "13"], "objects: 3 to 13"),
+        (["--groups", "2", "--objects", "3", "201"], "objects: 3 to 201"),
         (["--groups", "0", "--distractors", "1"], "--objects counts all objects"),
         (["--distractors", "4", "2"], "distractors: 4 to 2"),
         (["--distractors", "1", "2", "3"], "--distractors: "),
