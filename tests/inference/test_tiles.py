@@ -135,14 +135,19 @@ def by_best(features, evidence, objectness):
     return best, torch.zeros_like(best), best.max() if len(best) else best.sum()
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory, model):
+    path = str(tmp_path_factory.mktemp("tiny") / "tiny.pth")
+    torch.save({"model": model.state_dict()}, path)
+    return CoSaliencyPredictor(tiny_config(*GROUPED, "MODEL.WEIGHTS", path), size=160)
+
+
 @pytest.fixture
-def predictor(tmp_path, model, monkeypatch):
-    torch.save({"model": model.state_dict()}, tmp_path / "tiny.pth")
-    cfg = tiny_config(*GROUPED, "MODEL.WEIGHTS", str(tmp_path / "tiny.pth"))
-    predictor = CoSaliencyPredictor(cfg, size=160)
-    monkeypatch.setattr(predictor.model, "find", seeing(predictor.model))
-    monkeypatch.setattr(predictor.model.grouping.judge, "forward", by_best)
-    return predictor
+def predictor(loaded, monkeypatch):
+    """A predictor that sees bright rectangles and groups them by colour."""
+    monkeypatch.setattr(loaded.model, "find", seeing(loaded.model))
+    monkeypatch.setattr(loaded.model.grouping.judge, "forward", by_best)
+    return loaded
 
 
 def picture(*objects, size=(240, 320)):
