@@ -55,6 +55,9 @@ def add_cosal_config(cfg: CfgNode) -> None:
     # Worker processes for S, E and weighted F; 0 works in the evaluating process, -1 takes the
     # usable cores (ours).
     cfg.TEST.MEASURE_WORKERS = -1
+    # Whether the grouping is told one object of each test picture, the first co-salient one: then
+    # the map is of what resembles it.
+    cfg.TEST.EXEMPLARS = False
 
 
 def _add_model_keys(cfg: CfgNode, CN: type) -> None:

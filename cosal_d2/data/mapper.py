@@ -7,7 +7,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
-from detectron2.structures import BitMasks, Instances
+from detectron2.structures import BitMasks, BoxMode, Instances
 from detectron2.utils.file_io import PathManager
 
 from cosal_d2.data.aug_input import CoSaliencyAugInput
@@ -28,7 +28,8 @@ class CoSaliencyMapper:
     In training the result has ``image`` (3, h, w) uint8 in ``INPUT.FORMAT``, ``instances`` with
     ``gt_boxes`` (tight around the masks), ``gt_classes``, ``gt_masks`` (BitMasks) and
     ``gt_cosalient``, and ``sem_seg`` (h, w) uint8, the union of the co-salient masks. At test
-    time it has ``image``, ``height`` and ``width``.
+    time it has ``image``, ``height`` and ``width``, and with ``TEST.EXEMPLARS`` the box of the
+    first co-salient object as ``exemplar``, (4,) XYXY in input pixels.
     """
 
     @configurable
@@ -41,6 +42,7 @@ class CoSaliencyMapper:
         crop: list[T.Augmentation] | None = None,
         image_format: str = "BGR",
         composites: TrainingComposites | None = None,
+        exemplars: bool = False,
     ) -> None:
         """
         Args:
@@ -52,6 +54,7 @@ class CoSaliencyMapper:
                 sample's own seed as well.
             image_format: BGR or RGB.
             composites: in training, pictures made of the training set's cut-outs; None for none.
+            exemplars: at test time, hand out the box of the first co-salient object.
         """
         if image_format not in ("BGR", "RGB"):
             raise ValueError(f"INPUT.FORMAT is {image_format!r}; use BGR or RGB")
@@ -61,6 +64,7 @@ class CoSaliencyMapper:
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.composites = composites
+        self.exemplars = exemplars
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
@@ -73,6 +77,7 @@ class CoSaliencyMapper:
             "augmentations": later,
             "crop": build_object_crop(cfg) if is_train else [],
             "image_format": cfg.INPUT.FORMAT,
+            "exemplars": cfg.TEST.EXEMPLARS,
         }
 
     def __call__(self, record: dict) -> dict:
@@ -84,7 +89,7 @@ class CoSaliencyMapper:
         """
         record = dict(record)
         augmented = self._training_picture(record) if self.is_train else T.AugInput(_read(record))
-        record.pop("annotations", None)
+        annotations = record.pop("annotations", [])
         if self.image_format == "RGB":
             augmented.image = augmented.image[:, :, ::-1]
         if self.is_train:
@@ -96,7 +101,10 @@ class CoSaliencyMapper:
                 self.augmentations(augmented)
             record.update(ground_truth(augmented))
         else:
-            self.resize(augmented)
+            transform = self.resize(augmented)
+            box = _first_object(annotations) if self.exemplars else None
+            if box is not None:
+                record["exemplar"] = torch.from_numpy(transform.apply_box(box[None])[0]).float()
         pixels = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
         record["image"] = torch.from_numpy(pixels)
         return record
@@ -123,6 +131,16 @@ def _read(record: dict) -> np.ndarray:
     image = read_image(PathManager.get_local_path(record["file_name"]))
     utils.check_image_size(record, image)
     return image
+
+
+def _first_object(annotations: list[dict]) -> np.ndarray | None:
+    """The box (4,) XYXY of the first co-salient object that is no crowd; None where there is
+    none."""
+    for entry in annotations:
+        if entry["cosalient"] and not entry.get("iscrowd", 0):
+            box = BoxMode.convert(entry["bbox"], entry["bbox_mode"], BoxMode.XYXY_ABS)
+            return np.asarray(box, dtype=np.float64)
+    return None
 
 
 def ground_truth(augmented: CoSaliencyAugInput) -> dict:

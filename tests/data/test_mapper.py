@@ -154,6 +154,15 @@ def test_at_test_time_there_is_no_truth_and_no_flip(records):
     assert not {"instances", "sem_seg", "annotations"} & set(out)
 
 
+def test_at_test_time_the_first_co_salient_object_can_be_the_exemplar(records):
+    mapper = CoSaliencyMapper(tiny_config("TEST.EXEMPLARS", "True"), False)
+    record = copy.deepcopy(records[0])  # 64x48 becomes 85x64
+    record["annotations"].insert(0, {**record["annotations"][-1], "iscrowd": 1, "cosalient": True})
+    assert mapper(record)["exemplar"].tolist() == pytest.approx([4, 16 / 3, 25.3, 29.3], rel=0.01)
+    record["annotations"] = record["annotations"][-1:]  # the distractor
+    assert "exemplar" not in mapper(record)
+
+
 def test_rgb_input_swaps_the_channels(records):
     bgr = plain_mapper()(seeded(records[0]))["image"]
     rgb = plain_mapper(image_format="RGB")(seeded(records[0]))["image"]
