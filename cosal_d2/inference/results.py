@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,11 @@ import torch
 from detectron2.structures import Instances
 
 from cosal_d2.evaluation.measures import adaptive_threshold
+from cosal_d2.inference.saving import CATEGORY, ResultWriter
+from cosal_d2.inference.sources import Source
 from cosal_d2.modeling.grouping.region_grouping import JudgedRegions
 from cosal_d2.utils.drawing import draw_groups, draw_overlay
 from cosal_d2.utils.masks import mask_rle, rle_fields
-
-CATEGORY = {"id": 1, "name": "co-salient object"}
 
 
 class CoSaliencyResult:
@@ -135,3 +137,37 @@ class CoSaliencyResult:
             )
         ]
         return {"images": [image], "annotations": annotations, "categories": [CATEGORY]}
+
+    def save(
+        self,
+        folder: str | os.PathLike,
+        what: Collection[str] = ("map", "overlay"),
+        name: str = "picture",
+    ) -> list[Path]:
+        """Write files into a folder, as ``cosal predict --save`` does: those of this name are
+        replaced; ``objects.json`` and ``counts.csv`` keep what they say of other names.
+
+        Args:
+            folder: made where it is missing.
+            what: of :data:`cosal_d2.config.RESULTS`.
+            name: the picture's file name, such as "apples.jpg", for which "apples_map.png" and so
+                on are written; ``objects.json`` and ``counts.csv`` give it as it is.
+
+        Returns:
+            the paths of the files.
+
+        Raises:
+            ValueError: there is no such result, the name is no file name, the network finds no
+                objects, or the folder has a file of the run's name that is not of an earlier one.
+            OSError: a file cannot be written.
+        """
+        if not name or os.path.basename(name) != name:
+            raise ValueError(f"name={name!r}: give a file name, such as apples.jpg")
+        if {"objects", "json", "csv"}.intersection(what):
+            _ = self.instances  # raises before anything is written
+        source = Source(name, name)
+        with ResultWriter(folder, what, keep=True) as writer:
+            saved = writer.write(source, self)
+            if errors := writer.append(source, saved):
+                raise OSError(f"{name}: {'; '.join(errors)}")
+            return [*writer.pictures(source), *writer.tables]

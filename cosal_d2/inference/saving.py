@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 
 from cosal_d2.config import RESULTS
-from cosal_d2.inference.results import CATEGORY, CoSaliencyResult
 from cosal_d2.utils.drawing import map_to_uint8
 from cosal_d2.utils.files import replacing, write_bytes
 
 if TYPE_CHECKING:
+    from cosal_d2.inference.results import CoSaliencyResult
     from cosal_d2.inference.sources import Source
 
 
@@ -37,6 +37,7 @@ PNG_HEADER = 33  # bytes of a PNG's signature and its chunk IHDR
 # Follows them in every picture that is written here, so that none is taken for an input later.
 MARK = _chunk(b"tEXt", b"Software\0cosal predict")
 RESULT_NAME = re.compile(r"(?P<stem>.+)_(map|mask|overlay|cutout|object_\d{2,})\.png", re.I | re.S)
+CATEGORY = {"id": 1, "name": "co-salient object"}
 COCO_FILE, RECORDS_FILE, COUNTS_FILE = "objects.json", "objects.jsonl", "counts.csv"
 RUN_FILES = (COCO_FILE, RECORDS_FILE, COUNTS_FILE)
 
@@ -93,7 +94,7 @@ class Journal:
         first = next(self._lines(), b"") if path.exists() else b""
         if first not in (b"", self._header):
             raise ValueError(
-                f"{path} was not written by this command; move it away, or give another --output"
+                f"{path} was not written by this command; move it away, or give another folder"
             )
         if keep and first:
             self._load()
@@ -222,13 +223,13 @@ class ResultWriter:
         if unknown := self.save.difference(RESULTS):
             raise ValueError(f"save {', '.join(unknown)}: give any of {', '.join(RESULTS)}")
         if self.output.exists() and not self.output.is_dir():
-            raise NotADirectoryError(f"--output {output} is no folder; give one")
+            raise NotADirectoryError(f"{output} is no folder; give one for the results")
         self.output.mkdir(parents=True, exist_ok=True)
         records = self.output / RECORDS_FILE
         if "json" in self.save and (self.output / COCO_FILE).exists() and not records.exists():
             raise ValueError(
                 f"{self.output / COCO_FILE} is there without {RECORDS_FILE}, so it is not of an "
-                "earlier run; move it away, or give another --output"
+                "earlier run; move it away, or give another folder"
             )
         self.records = self.counts = None
         if self.save & {"objects", "json"}:
@@ -245,10 +246,21 @@ class ResultWriter:
             return False
         if self.records and stem not in self.records.values:
             return False
-        paths = [self._path(stem, kind) for kind in self.save & _PICTURES.keys()]
+        return all(path.exists() for path in self.pictures(source))
+
+    def pictures(self, source: Source) -> list[Path]:
+        """The pictures of one picture, whose line is appended."""
+        stem = source.stem
+        paths = [self._path(stem, kind) for kind in _PICTURES if kind in self.save]
         if "objects" in self.save:
             paths += [_object_path(self.output, stem, i) for i in range(self.records.values[stem])]
-        return all(path.exists() for path in paths)
+        return paths
+
+    @property
+    def tables(self) -> list[Path]:
+        """The files of the run, as they are after its end."""
+        coco = [self.output / COCO_FILE] if "json" in self.save else []
+        return coco + [journal.path for journal in (self.records, self.counts) if journal]
 
     def write(self, source: Source, result: CoSaliencyResult) -> Saved:
         """Write the files of one picture; one that cannot be written is no reason to leave out the

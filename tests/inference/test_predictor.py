@@ -9,9 +9,10 @@ import pytest
 import torch
 from network_data import GROUPED, tiny_config, tiny_model
 from PIL import Image
-from prediction_data import GROUPS, result
+from prediction_data import GROUPS, annotated, result, rows
 from pycocotools.coco import COCO
 
+from cosal_d2.config import RESULTS
 from cosal_d2.inference import CoSaliencyPredictor
 from cosal_d2.modeling.grouping import object_instances
 
@@ -282,6 +283,35 @@ def test_coco_reads_back_what_was_found(predictor, tmp_path):
         assert x["score"] == pytest.approx(found.instances.scores[i].item())
         assert x["group_id"] == found.instances.group_ids[i] and x["iscrowd"] == 0
     assert not result(noise(), groups=()).to_coco()["annotations"]
+
+
+def test_a_result_is_saved_under_a_name(stripes, tmp_path):
+    paths = stripes.save(tmp_path / "a" / "b")
+    assert [path.name for path in paths] == ["picture_map.png", "picture_overlay.png"]
+    assert np.array_equal(cv2.imread(str(paths[1])), stripes.overlay())
+    folder = tmp_path / "all"
+    first = stripes.save(folder, RESULTS, "x.jpg")
+    assert sorted(first) == sorted(folder.iterdir()) and folder / "x_object_05.png" in first
+    fewer = result(stripes.image, groups=(0, 0)).save(folder, ["objects", "json", "csv"], "y.jpg")
+    assert [path.name for path in fewer] == [
+        *("y_object_01.png", "y_object_02.png", "objects.json", "objects.jsonl", "counts.csv")
+    ]
+    assert annotated(folder) == {"x.jpg": 5, "y.jpg": 2}  # what was there before stays
+    assert [row["name"] for row in rows(folder)] == ["x.jpg", "y.jpg"]
+
+
+def test_what_cannot_be_saved_is_refused_before_anything_is_written(stripes, paper, tmp_path):
+    for name in ("", "x/y.jpg", "/y.jpg"):
+        with pytest.raises(ValueError, match="give a file name"):
+            stripes.save(tmp_path / "new", name=name)
+    with pytest.raises(ValueError, match="save maps: give any of"):
+        stripes.save(tmp_path / "new", ["maps"])
+    with pytest.raises(ValueError, match="this network finds no objects"):
+        paper(noise()).save(tmp_path / "new", ["map", "json"])
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "picture_map.png").mkdir()
+    with pytest.raises(OSError, match="picture: .*picture_map.png"):
+        stripes.save(tmp_path, ["map"])
 
 
 def test_each_group_is_outlined_in_its_own_colour(stripes):

@@ -167,14 +167,14 @@ def test_an_error_in_the_run_completes_objects_json_all_the_same(tmp_path):
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_file_of_others_is_not_replaced(tmp_path, name, keep):
     (tmp_path / name).write_text('{"images": []}\n')
-    with pytest.raises(ValueError, match=f"{name} .* another --output"):
+    with pytest.raises(ValueError, match=f"{name} .* another folder"):
         ResultWriter(tmp_path, ["json", "csv"], keep=keep)
     assert (tmp_path / name).read_text() == '{"images": []}\n'
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "a").touch()
-    with pytest.raises(NotADirectoryError, match="--output .*/a is no folder"):
+    with pytest.raises(NotADirectoryError, match="/a is no folder; give one"):
         ResultWriter(tmp_path / "a", ["map"])
 
 
