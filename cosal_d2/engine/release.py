@@ -1,4 +1,8 @@
-"""A checkpoint becomes a released file: ``python -m cosal_d2.engine.release CONFIG CHECKPOINT``."""
+"""A checkpoint becomes a released file: ``python -m cosal_d2.engine.release CONFIG CHECKPOINT``.
+
+The config may take its encoder from the released file itself, which is not there yet: then
+``--encoder`` comes with ``MODEL.BACKBONE.WEIGHTS FILE`` at the end, as in the training.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +59,11 @@ def release(cfg: CfgNode, *, encoder: bool = False, folder: str = RELEASED_FOLDE
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("config", help="the network; MODEL.RELEASED names the file")
     parser.add_argument("checkpoint", help="written in training")
     parser.add_argument("--encoder", action="store_true", help="with the frozen encoder")
-    args = parser.parse_args()
-    config = get_cosal_config(args.config, ["MODEL.WEIGHTS", args.checkpoint])
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config changes")
+    args = parser.parse_intermixed_args()
+    config = get_cosal_config(args.config, ["MODEL.WEIGHTS", args.checkpoint, *args.opts])
     print(release(config, encoder=args.encoder))
