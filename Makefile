@@ -7,7 +7,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet -c constraints.txt
 STAMP := $(VENV)/.setup-done
 LINTED = cosal_d2 tools tests setup.py
 
-.PHONY: setup demo test lint clean browser
+.PHONY: setup demo test lint docs-pictures clean browser
 
 setup: $(STAMP)
 
@@ -36,6 +36,10 @@ lint: setup
 	$(PY) -m ruff check $(LINTED)
 	$(PY) -m ruff format --check $(LINTED)
 	$(VENV)/bin/lint-imports
+
+# What the cookbook's code prints and draws, with the released weights.
+docs-pictures: setup
+	$(PY) tools/docs_pictures.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
