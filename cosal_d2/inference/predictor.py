@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +14,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from PIL import Image
 
-from cosal_d2.config import DEFAULT_CONFIG, get_cosal_config
+from cosal_d2.config import DEFAULT_CONFIG, check_config, get_cosal_config
 from cosal_d2.data.augmentations import build_augmentation
 from cosal_d2.engine.checkpoint import load_network
 from cosal_d2.inference.results import CoSaliencyResult
@@ -42,9 +44,9 @@ class CoSaliencyPredictor:
 
     def __init__(
         self,
-        config: str | CfgNode = DEFAULT_CONFIG,
+        config: str | os.PathLike | CfgNode = DEFAULT_CONFIG,
         *,
-        weights: str = "",
+        weights: str | os.PathLike = "",
         device: str = "",
         dtype: str = "",
         size: int | None = None,
@@ -64,13 +66,15 @@ class CoSaliencyPredictor:
             ValueError: the weights do not fit the config, no such device is here, or no network
                 sees such a size.
         """
-        cfg = get_cosal_config(config) if isinstance(config, str) else config.clone()
-        asked = {"WEIGHTS": weights, "DEVICE": device, "DTYPE": dtype}
-        cfg.merge_from_list([x for k, v in asked.items() if v for x in (f"MODEL.{k}", v)])
+        is_name = isinstance(config, str | os.PathLike)
+        cfg = get_cosal_config(os.fspath(config)) if is_name else config.clone()
+        cfg.defrost()
+        asked = {"WEIGHTS": os.fspath(weights), "DEVICE": device, "DTYPE": dtype}
+        cfg.MODEL.update({key: value for key, value in asked.items() if value})
+        check_config(cfg)
         if size is not None:
             _set_size(cfg, size)
-        if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-            raise ValueError(f"device {cfg.MODEL.DEVICE}: torch finds no GPU here; use cpu")
+        _check_device(cfg.MODEL.DEVICE)
         self.cfg = cfg
         self.model = load_network(cfg)
         fold_frozen_norms(self.model.backbone)
@@ -117,13 +121,30 @@ class CoSaliencyPredictor:
     def stream(
         self, images: Iterable[Picture], batch: int = 1, tiles: int = 1
     ) -> Iterator[CoSaliencyResult]:
-        """Results in the order of the pictures, which are read ahead while the network computes.
+        """Results in the order of the pictures: while the caller works on one, the next ones are
+        read, and predicted, a batch ahead.
 
         Args:
-            images: as for one picture; also endless ones.
+            images: as for one picture; also endless ones. They are taken in another thread.
             batch: pictures of a forward pass.
             tiles: as for one picture.
+
+        Raises:
+            ValueError: the batch is less than 1.
         """
+        if batch < 1:
+            raise ValueError(f"batch={batch}: give 1 or more pictures of a forward pass")
+        with contextlib.closing(self._one_by_one(images, batch, tiles)) as results:
+            # One thread: it takes the next result, for which the network may have to work.
+            for result in read_ahead(lambda _: next(results, None), itertools.count(), batch):
+                if result is None:
+                    return
+                yield result
+
+    def _one_by_one(
+        self, images: Iterable[Picture], batch: int, tiles: int
+    ) -> Iterator[CoSaliencyResult]:
+        """Results of a stream, worked out when they are asked for; pictures are read ahead."""
         waiting = []
         for picture in read_ahead(read_picture, images):
             waiting.append(picture)
@@ -174,6 +195,24 @@ class CoSaliencyPredictor:
         seen = T.AugInput(picture[:, :, ::-1] if self.cfg.INPUT.FORMAT == "RGB" else picture)
         self.resize(seen)
         return torch.from_numpy(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that is not here.
+
+    Raises:
+        ValueError: see the message.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name}: torch knows no such device; use cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name}: torch finds no GPU here; use cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {name}: torch finds {torch.cuda.device_count()} here; they count from cuda:0"
+        )
 
 
 def _set_size(cfg: CfgNode, size: int) -> None:

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -119,9 +121,29 @@ def test_options_that_no_network_can_follow_are_refused(config, predictor, monke
         CoSaliencyPredictor(config, size=8)
     with pytest.raises(FileNotFoundError, match="none.pth"):
         CoSaliencyPredictor(config, weights="none.pth")
+    with pytest.raises(ValueError, match="MODEL.DTYPE is 'fp16'; use one of"):
+        CoSaliencyPredictor(config, dtype="fp16")
+    with pytest.raises(ValueError, match="batch=0: give 1 or more"):
+        next(predictor.stream([noise()], batch=0))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="device cuda: torch finds no GPU here; use cpu"):
-        CoSaliencyPredictor(config, device="cuda")
+    for device, reason in (("cuda", "finds no GPU here"), ("gpu", "knows no such device")):
+        with pytest.raises(ValueError, match=f"device {device}: torch {reason}; use cpu"):
+            CoSaliencyPredictor(config, device=device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="device cuda:2: torch finds 2 here"):
+        CoSaliencyPredictor(config, device="cuda:2")
+
+
+def test_files_may_be_named_by_paths_and_a_config_may_be_frozen(config, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(config.dump())
+    weights = Path(config.MODEL.WEIGHTS)
+    found = CoSaliencyPredictor(tmp_path / "tiny.yaml", weights=weights).cfg.MODEL
+    assert found.WEIGHTS == str(weights) and found.GROUPING == config.MODEL.GROUPING
+    frozen = config.clone()
+    frozen.freeze()
+    assert CoSaliencyPredictor(frozen, size=32).cfg.INPUT.MIN_SIZE_TEST == 32
+    assert frozen.is_frozen()
 
 
 def test_device_and_precision_are_told(config, caplog):
@@ -186,8 +208,26 @@ def test_a_stream_reads_a_few_pictures_ahead(predictor):
     stream = predictor.stream(endless, batch=2)
     for taken in range(1, 6):
         next(stream)
-        assert len(asked) <= 2 * -(-taken // 2) + 5
+        assert len(asked) <= 2 * -(-taken // 2) + 2 + 5
     stream.close()
+
+
+def test_a_stream_computes_the_next_picture_while_the_caller_works(predictor, monkeypatch):
+    second, forward = threading.Event(), predictor.model.forward
+    seen = []
+
+    def count(inputs):
+        seen.append(inputs)
+        if len(seen) == 2:
+            second.set()
+        return forward(inputs)
+
+    monkeypatch.setattr(predictor.model, "forward", count)
+    stream = predictor.stream(noise(seed=i) for i in range(9))
+    next(stream)
+    assert second.wait(20)
+    stream.close()
+    assert len(seen) <= 3
 
 
 def test_a_stream_stops_at_what_is_no_picture_and_gives_what_was_before(predictor, tmp_path):
