@@ -73,6 +73,18 @@ def test_pictures_are_small_copies(tmp_path):
     assert np.abs(greys - [10.0, 120.0, 240.0]).max() < 12
 
 
+def test_the_code_of_the_cookbook_is_found_and_compiles():
+    text = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
+    blocks = tool.BLOCK.findall(text)
+    assert len(blocks) == text.count("\n```bash\n") + text.count("\n```python\n")
+    assert sum(bool(shown) for *_, shown in blocks) == text.count("\n```text\n")
+    for _, language, lines, _ in blocks:
+        if language == "python":
+            compile(lines, "cookbook.md", "exec")
+        else:
+            assert all(line.startswith("cosal ") for line in lines.splitlines())
+
+
 def test_the_pictures_of_the_documents_are_those_of_the_cookbook():
     pictures = ROOT / "docs" / "pictures"
     files = sorted(path for path in pictures.rglob("*") if path.is_file())
