@@ -139,7 +139,7 @@ def test_files_may_be_named_by_paths_and_a_config_may_be_frozen(config, tmp_path
     (tmp_path / "tiny.yaml").write_text(config.dump())
     weights = Path(config.MODEL.WEIGHTS)
     found = CoSaliencyPredictor(tmp_path / "tiny.yaml", weights=weights).cfg.MODEL
-    assert found.WEIGHTS == str(weights) and found.GROUPING == config.MODEL.GROUPING
+    assert Path(found.WEIGHTS) == weights and found.GROUPING == config.MODEL.GROUPING
     frozen = config.clone()
     frozen.freeze()
     assert CoSaliencyPredictor(frozen, size=32).cfg.INPUT.MIN_SIZE_TEST == 32

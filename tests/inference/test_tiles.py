@@ -206,6 +206,15 @@ def test_what_resembles_an_exemplar_is_found_in_all_windows(predictor):
     check(predictor(image, like=red[2], tiles=4), red)
 
 
+def test_an_exemplar_that_nothing_resembles_is_alone_whatever_else_repeats(predictor):
+    red, green = [(10, 12, 26, 28), (290, 200, 306, 216)], (40, 180, 56, 196)
+    image = picture(*((box, RED) for box in red), (green, GREEN))
+    for tiles in (1, 4):
+        result = predictor(image, like=green, tiles=tiles)
+        check(result, [green])
+        assert result.counts == [1]
+
+
 def test_an_exemplar_larger_than_a_window_is_taken_from_the_whole_picture(predictor):
     red, green = [(10, 20, 120, 130), (180, 90, 300, 210)], [(140, 20, 156, 36), (20, 200, 36, 216)]
     image = picture(*((box, RED) for box in red), *((box, GREEN) for box in green))

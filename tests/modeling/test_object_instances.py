@@ -21,7 +21,9 @@ def discs(*boxes):
 def found(regions, scores, pairs, cosal_map, size=None, **options):
     vectors = torch.arange(len(regions)).float()[:, None]
     size = size or tuple(cosal_map.shape)
-    scores, pairs = torch.tensor(scores), torch.tensor(pairs).reshape(len(scores), len(scores))
+    scores = torch.tensor(scores)
+    if pairs is not None:
+        pairs = torch.tensor(pairs).reshape(len(scores), len(scores))
     return find_instances(size, regions, vectors, scores, pairs, cosal_map, **OPTIONS | options)
 
 
@@ -69,6 +71,13 @@ def test_groups_keep_their_own_ids_and_single_objects_are_none():
     result = found(discs(*boxes), scores, alike(0, 1, 1, 1, 0, 2), torch.ones(64, 40))
     assert result.group_ids.tolist() == [0, 0, 0, 1, 1]
     assert result.embeddings[:, 0].tolist() == [1, 2, 3, 0, 4]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_without_resemblances_all_are_one_group(count):
+    boxes = [(0, 0, 16, 16), (20, 0, 36, 16), (0, 20, 16, 36)][:count]
+    result = found(discs(*boxes), [0.9, 0.8, 0.7][:count], None, torch.ones(40, 40))
+    assert result.group_ids.tolist() == [0] * count
 
 
 def test_groups_equal_a_slow_average_linkage():

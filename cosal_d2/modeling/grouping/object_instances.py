@@ -29,7 +29,7 @@ def find_instances(
     regions: RegionSet,
     embeddings: torch.Tensor,
     scores: torch.Tensor,
-    pairs: torch.Tensor,
+    pairs: torch.Tensor | None,
     cosal_map: torch.Tensor,
     *,
     same_object_share: float,
@@ -43,7 +43,8 @@ def find_instances(
         regions: the K regions that were compared.
         embeddings: (K, D), handed on.
         scores: (K,) probability of being an object of a group.
-        pairs: (K, K) probabilities of being two instances of one class.
+        pairs: (K, K) probabilities of being two instances of one class; None where all that have
+            the score are one group, even a single one.
         cosal_map: (H, W) in [0, 1], at the wanted size.
         same_object_share: of two masks that share more than this of the smaller one's pixels, the
             better stays.
@@ -57,7 +58,7 @@ def find_instances(
         ``group_ids`` (0 for the largest group) and ``embeddings``.
     """
     size = height, width = tuple(cosal_map.shape)
-    scores, pairs = scores.float().cpu(), pairs.float().cpu()
+    scores = scores.float().cpu()
     keep = scores.argsort(descending=True, stable=True)
     keep = keep[scores[keep] >= score_threshold]
     scale = torch.tensor([width, height] * 2) / torch.tensor([*image_size[::-1]] * 2)
@@ -67,7 +68,10 @@ def find_instances(
     areas = np.bincount(labels.ravel(), minlength=len(found) + 1)[1:]
     shown = [k for k, mask in enumerate(found.values()) if areas[k] > SHOWN * mask.area]
     keep = keep[list(found)][shown]
-    groups = group_regions(pairs[keep][:, keep], pair_threshold)
+    if pairs is None:
+        groups = [0] * len(keep)
+    else:
+        groups = group_regions(pairs.float().cpu()[keep][:, keep], pair_threshold)
     order = sorted((i for i, g in enumerate(groups) if g >= 0), key=lambda i: groups[i])
     keep, ids = keep[order], torch.tensor([shown[i] + 1 for i in order], dtype=torch.int32)
     places = find_objects(labels)

@@ -92,6 +92,7 @@ class JudgedRegions:
         verdicts: of the regions, and of the image.
         scores: (K,) probability of being an object of a group.
         options: of the instances.
+        by_exemplar: whether the group is what resembles the last region.
     """
 
     image_size: tuple[int, int]
@@ -100,6 +101,7 @@ class JudgedRegions:
     verdicts: Verdicts
     scores: torch.Tensor
     options: InstanceOptions
+    by_exemplar: bool = False
 
     def __getitem__(self, part: torch.Tensor) -> JudgedRegions:
         verdicts = self.verdicts
@@ -142,7 +144,7 @@ class JudgedRegions:
             self.regions,
             self.embeddings,
             self.scores,
-            self.verdicts.pairs.sigmoid(),
+            None if self.by_exemplar else self.verdicts.pairs.sigmoid(),
             cosal_map.to(self.scores.device),
             **asdict(self.options),
         )
@@ -334,16 +336,20 @@ class RegionGrouping(nn.Module):
         Args:
             image_size: (h, w) in the regions' pixels.
             regions, embeddings: from :meth:`find_regions`.
-            by_last: what resembles the last region belongs to the group, and nothing else.
+            by_last: what resembles the last region, with ``pair_threshold``, belongs to the group,
+                and nothing else.
         """
         if by_last:  # it stands for its object, whatever else was found there
             regions.objectness[-1] = regions.objectness.max() + 1
         verdicts = self.compare(embeddings, regions)
-        if by_last:
-            verdicts.group = verdicts.pairs[-1].clone()
+        if by_last:  # the judge's threshold is of its own logits, not of resemblance
+            least = torch.tensor(self.options.pair_threshold).logit().item()
+            verdicts.group = verdicts.pairs[-1] - least + self.threshold
             verdicts.group[-1] = -NO_EVIDENCE
         scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid()
-        return JudgedRegions(image_size, regions, embeddings, verdicts, scores, self.options)
+        return JudgedRegions(
+            image_size, regions, embeddings, verdicts, scores, self.options, by_last
+        )
 
     @torch.no_grad()
     def gated(self, logits: torch.Tensor, judged: list[JudgedRegions]) -> torch.Tensor:
