@@ -97,9 +97,9 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     )
     add(
         "--smoothing",
-        type=float,
+        type=_probability,
         metavar="S",
-        help="of a video over time: a map's share of the one before, 0 to 1 (default: 0)",
+        help="of a video over time: a map's share of the one before, 0 to below 1 (default: 0)",
     )
     add(
         "--config-file",
@@ -126,22 +126,30 @@ def _results(text: str) -> tuple[str, ...]:
     return names
 
 
+def _number(text: str, kind: type[int] | type[float]) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}") from None
+
+
 def _probability(text: str) -> float:
-    value = float(text)
+    value = _number(text, float)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _number(text, int)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return value
 
 
 def _box(text: str) -> tuple[float, ...]:
-    box = tuple(map(float, text.split(",")))
+    box = tuple(_number(part, float) for part in text.split(","))
     if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
         raise argparse.ArgumentTypeError(f"{text}: give x0,y0,x1,y1 with x0 < x1 and y0 < y1")
     return box
@@ -205,6 +213,8 @@ def _video(args: argparse.Namespace) -> int:
     for option in OF_PICTURES:
         if getattr(args, option) not in (None, False):
             raise ValueError(f"--{option.replace('_', '-')} is of pictures; leave it out")
+    if args.webcam is not None and args.output is not None:
+        raise ValueError("--output is of files: a camera's frames are only shown; leave it out")
     from functools import partial
 
     from cosal_d2.inference.video import predict_video

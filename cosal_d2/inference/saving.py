@@ -43,12 +43,20 @@ RUN_FILES = (COCO_FILE, RECORDS_FILE, COUNTS_FILE)
 
 
 def write_result(path: Path, pixels: np.ndarray) -> None:
-    """Write a PNG with the mark of a result; it replaces a former file as a whole.
+    """Write a PNG with the mark of a result; it replaces a former result as a whole.
 
     Args:
-        path: of the file.
+        path: of the file, with a result's name.
         pixels: uint8 grey (H, W), BGR (H, W, 3) or BGRA (H, W, 4).
+
+    Raises:
+        FileExistsError: there is a file of that name which is no result.
+        OSError: it cannot be written.
     """
+    if path.exists() and not is_result(path):
+        raise FileExistsError(
+            f"{path} was not written by this command; move it away, or give another folder"
+        )
     png = cv2.imencode(".png", pixels)[1].tobytes()
     write_bytes(path, png[:PNG_HEADER] + MARK + png[PNG_HEADER:])
 
@@ -225,6 +233,8 @@ class ResultWriter:
         if self.output.exists() and not self.output.is_dir():
             raise NotADirectoryError(f"{output} is no folder; give one for the results")
         self.output.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.output, os.W_OK | os.X_OK):
+            raise PermissionError(f"{output} cannot be written to; give another folder")
         records = self.output / RECORDS_FILE
         if "json" in self.save and (self.output / COCO_FILE).exists() and not records.exists():
             raise ValueError(
@@ -246,7 +256,7 @@ class ResultWriter:
             return False
         if self.records and stem not in self.records.values:
             return False
-        return all(path.exists() for path in self.pictures(source))
+        return all(map(is_result, self.pictures(source)))
 
     def pictures(self, source: Source) -> list[Path]:
         """The pictures of one picture, whose line is appended."""

@@ -24,9 +24,9 @@ LEAST_SIDE = 64
 # Pixels of all windows of one forward pass together, at most (ours).
 BATCH_PIXELS = 2**19
 # Regions that are compared, at most (ours).
-MOST = 2000
-# More than any two objectness logits differ by.
-FIRST = 100.0
+MAX_REGIONS = 2000
+# Added to the objectness of regions that are not cut; more than any two logits differ by.
+UNCUT_BONUS = 100.0
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def distinct_regions(
         grouping: its thresholds.
 
     Returns:
-        indices of those that stay, at most ``MOST``.
+        indices of those that stay, at most ``MAX_REGIONS``.
     """
     found, frame = regions.boxes, regions.boxes.new_tensor(boxes)
     sides = found[:, 2:] - found[:, :2]
@@ -179,9 +179,9 @@ def distinct_regions(
     own = frame[view]
     inner = own != frame[0]
     cut = (inner & ((found - own).abs() <= near)).any(dim=1)
-    rank = regions.objectness + FIRST * ~cut
+    rank = regions.objectness + UNCUT_BONUS * ~cut
     keep = (~small).nonzero()[:, 0]
-    keep = keep[nms(regions.proposals[keep], rank[keep], grouping.nms_thresh)[:MOST]]
+    keep = keep[nms(regions.proposals[keep], rank[keep], grouping.nms_thresh)[:MAX_REGIONS]]
     # A part of an object gives way to the whole.
     parts, wholes = keep[cut[keep]], keep[~cut[keep]]
     inside = pairwise_intersection(Boxes(found[parts]), Boxes(found[wholes]))

@@ -64,7 +64,8 @@ def stand_in(monkeypatch):
 
 
 def predict(*argv, opts=TINY_GROUPED):
-    return main(["predict", *map(str, argv), "--opts", *map(str, opts)])
+    config = ["--config-file", "cosal_vgg16_cpu.yaml"]  # which TINY is made for
+    return main(["predict", *config, *map(str, argv), "--opts", *map(str, opts)])
 
 
 def names(folder):
@@ -211,6 +212,7 @@ def test_videos_and_cameras_go_their_own_way(tmp_path, stand_in, monkeypatch, ca
         (["--input", "PICTURE", "--smoothing", "0.5"], "--smoothing is of a video"),
         (["--video", "a.mp4", "--skip-existing"], "--skip-existing is of pictures; leave it out"),
         (["--video", "a.mp4", "--save", "map"], "--save is of pictures; leave it out"),
+        (["--webcam"], "--output is of files: a camera's frames are only shown"),
     ],
 )
 def test_what_cannot_be_started_is_said_in_one_line(
@@ -247,7 +249,9 @@ def test_a_network_that_finds_no_objects_says_so_before_anything_is_computed(
         (["--save", "map,boxes"], "'boxes': give any of map,mask,overlay,cutout,objects,json,csv"),
         (["--like", "9,2,1,8"], "9,2,1,8: give x0,y0,x1,y1 with x0 < x1 and y0 < y1"),
         (["--like", "1,2,3"], "give x0,y0,x1,y1"),
+        (["--like", "1,2,3,x"], "'x' is no number"),
         (["--batch", "0"], "0 is less than 1"),
+        (["--batch", "1.5"], "'1.5' is no whole number"),
         (["--size", "-3"], "-3 is less than 1"),
         (["--video", "a.mp4"], "not allowed with argument --input"),
     ],

@@ -172,6 +172,23 @@ def test_a_file_of_others_is_not_replaced(tmp_path, name, keep):
     assert (tmp_path / name).read_text() == '{"images": []}\n'
 
 
+def test_a_picture_of_others_is_not_replaced_nor_taken_for_a_result(tmp_path):
+    Image.fromarray(IMAGE).save(tmp_path / "a_mask.png")
+    content = (tmp_path / "a_mask.png").read_bytes()
+    with ResultWriter(tmp_path, ["map", "mask"]) as writer:
+        for _ in range(2):
+            assert not writer.done(Source("a.jpg", "a.jpg"))
+            (error,) = write(writer, "a.jpg")
+            assert "a_mask.png was not written by this command; move it away" in error
+    assert (tmp_path / "a_mask.png").read_bytes() == content and is_result(tmp_path / "a_map.png")
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK))
+    with pytest.raises(PermissionError, match=f"{tmp_path} cannot be written to; give another"):
+        ResultWriter(tmp_path, ["map"])
+
+
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(NotADirectoryError, match="/a is no folder; give one"):
