@@ -327,6 +327,8 @@ class ResultWriter:
         return self.records, json.dumps(record, allow_nan=False), len(annotations)
 
     def _row(self, name: str, result: CoSaliencyResult) -> tuple[Journal, str, int]:
+        if len(name.splitlines()) > 1:
+            raise ValueError(f"{name!r} has a line break, so no line in {COUNTS_FILE}; rename it")
         repeats = "" if result.repeats is None else f"{result.repeats:.6g}"
         line = io.StringIO()
         row = [name, repeats, result.count, " ".join(map(str, result.counts))]

@@ -246,6 +246,13 @@ def test_objects_that_cannot_be_worked_out_are_one_error(tmp_path, monkeypatch):
     }
 
 
+def test_a_name_of_two_lines_has_none_in_counts_csv(tmp_path):
+    with ResultWriter(tmp_path, ["map", "json", "csv"]) as writer:
+        (error,) = write(writer, "a\nb.jpg")
+        assert r"'a\nb.jpg' has a line break" in error
+    assert rows(tmp_path) == [] and annotated(tmp_path) == {"a\nb.jpg": 5}
+
+
 def test_names_that_are_not_utf8_are_written_everywhere(tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
     for _ in range(2):
