@@ -134,9 +134,14 @@ class CoSaliencyPredictor:
         """
         if batch < 1:
             raise ValueError(f"batch={batch}: give 1 or more pictures of a forward pass")
-        with contextlib.closing(self._one_by_one(images, batch, tiles)) as results:
+        with (
+            contextlib.closing(self._one_by_one(images, batch, tiles)) as results,
             # One thread: it takes the next result, for which the network may have to work.
-            for result in read_ahead(lambda _: next(results, None), itertools.count(), batch):
+            contextlib.closing(
+                read_ahead(lambda _: next(results, None), itertools.count(), batch)
+            ) as ahead,
+        ):
+            for result in ahead:
                 if result is None:
                     return
                 yield result

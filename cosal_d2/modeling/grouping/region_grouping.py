@@ -145,7 +145,7 @@ class JudgedRegions:
             self.embeddings,
             self.scores,
             None if self.by_exemplar else self.verdicts.pairs.sigmoid(),
-            cosal_map.to(self.scores.device),
+            cosal_map,
             **asdict(self.options),
         )
 
