@@ -116,7 +116,7 @@ class CoSaliencyPredictor:
         like = [None] * len(images) if like is None else like
         if len(like) != len(images):
             raise ValueError(f"like: {len(like)} boxes for {len(images)} pictures; give one each")
-        return self._predict([read_picture(image) for image in images], like, tiles)
+        return self._predict([_named(image) for image in images], like, tiles)
 
     def stream(
         self, images: Iterable[Picture], batch: int = 1, tiles: int = 1
@@ -151,7 +151,7 @@ class CoSaliencyPredictor:
     ) -> Iterator[CoSaliencyResult]:
         """Results of a stream, worked out when they are asked for; pictures are read ahead."""
         waiting = []
-        for picture in read_ahead(read_picture, images):
+        for picture in read_ahead(_named, images):
             waiting.append(picture)
             if len(waiting) == batch:
                 yield from self._predict(waiting, [None] * batch, tiles)
@@ -161,8 +161,9 @@ class CoSaliencyPredictor:
 
     @torch.inference_mode()
     def _predict(
-        self, pictures: list[np.ndarray], like: Sequence[Box | None], tiles: int
+        self, named: list[tuple[str, np.ndarray]], like: Sequence[Box | None], tiles: int
     ) -> list[CoSaliencyResult]:
+        pictures = [picture for _, picture in named]
         if tiles < 1:
             raise ValueError(f"tiles={tiles}: give 1 or more windows along the longer side")
         for name, asked in (("like", any(x is not None for x in like)), ("tiles", tiles > 1)):
@@ -183,8 +184,8 @@ class CoSaliencyPredictor:
         else:
             outputs = self.model(list(map(self._input, pictures, boxes))) if pictures else []
         return [
-            CoSaliencyResult(picture, output)
-            for picture, output in zip(pictures, outputs, strict=True)
+            CoSaliencyResult(picture, output, name)
+            for (name, picture), output in zip(named, outputs, strict=True)
         ]
 
     def _input(self, picture: np.ndarray, like: np.ndarray | None) -> dict:
@@ -231,6 +232,12 @@ def _set_size(cfg: CfgNode, size: int) -> None:
     if cfg.INPUT.MIN_SIZE_TEST:  # 0 leaves pictures as large as they are
         cfg.INPUT.MAX_SIZE_TEST = round(cfg.INPUT.MAX_SIZE_TEST * size / cfg.INPUT.MIN_SIZE_TEST)
     cfg.INPUT.MIN_SIZE_TEST = size
+
+
+def _named(image: Picture) -> tuple[str, np.ndarray]:
+    """The name of a picture's file, or "picture" where it has none, and its pixels."""
+    is_path = isinstance(image, str | os.PathLike)
+    return os.path.basename(image) if is_path else "picture", read_picture(image)
 
 
 def read_picture(image: Picture) -> np.ndarray:

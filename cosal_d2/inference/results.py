@@ -16,7 +16,7 @@ from cosal_d2.evaluation.measures import adaptive_threshold
 from cosal_d2.inference.saving import CATEGORY, ResultWriter
 from cosal_d2.inference.sources import Source
 from cosal_d2.modeling.grouping.region_grouping import JudgedRegions
-from cosal_d2.utils.drawing import draw_groups, draw_overlay
+from cosal_d2.utils.drawing import draw_groups, draw_overlay, map_to_uint8
 from cosal_d2.utils.masks import mask_rle, rle_fields
 
 
@@ -28,17 +28,19 @@ class CoSaliencyResult:
     Attributes:
         image: the picture, uint8 BGR (H, W, 3), upright.
         map: the co-saliency map, float32 (H, W) in [0, 1].
+        name: of the picture's file, without folders; "picture" where it was none.
         repeats: probability that anything repeats in the picture; None for a network without the
             grouping.
     """
 
-    def __init__(self, image: np.ndarray, output: Mapping[str, Any]) -> None:
+    def __init__(self, image: np.ndarray, output: Mapping[str, Any], name: str = "picture") -> None:
         """
         Args:
             image: the picture.
             output: of the network for this picture.
+            name: of the picture's file.
         """
-        self.image = image
+        self.image, self.name = image, name
         self.map = output["cosal_map"].cpu().numpy()
         self.repeats: float | None = output.get("repeats")
         self._regions: JudgedRegions | None = output.get("regions")
@@ -70,7 +72,7 @@ class CoSaliencyResult:
                 "this network finds no objects: use a config with MODEL.GROUPING.ENABLED, such as "
                 "the default"
             )
-        return self._regions.instances(torch.from_numpy(self.map)).to("cpu")
+        return self._regions.instances(torch.from_numpy(self.map))
 
     @property
     def groups(self) -> list[Instances]:
@@ -81,7 +83,7 @@ class CoSaliencyResult:
     @property
     def counts(self) -> list[int]:
         """How many objects each group has, the largest first."""
-        return [len(group) for group in self.groups]
+        return torch.bincount(self.instances.group_ids).tolist()
 
     @property
     def count(self) -> int:
@@ -90,7 +92,7 @@ class CoSaliencyResult:
 
     def cutout(self) -> np.ndarray:
         """The picture with the map as its opacity, uint8 BGRA (H, W, 4)."""
-        return np.dstack([self.image, np.round(255 * self.map).astype(np.uint8)])
+        return np.dstack([self.image, map_to_uint8(self.map)])
 
     def objects(self) -> list[np.ndarray]:
         """Each object alone, cut to its box, uint8 BGRA (h, w, 4), transparent around it."""
@@ -141,16 +143,16 @@ class CoSaliencyResult:
     def save(
         self,
         folder: str | os.PathLike,
-        what: Collection[str] = ("map", "overlay"),
-        name: str = "picture",
+        what: str | Collection[str] = ("map", "overlay"),
+        name: str = "",
     ) -> list[Path]:
         """Write files into a folder, as ``cosal predict --save`` does: those of this name are
         replaced; ``objects.json`` and ``counts.csv`` keep what they say of other names.
 
         Args:
             folder: made where it is missing.
-            what: of :data:`cosal_d2.config.RESULTS`.
-            name: the picture's file name, such as "apples.jpg", for which "apples_map.png" and so
+            what: of :data:`cosal_d2.config.RESULTS`; a text has commas between them.
+            name: a file name instead of the picture's own: for "apples.jpg" "apples_map.png" and so
                 on are written; ``objects.json`` and ``counts.csv`` give it as it is.
 
         Returns:
@@ -161,7 +163,9 @@ class CoSaliencyResult:
                 objects, or the folder has a file of the run's name that is not of an earlier one.
             OSError: a file cannot be written.
         """
-        if not name or os.path.basename(name) != name:
+        name = name or self.name
+        what = what.split(",") if isinstance(what, str) else what
+        if os.path.basename(name) != name:
             raise ValueError(f"name={name!r}: give a file name, such as apples.jpg")
         if {"objects", "json", "csv"}.intersection(what):
             _ = self.instances  # raises before anything is written

@@ -340,8 +340,19 @@ def test_a_result_is_saved_under_a_name(stripes, tmp_path):
     assert [row["name"] for row in rows(folder)] == ["x.jpg", "y.jpg"]
 
 
+def test_results_of_files_are_saved_under_the_files_names(paper, tmp_path):
+    names = ["shelf.png", "pens.v2.png"]
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), noise())
+    for found in paper.stream([tmp_path / names[0], str(tmp_path / names[1])]):
+        found.save(tmp_path / "out", "map,mask")
+    stems = ("shelf", "pens.v2")
+    expected = {f"{stem}_{kind}.png" for stem in stems for kind in ("map", "mask")}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == expected
+
+
 def test_what_cannot_be_saved_is_refused_before_anything_is_written(stripes, paper, tmp_path):
-    for name in ("", "x/y.jpg", "/y.jpg"):
+    for name in ("x/y.jpg", "/y.jpg"):
         with pytest.raises(ValueError, match="give a file name"):
             stripes.save(tmp_path / "new", name=name)
     with pytest.raises(ValueError, match="save maps: give any of"):

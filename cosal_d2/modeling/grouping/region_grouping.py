@@ -36,6 +36,7 @@ from cosal_d2.modeling.grouping.region_masks import (
     FOREGROUND_STRIDE,
     RegionMasks,
     RegionSet,
+    maskness,
     paste_masks,
     tight_boxes,
     windows,
@@ -90,7 +91,7 @@ class JudgedRegions:
         regions: boxes, masks and objectness.
         embeddings: (K, D) of unit length.
         verdicts: of the regions, and of the image.
-        scores: (K,) probability of being an object of a group.
+        scores: (K,) objectness times membership in a group times certainty of the mask.
         options: of the instances.
         by_exemplar: whether the group is what resembles the last region.
     """
@@ -347,6 +348,7 @@ class RegionGrouping(nn.Module):
             verdicts.group = verdicts.pairs[-1] - least + self.threshold
             verdicts.group[-1] = -NO_EVIDENCE
         scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid()
+        scores = scores * maskness(regions.masks.float())
         return JudgedRegions(
             image_size, regions, embeddings, verdicts, scores, self.options, by_last
         )

@@ -183,6 +183,20 @@ def _matched(
     return index, object_[index]
 
 
+def maskness(masks: torch.Tensor) -> torch.Tensor:
+    """How certain masks are of their pixels: the mean probability of those over a half (SOLO v2,
+    Wang et al. 2020).
+
+    Args:
+        masks: (K, h, w) probabilities.
+
+    Returns:
+        (K,), 0 for a mask without such pixels.
+    """
+    inside = masks > 0.5
+    return (masks * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
+
+
 def windows(boxes: torch.Tensor) -> torch.Tensor:
     """The windows (K, 4) in which the masks of regions (K, 4) lie: ``WINDOW`` times larger."""
     centres, halves = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
