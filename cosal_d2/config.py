@@ -14,7 +14,7 @@ from cosal_d2.utils.requirements import require_detectron2
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-DEFAULT_CONFIG = "cosal_vgg16_cpu.yaml"  # of predictions
+DEFAULT_CONFIG = "cosal_r50.yaml"  # of predictions
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIMIZERS = ("SGD", "ADAMW")
 MEASURES = ("paper", "fast", "all")
@@ -56,7 +56,7 @@ def add_cosal_config(cfg: CfgNode) -> None:
     # usable cores (ours).
     cfg.TEST.MEASURE_WORKERS = -1
     # Whether the grouping is told one object of each test picture, the first co-salient one: then
-    # the map is of what resembles it.
+    # the map is of what resembles it (ours).
     cfg.TEST.EXEMPLARS = False
 
 
@@ -191,8 +191,9 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 5.0
     # Least probability that anything repeats in a picture; below it the map is empty (ours).
     cfg.MODEL.GROUPING.REPEATS_THRESHOLD = 0.0
-    # Instances: least score, objectness times membership in a group, and the mean resemblance of
-    # two groups at which they are one (ours).
+    # Instances: least score, which is objectness times membership in a group times certainty of the
+    # mask; and the mean resemblance of two groups at which they are one, of an exemplar's group the
+    # least resemblance to it (ours).
     cfg.MODEL.GROUPING.INSTANCE_THRESHOLD = 0.3
     cfg.MODEL.GROUPING.PAIR_THRESHOLD = 0.5
 

@@ -1,7 +1,9 @@
-"""A checkpoint becomes a released file: ``python -m cosal_d2.engine.release CONFIG CHECKPOINT``.
+"""Checkpoints become a released file: ``python -m cosal_d2.engine.release CONFIG CHECKPOINT ...``.
 
-The config may take its encoder from the released file itself, which is not there yet: then
-``--encoder`` comes with ``MODEL.BACKBONE.WEIGHTS FILE`` at the end, as in the training.
+Of several checkpoints of one training the mean of the weights is released (stochastic weight
+averaging, Izmailov et al. 2018). The config may take its encoder from the released file itself,
+which is not there yet: then ``--encoder`` comes with ``--opts MODEL.BACKBONE.WEIGHTS FILE``, as in
+the training.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import argparse
 import hashlib
 import json
 import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -58,12 +62,28 @@ def release(cfg: CfgNode, *, encoder: bool = False, folder: str = RELEASED_FOLDE
     return os.fspath(path)
 
 
+def mean_weights(checkpoints: Sequence[str], path: str | os.PathLike) -> None:
+    """Write the mean of the weights of several checkpoints of one network.
+
+    Raises:
+        ValueError: they are of different networks.
+    """
+    models = [torch.load(c, map_location="cpu", weights_only=True)["model"] for c in checkpoints]
+    if any(model.keys() != models[0].keys() for model in models):
+        raise ValueError(f"{', '.join(checkpoints)} are of different networks; give one training's")
+    mean = {name: sum(m[name].float() for m in models) / len(models) for name in models[0]}
+    torch.save({"model": mean}, path)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("config", help="the network; MODEL.RELEASED names the file")
-    parser.add_argument("checkpoint", help="written in training")
+    parser.add_argument("checkpoints", nargs="+", help="written in one training")
     parser.add_argument("--encoder", action="store_true", help="with the frozen encoder")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config changes")
-    args = parser.parse_intermixed_args()
-    config = get_cosal_config(args.config, ["MODEL.WEIGHTS", args.checkpoint, *args.opts])
-    print(release(config, encoder=args.encoder))
+    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="changes")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        averaged = os.path.join(temporary, "mean.pth")
+        mean_weights(args.checkpoints, averaged)
+        config = get_cosal_config(args.config, ["MODEL.WEIGHTS", averaged, *args.opts])
+        print(release(config, encoder=args.encoder))

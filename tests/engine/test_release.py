@@ -11,7 +11,7 @@ from network_data import RESNET, tiny_config, tiny_model
 from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.engine import release as module
 from cosal_d2.engine.checkpoint import load_network, own_state_dict
-from cosal_d2.engine.release import release
+from cosal_d2.engine.release import mean_weights, release
 
 OPTIONS = [*RESNET, "MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "x.pth"]
 
@@ -64,3 +64,18 @@ def test_the_released_files_are_those_of_the_index():
     for name, entry in known.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
         assert (folder / name).stat().st_size <= module.MAX_BYTES
+
+
+def test_of_several_checkpoints_the_mean_is_released(tmp_path):
+    models = [tiny_model(*OPTIONS, seed=seed).state_dict() for seed in (1, 2, 3)]
+    paths = [str(tmp_path / f"{i}.pth") for i in range(3)]
+    for model, path in zip(models, paths, strict=True):
+        torch.save({"model": model, "iteration": 1}, path)
+    mean_weights(paths, tmp_path / "mean.pth")
+    mean = torch.load(tmp_path / "mean.pth", weights_only=True)["model"]
+    assert mean.keys() == models[0].keys()
+    for name, value in mean.items():
+        torch.testing.assert_close(value, torch.stack([m[name] for m in models]).mean(0))
+    torch.save({"model": {"other": torch.ones(1)}}, paths[1])
+    with pytest.raises(ValueError, match=r"1\.pth.* are of different networks"):
+        mean_weights(paths, tmp_path / "mean.pth")
