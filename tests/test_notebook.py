@@ -33,7 +33,7 @@ def test_it_goes_from_a_picture_to_its_counts(cells, tmp_path, monkeypatch, caps
     shown = [len(plt.figure(number).axes) for number in plt.get_fignums()]
     plt.close("all")
     result = names["result"]
-    assert isinstance(result, CoSaliencyResult) and result.count >= 2  # butterflies
+    assert isinstance(result, CoSaliencyResult) and result.count >= 2
     assert shown == [3, min(4, len(result.instances)), 2, 1]
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"{result.count} {result.counts} {result.repeats}"
