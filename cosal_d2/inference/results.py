@@ -15,7 +15,7 @@ from detectron2.structures import Instances
 from cosal_d2.evaluation.measures import adaptive_threshold
 from cosal_d2.inference.saving import CATEGORY, ResultWriter
 from cosal_d2.inference.sources import Source
-from cosal_d2.modeling.grouping.region_grouping import JudgedRegions
+from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
 from cosal_d2.utils.drawing import draw_groups, draw_overlay, map_to_uint8
 from cosal_d2.utils.masks import mask_rle, rle_fields
 

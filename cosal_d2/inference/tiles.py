@@ -13,7 +13,8 @@ from detectron2.structures import Boxes
 from detectron2.structures.boxes import pairwise_intersection
 
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits
-from cosal_d2.modeling.grouping.region_grouping import JudgedRegions, RegionGrouping
+from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
+from cosal_d2.modeling.grouping.region_grouping import RegionGrouping
 from cosal_d2.modeling.grouping.region_masks import SIDE, WINDOW, RegionSet, paste_masks
 from cosal_d2.modeling.meta_arch import CoSaliencyNet
 

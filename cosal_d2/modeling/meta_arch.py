@@ -23,7 +23,8 @@ from cosal_d2.modeling.backbone.encoder import TOP_STRIDE, load_encoder, top_fea
 from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, IGNORE, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock
 from cosal_d2.modeling.grouping.gate import saturated
-from cosal_d2.modeling.grouping.region_grouping import JudgedRegions, RegionGrouping
+from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
+from cosal_d2.modeling.grouping.region_grouping import RegionGrouping
 from cosal_d2.modeling.grouping.region_masks import RegionSet
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.modeling.rfm import RegionalFeatureMapping

@@ -8,9 +8,6 @@ a gate that the foreground passes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
@@ -21,8 +18,8 @@ from torch import nn
 
 from cosal_d2.modeling.backbone.encoder import region_features
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
+from cosal_d2.modeling.grouping.judged_regions import InstanceOptions, JudgedRegions, Verdicts
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
-from cosal_d2.modeling.grouping.object_instances import find_instances
 from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
 from cosal_d2.modeling.grouping.region_labels import (
     OTHER,
@@ -39,7 +36,6 @@ from cosal_d2.modeling.grouping.region_masks import (
     maskness,
     paste_masks,
     tight_boxes,
-    windows,
 )
 from cosal_d2.modeling.grouping.region_selection import (
     different_objects,
@@ -54,101 +50,6 @@ NO_EVIDENCE = -20.0
 KNOWN_OBJECTNESS = 4.0
 # Where another region stands for the same object, a region's weight is multiplied by this (ours).
 DUPLICATE_WEIGHT = 0.01
-
-
-@dataclass
-class Verdicts:
-    """What the grouping says about the K regions of one image.
-
-    Attributes:
-        group: (K,) logits of belonging to the repeated group.
-        weight: (K,) logits: how much a region counts where regions overlap.
-        repeats: () logit of whether anything repeats in the image.
-        pairs: (K, K) logits of being two instances of one class.
-    """
-
-    group: torch.Tensor
-    weight: torch.Tensor
-    repeats: torch.Tensor
-    pairs: torch.Tensor
-
-
-@dataclass(frozen=True)
-class InstanceOptions:
-    """See :func:`find_instances`."""
-
-    same_object_share: float = 0.5
-    score_threshold: float = 0.3
-    pair_threshold: float = 0.5
-
-
-@dataclass
-class JudgedRegions:
-    """The K regions of one image that were compared, with what the grouping says of them.
-
-    Attributes:
-        image_size: (h, w) of the image in input pixels, without the padding.
-        regions: boxes, masks and objectness.
-        embeddings: (K, D) of unit length.
-        verdicts: of the regions, and of the image.
-        scores: (K,) objectness times membership in a group times certainty of the mask.
-        options: of the instances.
-        by_exemplar: whether the group is what resembles the last region.
-    """
-
-    image_size: tuple[int, int]
-    regions: RegionSet
-    embeddings: torch.Tensor
-    verdicts: Verdicts
-    scores: torch.Tensor
-    options: InstanceOptions
-    by_exemplar: bool = False
-
-    def __getitem__(self, part: torch.Tensor) -> JudgedRegions:
-        verdicts = self.verdicts
-        pairs = verdicts.pairs[part][:, part]
-        return replace(
-            self,
-            regions=self.regions[part],
-            embeddings=self.embeddings[part],
-            verdicts=Verdicts(verdicts.group[part], verdicts.weight[part], verdicts.repeats, pairs),
-            scores=self.scores[part],
-        )
-
-    def seen_in(self, view: Sequence[float], size: tuple[int, int]) -> JudgedRegions:
-        """The regions whose masks reach into a view of the image, in the pixels of an input.
-
-        Args:
-            view: XYXY in the image.
-            size: (h, w) of the view in input pixels.
-        """
-        x0, y0, x1, y1 = view
-        reach = windows(self.regions.proposals)
-        low, high = reach.new_tensor([x0, y0]), reach.new_tensor([x1, y1])
-        part = self[((reach[:, 2:] > low) & (reach[:, :2] < high)).all(dim=1)]
-        height, width = self.image_size
-        fx, fy = size[1] / (x1 - x0), size[0] / (y1 - y0)
-        frame = (-x0 * fx, -y0 * fy, (width - x0) * fx, (height - y0) * fy)
-        return replace(part, image_size=size, regions=part.regions.moved(frame, self.image_size))
-
-    def instances(self, cosal_map: torch.Tensor) -> Instances:
-        """The objects of the repeated groups, each with a mask; none where nothing repeats.
-
-        Args:
-            cosal_map: (H, W) in [0, 1], the image's map at the wanted size.
-
-        Returns:
-            see :func:`find_instances`.
-        """
-        return find_instances(
-            self.image_size,
-            self.regions,
-            self.embeddings,
-            self.scores,
-            None if self.by_exemplar else self.verdicts.pairs.sigmoid(),
-            cosal_map,
-            **asdict(self.options),
-        )
 
 
 class RegionGrouping(nn.Module):
@@ -270,19 +171,16 @@ class RegionGrouping(nn.Module):
             ``loss_repeats``.
         """
         logits = logits.detach()
-        boxes, objectness = self.select(regions)
-        counts = [len(b) for b in boxes]
         known = [self._jittered_truth(t, g) for t, g in zip(targets, generators, strict=True)]
-        boxes, objectness = _with_known(boxes, objectness, known)
         foreground = self.coarse(logits)
-        sizes = [x.image_size for x in regions]
-        sets = self._regions(features, foreground, boxes, objectness, sizes)
-        embeddings = self.embedding(features, foreground, sets)
+        sets, embeddings = self._embedded(features, foreground, regions, known)
+        counts = [len(s) - len(k) for s, k in zip(sets, known, strict=True)]
         found = [s[:n] for s, n in zip(sets, counts, strict=True)]
         verdicts = [self.compare(e[: len(s)], s) for e, s in zip(embeddings, found, strict=True)]
         gates = [
             self.gate(v, s, foreground.shape[-2:]) for v, s in zip(verdicts, found, strict=True)
         ]
+        boxes = [s.proposals for s in sets]
         losses = self.masks.losses(features, foreground, boxes, targets, generators)
         repeats = torch.stack([v.repeats for v in verdicts])
         losses["loss_repeats"] = self.loss_weight * repeats_loss(repeats, targets)
@@ -313,16 +211,12 @@ class RegionGrouping(nn.Module):
         Returns:
             an image each, its K regions and their embeddings (K, D).
         """
-        boxes, objectness = self.select(regions)
-        exemplars = exemplars or [None] * len(boxes)
         known = [
-            b[:0] if e is None else e[None].to(b) for b, e in zip(boxes, exemplars, strict=True)
+            logits.new_zeros((0, 4)) if e is None else e[None].to(logits)
+            for e in exemplars or [None] * len(regions)
         ]
-        boxes, objectness = _with_known(boxes, objectness, known)
-        foreground = self.coarse(logits)
-        sizes = [x.image_size for x in regions]
-        sets = self._regions(features, foreground, boxes, objectness, sizes)
-        return list(zip(sets, self.embedding(features, foreground, sets), strict=True))
+        sets, embeddings = self._embedded(features, self.coarse(logits), regions, known)
+        return list(zip(sets, embeddings, strict=True))
 
     @torch.no_grad()
     def judge_regions(
@@ -397,6 +291,25 @@ class RegionGrouping(nn.Module):
         for regions, b in zip(sets, boxes, strict=True):
             regions.boxes = b
         return self.embedding(features, foreground, sets)
+
+    def _embedded(
+        self,
+        features: dict[str, torch.Tensor],
+        foreground: torch.Tensor,
+        regions: list[Instances],
+        known: list[torch.Tensor],
+    ) -> tuple[list[RegionSet], list[torch.Tensor]]:
+        """RPN's regions that are compared, then those (K, 4) that are known to be objects, and the
+        embeddings of all; an image each."""
+        boxes, objectness = self.select(regions)
+        boxes = [torch.cat(pair) for pair in zip(boxes, known, strict=True)]
+        objectness = [
+            torch.cat([o, k.new_full((len(k),), KNOWN_OBJECTNESS)])
+            for o, k in zip(objectness, known, strict=True)
+        ]
+        sizes = [x.image_size for x in regions]
+        sets = self._regions(features, foreground, boxes, objectness, sizes)
+        return sets, self.embedding(features, foreground, sets)
 
     @torch.no_grad()
     def _regions(
@@ -479,15 +392,3 @@ class RegionGrouping(nn.Module):
         """The ground truth's boxes, slightly moved and scaled: regions that no RPN has to find."""
         boxes = targets.gt_boxes.tensor
         return jitter_boxes(boxes, targets.image_size, *self.jitter, generator)
-
-
-def _with_known(
-    boxes: list[torch.Tensor], objectness: list[torch.Tensor], known: list[torch.Tensor]
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Boxes and objectness logits with those of regions that are known to be objects at their
-    ends."""
-    surely = [k.new_full((len(k),), KNOWN_OBJECTNESS) for k in known]
-    return (
-        [torch.cat(pair) for pair in zip(boxes, known, strict=True)],
-        [torch.cat(pair) for pair in zip(objectness, surely, strict=True)],
-    )

@@ -1,0 +1,107 @@
+"""What the grouping says of the regions of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from detectron2.structures import Instances
+
+from cosal_d2.modeling.grouping.object_instances import find_instances
+from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
+
+
+@dataclass
+class Verdicts:
+    """What the grouping says about the K regions of one image.
+
+    Attributes:
+        group: (K,) logits of belonging to the repeated group.
+        weight: (K,) logits: how much a region counts where regions overlap.
+        repeats: () logit of whether anything repeats in the image.
+        pairs: (K, K) logits of being two instances of one class.
+    """
+
+    group: torch.Tensor
+    weight: torch.Tensor
+    repeats: torch.Tensor
+    pairs: torch.Tensor
+
+
+@dataclass(frozen=True)
+class InstanceOptions:
+    """See :func:`find_instances`."""
+
+    same_object_share: float = 0.5
+    score_threshold: float = 0.3
+    pair_threshold: float = 0.5
+
+
+@dataclass
+class JudgedRegions:
+    """The K regions of one image that were compared, with what the grouping says of them.
+
+    Attributes:
+        image_size: (h, w) of the image in input pixels, without the padding.
+        regions: boxes, masks and objectness.
+        embeddings: (K, D) of unit length.
+        verdicts: of the regions, and of the image.
+        scores: (K,) objectness times membership in a group times certainty of the mask.
+        options: of the instances.
+        by_exemplar: whether the group is what resembles the last region.
+    """
+
+    image_size: tuple[int, int]
+    regions: RegionSet
+    embeddings: torch.Tensor
+    verdicts: Verdicts
+    scores: torch.Tensor
+    options: InstanceOptions
+    by_exemplar: bool = False
+
+    def __getitem__(self, part: torch.Tensor) -> JudgedRegions:
+        verdicts = self.verdicts
+        pairs = verdicts.pairs[part][:, part]
+        return replace(
+            self,
+            regions=self.regions[part],
+            embeddings=self.embeddings[part],
+            verdicts=Verdicts(verdicts.group[part], verdicts.weight[part], verdicts.repeats, pairs),
+            scores=self.scores[part],
+        )
+
+    def seen_in(self, view: Sequence[float], size: tuple[int, int]) -> JudgedRegions:
+        """The regions whose masks reach into a view of the image, in the pixels of an input.
+
+        Args:
+            view: XYXY in the image.
+            size: (h, w) of the view in input pixels.
+        """
+        x0, y0, x1, y1 = view
+        reach = windows(self.regions.proposals)
+        low, high = reach.new_tensor([x0, y0]), reach.new_tensor([x1, y1])
+        part = self[((reach[:, 2:] > low) & (reach[:, :2] < high)).all(dim=1)]
+        height, width = self.image_size
+        fx, fy = size[1] / (x1 - x0), size[0] / (y1 - y0)
+        frame = (-x0 * fx, -y0 * fy, (width - x0) * fx, (height - y0) * fy)
+        return replace(part, image_size=size, regions=part.regions.moved(frame, self.image_size))
+
+    def instances(self, cosal_map: torch.Tensor) -> Instances:
+        """The objects of the repeated groups, each with a mask; none where nothing repeats.
+
+        Args:
+            cosal_map: (H, W) in [0, 1], the image's map at the wanted size.
+
+        Returns:
+            see :func:`find_instances`.
+        """
+        return find_instances(
+            self.image_size,
+            self.regions,
+            self.embeddings,
+            self.scores,
+            None if self.by_exemplar else self.verdicts.pairs.sigmoid(),
+            cosal_map,
+            **asdict(self.options),
+        )
