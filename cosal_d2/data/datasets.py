@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from glob import glob
 from pathlib import PurePath
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import load_coco_json
+from detectron2.structures import BoxMode
 
-from cosal_d2.utils.coco import DISTRACTOR, check_fields, load_coco
+from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, load_coco
+from cosal_d2.utils.masks import to_rle
+from cosal_d2.utils.pictures import picture_size
+
+logger = logging.getLogger(__name__)
+
+# Share of the picture from which on an object's box is large, as the least area of a conversion.
+LARGE = 0.01
+SHOWN_LOST = 5  # names in a warning
 
 
 def register_cosal_instances(name: str, json_file: str, image_root: str) -> None:
@@ -60,6 +70,10 @@ def load_cosal_json(json_file: str, image_root: str, name: str | None = None) ->
     part of the truth. A distractor never is; where ``cosalient_category`` is given only that class
     is; else every other class is.
 
+    An annotation without a mask is left out with a warning. So is a picture that loses all of its
+    co-salient objects so, as its empty truth would be false; one that loses a large object is not
+    ``clean``. A ``height`` or ``width`` that is missing or 0 is the picture's.
+
     Args:
         json_file: the annotations.
         image_root: the folder that the json's ``file_name`` fields are relative to.
@@ -67,41 +81,158 @@ def load_cosal_json(json_file: str, image_root: str, name: str | None = None) ->
             and accepts a missing image folder.
 
     Raises:
-        FileNotFoundError: the json or the image folder is missing.
-        ValueError: the json lacks a field, or a ``category_id`` or ``cosalient_category`` names no
-            category.
+        FileNotFoundError: the json or the image folder is missing, or a picture whose size the json
+            lacks.
+        ValueError: the json lacks a field or has one that cannot be read, a ``category_id`` or
+            ``cosalient_category`` names no category, or no annotation has a mask.
     """
     content = load_coco(json_file)
     if name and not os.path.isdir(image_root):
         raise FileNotFoundError(
             f"dataset {name}: no image folder {image_root} for {json_file}; put the pictures there"
         )
-    check_fields(content, json_file)
+    check_fields(content, json_file, optional=("height", "width"))
     _check_references(content, json_file)
-    classes = {category["id"]: category["name"] for category in content["categories"]}
-    images = {image["id"]: image for image in content["images"]}
-    dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["class_name"])
-    if name:  # Detectron2 has numbered the categories from 0
-        classes = dict(enumerate(MetadataCatalog.get(name).thing_classes))
-    for record in dicts:
-        image = images[record["image_id"]]
-        group = image.get("cosalient_category")
+    classes = {c["id"]: c["name"] for c in sorted(content["categories"], key=_id_order)}
+    numbers = {number: i for i, number in enumerate(classes)} if name else {}
+    if name:
+        MetadataCatalog.get(name).set(
+            thing_classes=list(classes.values()), thing_dataset_id_to_contiguous_id=numbers
+        )
+    own: dict[int | str, list[tuple[int, dict]]] = defaultdict(list)
+    for i, annotation in enumerate(content["annotations"]):
+        own[annotation["image_id"]].append((i, annotation))
+    lost = _Lost(json_file)
+    records = []
+    for image in sorted(content["images"], key=_id_order):
+        record = _image_record(image, image_root)
+        group = record["cosalient_category"]
         if group is not None and group not in classes.values():
             raise ValueError(
                 f"{json_file}: image {image['file_name']}: cosalient_category {group!r} is none of "
                 f"the file's categories; add it to `categories` or correct the field"
             )
-        record["cosalient_category"] = group
-        record["clean"] = bool(image.get("clean", True))
-        record["weak_masks"] = bool(image.get("weak_masks", False))
-        for annotation in record["annotations"]:
+        without_mask = []
+        for i, annotation in own[image["id"]]:
             label = classes[annotation["category_id"]]
-            in_group = label == group if group is not None else True
-            own_class = annotation.pop("class_name", None)
-            annotation["own_class"] = own_class if label == DISTRACTOR else label
-            annotation["class_name"] = label
-            annotation["cosalient"] = label != DISTRACTOR and in_group
-    return dicts
+            try:
+                made = _annotation_record(annotation, record, label)
+            except ValueError as error:
+                raise ValueError(
+                    f"{json_file}: annotations[{i}] of {image['file_name']}: {error}"
+                ) from error
+            made["category_id"] = numbers.get(annotation["category_id"], annotation["category_id"])
+            if made["segmentation"] is None:
+                without_mask.append((i, annotation, made["cosalient"]))
+            else:
+                record["annotations"].append(made)
+        if lost.keep(record, without_mask):
+            records.append(record)
+    lost.warn(len(content["annotations"]))
+    logger.info("%d images from %s", len(records), json_file)
+    return records
+
+
+def _id_order(entry: dict) -> tuple[bool, int | str]:
+    """Numbers before texts."""
+    return isinstance(entry["id"], str), entry["id"]
+
+
+def _image_record(image: dict, image_root: str) -> dict:
+    file = os.path.join(image_root, image["file_name"])
+    size = image.get("height"), image.get("width")
+    height, width = size if all(size) else picture_size(file)
+    return {
+        "file_name": file,
+        "height": height,
+        "width": width,
+        "image_id": image["id"],
+        "cosalient_category": image.get("cosalient_category"),
+        "clean": bool(image.get("clean", True)),
+        "weak_masks": bool(image.get("weak_masks", False)),
+        "annotations": [],
+    }
+
+
+def _annotation_record(annotation: dict, record: dict, label: str) -> dict:
+    """What a record holds of an annotation; ``segmentation`` is None where nothing can be drawn.
+
+    Raises:
+        ValueError: it is an RLE that cannot be read, or of another size than the picture.
+    """
+    segmentation = drawable(annotation["segmentation"])
+    if isinstance(segmentation, dict):
+        segmentation = to_rle(segmentation, record["height"], record["width"])
+    group = record["cosalient_category"]
+    return {
+        "iscrowd": annotation.get("iscrowd") or 0,
+        "bbox": annotation["bbox"],
+        "bbox_mode": BoxMode.XYWH_ABS,
+        "segmentation": segmentation,
+        "own_class": annotation.get("class_name") if label == DISTRACTOR else label,
+        "class_name": label,
+        "cosalient": label != DISTRACTOR and group in (None, label),
+    }
+
+
+class _Lost:
+    """Annotations without masks, which are left out of the records of a json."""
+
+    def __init__(self, json_file: str) -> None:
+        self.json_file = json_file
+        self.names: list[str] = []
+        self.unclean = 0
+        self.pictures: list[str] = []
+
+    def keep(self, record: dict, without_mask: list[tuple[int, dict, bool]]) -> bool:
+        """Count what a record lost, and whether the record is still of use.
+
+        Args:
+            record: which is marked where it lost a large object.
+            without_mask: position in the json, entry and ``cosalient`` of what it lost.
+        """
+        if not without_mask:
+            return True
+        name = os.path.basename(record["file_name"])
+        self.names += [f"annotations[{i}] (id {a['id']}) of {name}" for i, a, _ in without_mask]
+        pixels = record["height"] * record["width"]
+        areas = [a["bbox"][2] * a["bbox"][3] for _, a, _ in without_mask]
+        if any(not area or area >= LARGE * pixels for area in areas):
+            self.unclean += 1
+            record["clean"] = False
+        truth_is_lost = any(cosalient for *_, cosalient in without_mask) and not any(
+            a["cosalient"] for a in record["annotations"]
+        )
+        if truth_is_lost:
+            self.pictures.append(name)
+        return not truth_is_lost
+
+    def warn(self, total: int) -> None:
+        """Say what is left out, of so many annotations.
+
+        Raises:
+            ValueError: it is all of them.
+        """
+        if not self.names:
+            return
+        if len(self.names) == total:
+            raise ValueError(
+                f"{self.json_file}: no annotation has a mask in its `segmentation`; masks are "
+                "needed, not boxes alone"
+            )
+        logger.warning(
+            "%s: %d of %d annotations have no mask and are left out: %s%s. %d pictures lost a "
+            "large object so and are not clean. %d pictures lost all co-salient objects and are "
+            "left out%s. `cosal data check` names each",
+            self.json_file,
+            len(self.names),
+            total,
+            ", ".join(self.names[:SHOWN_LOST]),
+            ", ..." if len(self.names) > SHOWN_LOST else "",
+            self.unclean,
+            len(self.pictures),
+            f": {', '.join(self.pictures[:SHOWN_LOST])}" if self.pictures else "",
+        )
 
 
 def _check_references(content: dict, json_file: str) -> None:
@@ -113,15 +244,9 @@ def _check_references(content: dict, json_file: str) -> None:
         for (field, part), ids in known.items():
             if annotation[field] not in ids:
                 raise ValueError(
-                    f"{json_file}: annotations[{i}] has the {field} {annotation[field]}, which is "
-                    f"none of the file's {part}; add it to `{part}` or correct it"
+                    f"{json_file}: annotations[{i}] has the {field} {annotation[field]!r}, which "
+                    f"is none of the file's {part}; add it to `{part}` or correct it"
                 )
-        box = annotation["bbox"]
-        if not isinstance(box, (list, tuple)) or len(box) != 4:
-            raise ValueError(
-                f"{json_file}: annotations[{i}] has the bbox {box}; it needs x, y, "
-                "width and height in pixels"
-            )
 
 
 def check_registered(names: Sequence[str]) -> None:

@@ -107,6 +107,22 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def picture_size(file: str | os.PathLike) -> tuple[int, int]:
+    """(height, width) of a picture held upright, from its header.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no picture.
+    """
+    try:
+        with Image.open(file) as image:
+            return upright_size(image)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
+    except READING_ERRORS as error:
+        raise ValueError(f"{file}: not readable as a picture ({error}); replace it") from error
+
+
 def _to_grey(image: Image.Image) -> np.ndarray:
     if image.mode[0] in "IF":
         return _scaled(image)

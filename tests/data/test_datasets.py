@@ -1,6 +1,8 @@
 """Datasets from COCO jsons: their records, their names, and what is wrong with them."""
 
 import json
+import logging
+import math
 import re
 
 import numpy as np
@@ -91,7 +93,6 @@ def test_an_unknown_cosalient_category_names_file_image_and_field(json_file):
         ("annotations", None, None, "the list `annotations` is missing"),
         ("categories", None, None, "the list `categories` is missing"),
         ("images", "file_name", None, "images[1] has no `file_name`"),
-        ("images", "height", None, "images[1] has no `height`"),
         ("images", "id", 1, "images[1] repeats the id 1"),
         ("annotations", "id", 1, "annotations[1] repeats the id 1"),
         ("annotations", "segmentation", None, "annotations[1] has no `segmentation`"),
@@ -99,6 +100,32 @@ def test_an_unknown_cosalient_category_names_file_image_and_field(json_file):
         ("annotations", "category_id", 9, "annotations[1] has the category_id 9, which is none"),
         ("annotations", "bbox", [1, 2], "annotations[1] has the bbox [1, 2]"),
         ("annotations", "bbox", 7, "annotations[1] has the bbox 7"),
+        ("annotations", "bbox", [1, 2, -3, 4], "annotations[1] has the bbox [1, 2, -3, 4]"),
+        ("annotations", "bbox", [1, 2, math.nan, 4], "annotations[1] has the bbox [1, 2, nan, 4]"),
+        ("annotations", "bbox", ["a", 2, 3, 4], "annotations[1] has the bbox ['a', 2, 3, 4]"),
+        ("annotations", "id", True, "annotations[1] has the id True"),
+        ("annotations", "id", 1.5, "annotations[1] has the id 1.5"),
+        ("annotations", "id", "1.0", "annotations[1] repeats the id 1"),
+        ("annotations", "image_id", math.inf, "annotations[1] has the image_id inf"),
+        ("annotations", "category_id", "apple", "annotations[1] has the category_id 'apple'"),
+        ("annotations", "iscrowd", "no", "annotations[1] has the iscrowd 'no'"),
+        ("annotations", "iscrowd", 2, "annotations[1] has the iscrowd 2"),
+        ("annotations", "iscrowd", [0], "annotations[1] has the iscrowd [0]"),
+        ("annotations", "ignore", 1, "annotations[1] has the ignore 1"),
+        ("annotations", "area", "big", "annotations[1] has the area 'big'"),
+        ("annotations", "area", -4, "annotations[1] has the area -4"),
+        ("annotations", "score", math.nan, "annotations[1] has the score nan"),
+        ("annotations", "attributes", {"x": [math.inf]}, "annotations[1] has the attributes {"),
+        ("annotations", "segmentation", "1 2 3", "annotations[1] has the segmentation '1 2 3'"),
+        ("annotations", "segmentation", [[1, 2, math.nan, 4, 5, 6]], "annotations[1] has the seg"),
+        ("annotations", "segmentation", {"size": [48, 64], "counts": [7]}, "annotations[1] of 0"),
+        ("images", "id", 10**30, "images[1] has the id 1000"),
+        ("images", "height", -48, "images[1] has the height -48"),
+        ("images", "width", 64.5, "images[1] has the width 64.5"),
+        ("images", "width", True, "images[1] has the width True"),
+        ("images", "file_name", 7, "images[1] has the file_name 7"),
+        ("images", "clean", "maybe", "images[1] has the clean 'maybe'"),
+        ("categories", "id", {"$oid": 2}, "categories[1] has the id {'$oid': 2}"),
         ("categories", "name", None, "categories[1] has no `name`"),
     ],
 )
@@ -116,7 +143,88 @@ def test_faulty_entries_are_named(json_file, part, field, value, message):
         load(json_file)
 
 
-@pytest.mark.parametrize("text", ["{", "", "[1, 2]"])
+def test_every_spelling_of_a_field_is_read_alike(json_file):
+    expected = load(json_file)
+    content = json.loads(json_file.read_text())
+    for i, annotation in enumerate(content["annotations"]):
+        spell = (str, float, lambda v: f" {v}.0")[i % 3]
+        for field in ("id", "image_id", "category_id"):
+            annotation[field] = spell(annotation[field])
+        annotation["bbox"] = [str(v) for v in annotation["bbox"]]
+        annotation["iscrowd"] = ("0", False, "false", None)[i % 4]
+        annotation["ignore"] = "0"
+        if isinstance(annotation["segmentation"], list):
+            (polygon,) = annotation["segmentation"]
+            pairs = [polygon[k : k + 2] for k in range(0, len(polygon), 2)]
+            spellings = (polygon, pairs, [pairs], [[str(v) for v in polygon]])
+            annotation["segmentation"] = spellings[i % 4]
+    for image in content["images"]:
+        image.update(id=str(image["id"]), height=str(image["height"]), clean="true")
+        image["width"] = float(image["width"])
+    content["categories"][0]["id"] = "1"
+    for encoding in ("utf-8-sig", "utf-16"):
+        json_file.write_text(json.dumps(content), encoding=encoding)
+        for found, record in zip(load(json_file), expected, strict=True):
+            assert (found["image_id"], found["clean"]) == (record["image_id"], True)
+            assert (found["height"], found["width"]) == (record["height"], record["width"])
+            for a, b in zip(found["annotations"], record["annotations"], strict=True):
+                assert a["bbox"] == b["bbox"] and a["category_id"] == b["category_id"]
+                assert a["iscrowd"] == 0
+            assert np.array_equal(decode_truth(found).mask, decode_truth(record).mask)
+
+
+@pytest.mark.parametrize("value", ["1", 1, True, 1.0, "true"])
+def test_a_crowd_is_one_in_every_spelling(json_file, value):
+    edit(json_file, lambda c: c["annotations"][0].update(iscrowd=value))
+    assert [a["iscrowd"] for a in load(json_file)[0]["annotations"]] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("size", [{"height": 0, "width": 0}, {"height": None}, {"width": "0"}])
+def test_a_missing_size_is_the_pictures(json_file, size):
+    def change(content):
+        content["images"][1].update(size)
+        del content["images"][2]["height"]
+
+    edit(json_file, change)
+    assert [(r["height"], r["width"]) for r in load(json_file)] == [(48, 64), (64, 48), (48, 64)]
+    (json_file.with_suffix("") / "2.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"2\.png: no such picture"):
+        load(json_file)
+
+
+@pytest.mark.parametrize("nothing", [[], None, [[]], {}, [[1, 2, 3, 4]], [1, 2], [[1, 2, 3, 4, 5]]])
+def test_an_annotation_without_mask_is_left_out_and_its_picture_kept(json_file, caplog, nothing):
+    edit(json_file, lambda c: c["annotations"][0].update(segmentation=nothing))
+    with caplog.at_level(logging.WARNING):
+        first, second, _ = load(json_file)
+    assert [a["cosalient"] for a in first["annotations"]] == [True, False]
+    assert not first["clean"] and second["clean"]  # its object was large
+    assert "1 of 9 annotations have no mask" in caplog.text
+    assert "annotations[0] (id 1) of 0.png" in caplog.text
+    assert "1 pictures lost a large" in caplog.text
+
+
+def test_what_little_masks_leave_is_kept_clean_and_a_false_truth_is_left_out(json_file, caplog):
+    def change(content):
+        small, *_, one, two, _ = content["annotations"]
+        small.update(segmentation=[], bbox=[3, 4, 2, 2])
+        for entry in (one, two):
+            entry["segmentation"] = []
+
+    edit(json_file, change)
+    with caplog.at_level(logging.WARNING):
+        records = load(json_file)
+    assert [r["image_id"] for r in records] == [1, 2] and records[0]["clean"]
+    assert "left out: 2.png" in caplog.text
+
+
+def test_boxes_alone_are_no_dataset(json_file):
+    edit(json_file, lambda c: [a.update(segmentation=[]) for a in c["annotations"]])
+    with pytest.raises(ValueError, match="tiny.json: no annotation has a mask"):
+        load(json_file)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[1, 2]", "[" * 100_000, '{"images": ' + "1" * 5000])
 def test_what_is_no_coco_json_is_named(json_file, text):
     json_file.write_text(text)
     with pytest.raises(ValueError, match="tiny.json"):

@@ -248,6 +248,20 @@ def test_ids_written_as_floats_are_the_same_ids(home, content):
     assert status == 0 and report["findings"] == []
 
 
+def test_fields_written_as_texts_are_the_same_fields(home, content):
+    for entry in content["annotations"]:
+        entry.update(iscrowd="0", area=str(entry["area"]), bbox=[str(v) for v in entry["bbox"]])
+        entry.update(id=f"{entry['id']}.0", image_id=str(entry["image_id"]))
+    for image in content["images"]:
+        image.update(height=str(image["height"]), width=float(image["width"]))
+    status, report = check_val(home, content)
+    assert status == 0 and report["findings"] == []
+    content["annotations"][0]["bbox"] = ["1", "2", "3", "4"]
+    _, fixed = repaired(home, content)
+    assert len(fixed["annotations"]) == len(content["annotations"])
+    assert {a["iscrowd"] for a in fixed["annotations"]} == {0}
+
+
 def test_a_mirrored_copy_in_another_split_is_a_warning(home, content):
     with Image.open(home / "train" / "000001.jpg") as image:
         ImageOps.mirror(image).save(home / "val" / "000002.jpg", quality=70)

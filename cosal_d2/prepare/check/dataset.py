@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cosal_d2.utils.coco import load_coco
+from cosal_d2.utils.coco import is_id, load_coco
 
 SPLIT_WORD = re.compile(
     r"(?:^|(?<=[_.-]))(train|training|val|valid|validation|test|testing|dev|trainval|minival|"
@@ -60,8 +60,8 @@ class Dataset:
 
 
 def has(entry: object, *fields: str) -> bool:
-    """Whether the fields are there, ids and names as numbers or texts; what is wrong with a box or
-    a mask is no fault of the structure."""
+    """Whether the fields are there; what is wrong with a box or a mask is no fault of the
+    structure."""
     kinds = {"bbox": object, "segmentation": object, "file_name": str}
     return isinstance(entry, dict) and all(
         f in entry and isinstance(entry[f], kinds.get(f, (int, float, str))) for f in fields
@@ -69,8 +69,8 @@ def has(entry: object, *fields: str) -> bool:
 
 
 def id_key(value: object) -> object:
-    """Something hashable that tells ids apart; 1 and 1.0 are one id."""
-    return value if isinstance(value, (int, float, str)) else repr(value)
+    """Something hashable that tells ids apart, also those that are none."""
+    return value if is_id(value) else repr(value)
 
 
 def find_json(name: str) -> Path:

@@ -15,12 +15,12 @@ from cosal_d2.prepare.check.picture import is_polygon
 from cosal_d2.prepare.convert.dataset_writer import Target
 from cosal_d2.prepare.convert.picture_file import (
     load_picture,
-    picture_size,
     scaled_rle,
     upright_rle,
 )
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.masks import rle_fields, to_rle
+from cosal_d2.utils.pictures import picture_size
 
 ROUNDS = 4
 SAME_SHAPE = 0.02  # relative difference of aspect ratios

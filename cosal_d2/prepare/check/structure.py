@@ -7,7 +7,7 @@ from collections import Counter
 
 from cosal_d2.prepare.check.dataset import Dataset, has, id_key
 from cosal_d2.prepare.check.findings import ERROR, Finding
-from cosal_d2.utils.coco import FIELDS
+from cosal_d2.utils.coco import FIELDS, field_faults
 
 
 def check_structure(dataset: Dataset) -> list[Finding]:
@@ -47,14 +47,15 @@ class _StructureCheck:
         return self.dataset.picture_name(None if part == "categories" else entry)
 
     def fields(self) -> None:
-        """Fields of COCO instance format that are missing."""
-        for part, fields in FIELDS.items():
-            for i, entry in enumerate(self.dataset.content[part]):
-                absent = [f"`{f}`" for f in fields if not has(entry, f)]
-                if absent:
-                    message = f"{part}[{i}] has no usable {', '.join(absent)}"
-                    fix = "add what COCO instance format has there, or remove the entry"
-                    self._add(part, i, "missing field", message, fix)
+        """Fields that are missing or cannot be read; boxes and masks are judged with the
+        pictures."""
+        for fault in field_faults(self.dataset.content, may_repeat=tuple(FIELDS)):
+            if fault.field in ("bbox", "segmentation") and not fault.missing:
+                continue
+            needed = fault.field is None or fault.field in FIELDS[fault.part]
+            kind = "missing field" if needed else "malformed field"
+            fix = f"{fault.fix}, or remove the entry" if needed else fault.fix
+            self._add(fault.part, fault.position, kind, fault.message, fix)
 
     def categories(self) -> None:
         """Categories that share an id or a name; a picture that uses one is named."""

@@ -252,7 +252,7 @@ def read_pictures(json_file: Path, folder: Path) -> tuple[list[Picture], list[st
     """
     json_file, folder = Path(json_file), Path(folder)
     content = load_coco(json_file)
-    check_fields(content, json_file, optional=("bbox", "segmentation"))
+    check_fields(content, json_file, unread=("bbox", "segmentation"))
     names = {c["id"]: str(c["name"]) for c in content["categories"]}
     pictures = {e["id"]: _picture(e, folder, json_file) for e in content["images"]}
     boxes, total = 0, len(content["annotations"])

@@ -31,7 +31,7 @@ def coco_source(json_file: Path, images: Path) -> Source:
     """
     json_file, images = Path(json_file), need_folder(images, "images")
     content = load_coco(json_file)
-    check_fields(content, json_file, optional=("bbox", "segmentation"), may_repeat=("annotations",))
+    check_fields(content, json_file, unread=("bbox", "segmentation"), may_repeat=("annotations",))
     names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
     own: dict[object, list[dict]] = defaultdict(list)
     for entry in content["annotations"]:

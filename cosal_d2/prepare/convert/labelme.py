@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.picture_file import load_picture, picture_size
+from cosal_d2.prepare.convert.picture_file import load_picture
 from cosal_d2.prepare.convert.polygons import draw_polygon
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import find_files, need_folder, safe_name
 from cosal_d2.utils.masks import mask_rle
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, picture_size
 
 NO_AREA = ("point", "points", "line", "linestrip")
 QUADRANGLES = ("rectangle", "rotation", "oriented_rectangle")  # given as four corners

@@ -36,22 +36,6 @@ class Picture:
     is_jpeg: bool
 
 
-def picture_size(file: Path) -> tuple[int, int]:
-    """(height, width) of a picture held upright, from its header.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no picture.
-    """
-    try:
-        with Image.open(file) as image:
-            return upright_size(image)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
-    except READING_ERRORS as error:
-        raise ValueError(f"{file}: not readable as a picture ({error}); replace it") from error
-
-
 def load_picture(file: Path, data: bytes | None = None) -> Picture:
     """Read a picture and decode all of its data; a JPEG's are not made into all pixels.
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.picture_file import picture_size
 from cosal_d2.prepare.convert.polygons import draw_polygon
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import by_stem, need_folder, read_lines, read_names
 from cosal_d2.utils.masks import mask_rle
+from cosal_d2.utils.pictures import picture_size
 
 
 def yolo_source(images: Path, labels: Path, names: Path) -> Source:
