@@ -4,12 +4,11 @@ import csv
 import json
 
 import numpy as np
-import torch
-from detectron2.structures import BitMasks, Instances
 from network_data import tiny_config
 from PIL import Image
 
 from cosal_d2.inference import CoSaliencyResult
+from cosal_d2.utils.object_instances import DisjointMasks, ObjectInstances
 
 GROUPS = (0, 0, 0, 1, 1)
 
@@ -20,25 +19,27 @@ class Stripes:
     def __init__(self, groups):
         self.groups = groups
 
-    def instances(self, cosal_map):
+    def find(self, cosal_map):
         height, width = cosal_map.shape
         count = len(self.groups)
-        owner = (torch.arange(width) * count // width).expand(height, width)
-        masks = owner[None] == torch.arange(count)[:, None, None]
-        return Instances(
+        labels = np.arange(width, dtype=np.int32) * count // width + 1
+        ids = np.arange(1, count + 1, dtype=np.int32)
+        edges = [np.flatnonzero(labels == i)[[0, -1]] for i in ids]
+        boxes = [[x0, 0, x1 + 1, height] for x0, x1 in edges]
+        return ObjectInstances(
             (height, width),
-            pred_boxes=BitMasks(masks).get_bounding_boxes(),
-            pred_masks=masks,
-            scores=torch.linspace(0.9, 0.5, count),
-            group_ids=torch.tensor(self.groups, dtype=torch.int64),
-            embeddings=torch.zeros(count, 4),
+            pred_boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            pred_masks=DisjointMasks(np.tile(labels, (height, 1)), ids),
+            scores=np.linspace(0.9, 0.5, count, dtype=np.float32),
+            group_ids=np.array(self.groups, np.int64),
+            embeddings=np.zeros((count, 4), np.float32),
         )
 
 
 def result(image, groups=GROUPS):
     """A map that is brighter from left to right, then from top to bottom, with ``Stripes``."""
     height, width = image.shape[:2]
-    cosal_map = torch.linspace(0, 1, height * width).reshape(height, width)
+    cosal_map = np.linspace(0, 1, height * width, dtype=np.float32).reshape(height, width)
     output = {"cosal_map": cosal_map, "repeats": 0.75, "regions": Stripes(groups)}
     return CoSaliencyResult(image, output)
 

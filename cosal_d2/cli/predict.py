@@ -157,8 +157,11 @@ def _box(text: str) -> tuple[float, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Predict."""
+    from cosal_d2.utils.requirements import require_detectron2
+
     if args.output is None and args.webcam is None:
         raise ValueError("--output is missing: give a folder for the results")
+    require_detectron2()
     return _pictures(args) if args.input else _video(args)
 
 

@@ -23,31 +23,9 @@ from cosal_d2.evaluation.objects import (
     score_objects,
 )
 from cosal_d2.evaluation.truth import Truth
+from cosal_d2.utils.maps import adaptive_threshold, as_float64
 
 EMPTY_ANSWER_LEVEL = 0.5  # a map that nowhere reaches it says that nothing is co-salient
-
-
-def as_float64(cosal_map: Any) -> np.ndarray:
-    """Give a map as a float64 numpy array, whatever library, device or precision it comes from.
-
-    Args:
-        cosal_map: ``(H, W)`` numpy array or torch tensor (any float type, any device).
-
-    Returns:
-        ``(H, W)`` float64 array; the input itself where it already is one.
-
-    Raises:
-        ValueError: the map does not have two dimensions, or has no pixel.
-    """
-    if hasattr(cosal_map, "detach"):
-        tensor = cosal_map.detach().cpu()
-        if tensor.element_size() < 4:  # numpy has no bfloat16
-            tensor = tensor.float()
-        cosal_map = tensor.numpy()
-    array = np.asarray(cosal_map, dtype=np.float64)
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"a map is (H, W) with at least one pixel, not {array.shape}")
-    return array
 
 
 def mean_absolute_error(cosal_map: Any, truth: Any) -> float:
@@ -62,11 +40,6 @@ def mean_absolute_error(cosal_map: Any, truth: Any) -> float:
     """
     pred = as_float64(cosal_map)
     return float(np.abs(pred - as_mask(truth, pred.shape)).mean())
-
-
-def adaptive_threshold(cosal_map: Any) -> float:
-    """Twice the mean of the map, at most 1 (Achanta et al. 2009)."""
-    return min(2.0 * float(as_float64(cosal_map).mean()), 1.0)
 
 
 def precision_recall(cosal_map: Any, truth: Any, threshold: float) -> tuple[float, float]:

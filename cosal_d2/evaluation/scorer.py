@@ -11,9 +11,10 @@ import numpy as np
 
 from cosal_d2.config import MEASURES
 from cosal_d2.evaluation.field import FieldScore, threshold_score, to_levels
-from cosal_d2.evaluation.measures import ImageScore, as_float64, score_image
+from cosal_d2.evaluation.measures import ImageScore, score_image
 from cosal_d2.evaluation.objects import ObjectScore
 from cosal_d2.evaluation.truth import Truth
+from cosal_d2.utils.maps import as_float64
 from cosal_d2.utils.parallel import WAITING_PER_WORKER, Pool, worker_count
 from cosal_d2.utils.sod_measures import heavy_score
 

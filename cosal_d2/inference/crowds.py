@@ -11,10 +11,11 @@ from statistics import fmean
 import numpy as np
 from detectron2.config import CfgNode
 
-from cosal_d2.evaluation.measures import adaptive_threshold, f_beta, precision_recall
+from cosal_d2.evaluation.measures import f_beta, precision_recall
 from cosal_d2.inference.predictor import CoSaliencyPredictor
 from cosal_d2.prepare.scene import Scene, SceneOptions
 from cosal_d2.prepare.synthetic.render import render_scene
+from cosal_d2.utils.maps import adaptive_threshold
 
 # Single objects of other classes in a crowd's picture (ours).
 DISTRACTORS = (2, 6)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from cosal_d2.inference.predictor import Box, CoSaliencyPredictor
+from cosal_d2.inference.picture_predictor import Box, PicturePredictor
 from cosal_d2.inference.results import CoSaliencyResult
 from cosal_d2.inference.saving import ResultWriter, Saved, one_line
 from cosal_d2.inference.sources import Source
@@ -26,7 +25,7 @@ Predicted = tuple[Source, CoSaliencyResult | str]
 
 
 def predict_pictures(
-    predictor: CoSaliencyPredictor,
+    predictor: PicturePredictor,
     sources: Sequence[Source],
     writer: ResultWriter,
     *,
@@ -45,26 +44,22 @@ def predict_pictures(
         sources: the pictures.
         writer: of the results.
         batch: pictures of a forward pass.
-        like, tiles: of each picture, see :class:`.CoSaliencyPredictor`.
+        like, tiles: of each picture, see :class:`.PicturePredictor`.
 
     Returns:
         a sentence for each picture that has not all its results.
     """
     threads = max(1, min(MOST_THREADS, worker_count(None) - 1))
     ahead = 2 * batch + threads
-    torch_threads = torch.get_num_threads()
     failed = []
     read = read_ahead(_read, sources, ahead, threads)
     predicted = _predicted(partial(_forward, predictor, like, tiles), read, batch)
     saved = read_ahead(partial(_save, writer), predicted, ahead, threads)
-    try:
-        for source, outcome in tqdm(saved, total=len(sources), unit="picture", disable=None):
-            if errors := writer.append(source, outcome):
-                reason = "; ".join(errors)
-                failed.append(reason if source.path in reason else f"{source.path}: {reason}")
-                tqdm.write(f"failed: {failed[-1]}", file=sys.stderr)
-    finally:
-        torch.set_num_threads(torch_threads)
+    for source, outcome in tqdm(saved, total=len(sources), unit="picture", disable=None):
+        if errors := writer.append(source, outcome):
+            reason = "; ".join(errors)
+            failed.append(reason if source.path in reason else f"{source.path}: {reason}")
+            tqdm.write(f"failed: {failed[-1]}", file=sys.stderr)
     return failed
 
 
@@ -94,7 +89,7 @@ def _predicted(
 
 
 def _forward(
-    predictor: CoSaliencyPredictor,
+    predictor: PicturePredictor,
     like: Box | None,
     tiles: int,
     pictures: list[tuple[Source, np.ndarray]],
@@ -113,7 +108,6 @@ def _forward(
 
 def _save(writer: ResultWriter, predicted: Predicted) -> tuple[Source, Saved]:
     source, result = predicted
-    torch.set_num_threads(1)  # of this thread: the cores are the network's
     if isinstance(result, str):
         return source, Saved([], [result])
     return source, writer.write(source, result)

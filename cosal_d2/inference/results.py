@@ -6,18 +6,26 @@ import functools
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from detectron2.structures import Instances
 
-from cosal_d2.evaluation.measures import adaptive_threshold
 from cosal_d2.inference.saving import CATEGORY, ResultWriter
 from cosal_d2.inference.sources import Source
-from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
 from cosal_d2.utils.drawing import draw_groups, draw_overlay, map_to_uint8
+from cosal_d2.utils.maps import adaptive_threshold
 from cosal_d2.utils.masks import mask_rle, rle_fields
+from cosal_d2.utils.object_instances import ObjectInstances
+
+if TYPE_CHECKING:
+    from detectron2.structures import Instances
+
+
+class Regions(Protocol):
+    """What an engine says of the regions that it compared."""
+
+    def find(self, cosal_map: np.ndarray) -> ObjectInstances:
+        """The objects that a map (H, W) shows."""
 
 
 class CoSaliencyResult:
@@ -37,13 +45,13 @@ class CoSaliencyResult:
         """
         Args:
             image: the picture.
-            output: of the network for this picture.
+            output: of the network for this picture, on the CPU.
             name: of the picture's file.
         """
         self.image, self.name = image, name
-        self.map = output["cosal_map"].cpu().numpy()
+        self.map: np.ndarray = np.asarray(output["cosal_map"])
         self.repeats: float | None = output.get("repeats")
-        self._regions: JudgedRegions | None = output.get("regions")
+        self._regions: Regions | None = output.get("regions")
 
     def mask(self, threshold: float | None = None) -> np.ndarray:
         """Where the map reaches a threshold, bool (H, W).
@@ -57,12 +65,8 @@ class CoSaliencyResult:
         return (self.map >= threshold) & (self.map > 0)
 
     @functools.cached_property
-    def instances(self) -> Instances:
-        """The N co-salient objects: ``pred_boxes``, ``scores``, ``pred_masks`` (N, H, W) bool and
-        disjoint, ``group_ids`` (N,), 0 for the largest group, and ``embeddings`` (N, D).
-
-        Masks of more than half a gigabyte are passed over one by one
-        (:class:`~cosal_d2.modeling.grouping.object_instances.DisjointMasks`).
+    def found(self) -> ObjectInstances:
+        """The N co-salient objects as numpy arrays, which need neither torch nor Detectron2.
 
         Raises:
             ValueError: the network has no grouping.
@@ -72,7 +76,21 @@ class CoSaliencyResult:
                 "this network finds no objects: use a config with MODEL.GROUPING.ENABLED, such as "
                 "the default"
             )
-        return self._regions.instances(torch.from_numpy(self.map))
+        return self._regions.find(self.map)
+
+    @functools.cached_property
+    def instances(self) -> Instances:
+        """The N co-salient objects: ``pred_boxes``, ``scores``, ``pred_masks`` (N, H, W) bool and
+        disjoint, ``group_ids`` (N,), 0 for the largest group, and ``embeddings`` (N, D).
+
+        Masks of more than half a gigabyte are passed over one by one
+        (:class:`~cosal_d2.utils.object_instances.DisjointMasks`).
+
+        Raises:
+            ValueError: the network has no grouping.
+            ImportError: Detectron2 is not installed; :attr:`found` needs none.
+        """
+        return self.found.to_detectron2()
 
     @property
     def groups(self) -> list[Instances]:
@@ -83,7 +101,7 @@ class CoSaliencyResult:
     @property
     def counts(self) -> list[int]:
         """How many objects each group has, the largest first."""
-        return torch.bincount(self.instances.group_ids).tolist()
+        return np.bincount(self.found.group_ids).tolist()
 
     @property
     def count(self) -> int:
@@ -97,9 +115,9 @@ class CoSaliencyResult:
     def objects(self) -> list[np.ndarray]:
         """Each object alone, cut to its box, uint8 BGRA (h, w, 4), transparent around it."""
         cut = []
-        for mask, box in zip(self.instances.pred_masks, self.instances.pred_boxes, strict=True):
-            x0, y0, x1, y1 = box.int().tolist()
-            alpha = mask.numpy()[y0:y1, x0:x1].astype(np.uint8) * 255
+        for mask, box in zip(self.found.pred_masks, self.found.pred_boxes, strict=True):
+            x0, y0, x1, y1 = box.astype(int).tolist()
+            alpha = mask[y0:y1, x0:x1].astype(np.uint8) * 255
             cut.append(np.dstack([self.image[y0:y1, x0:x1], alpha]))
         return cut
 
@@ -108,8 +126,8 @@ class CoSaliencyResult:
         the network finds objects, uint8 BGR (H, W, 3)."""
         if self._regions is None:
             return draw_overlay(self.image, self.map)
-        masks, ids = self.instances.pred_masks, self.instances.group_ids.tolist()
-        return draw_groups(self.image, self.map, (mask.numpy() for mask in masks), ids)
+        found = self.found
+        return draw_groups(self.image, self.map, found.pred_masks, found.group_ids.tolist())
 
     def to_coco(self, file_name: str = "", image_id: int = 1, first_id: int = 1) -> dict:
         """COCO's dict of this one picture: ``images``, ``annotations`` and ``categories``.
@@ -127,8 +145,8 @@ class CoSaliencyResult:
         image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
         if self.repeats is not None:
             image["repeats"] = self.repeats
-        found = self.instances
-        fields = rle_fields([mask_rle(mask.numpy()) for mask in found.pred_masks])
+        found = self.found
+        fields = rle_fields([mask_rle(mask) for mask in found.pred_masks])
         annotations = [
             {
                 **{"id": first_id + i, "image_id": image_id, "category_id": CATEGORY["id"]},
@@ -168,7 +186,7 @@ class CoSaliencyResult:
         if os.path.basename(name) != name:
             raise ValueError(f"name={name!r}: give a file name, such as apples.jpg")
         if {"objects", "json", "csv"}.intersection(what):
-            _ = self.instances  # raises before anything is written
+            _ = self.found  # raises before anything is written
         source = Source(name, name)
         with ResultWriter(folder, what, keep=True) as writer:
             saved = writer.write(source, self)

@@ -1,19 +1,21 @@
-"""Drawing maps, instances and regions over pictures with Detectron2's Visualizer."""
+"""Drawing maps, instances and regions over pictures; annotations with Detectron2's Visualizer, which
+is imported where it is used: a map and its groups need OpenCV alone."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-from detectron2.structures import Instances
-from detectron2.utils.visualizer import Visualizer
-from matplotlib.figure import Figure
 
 from cosal_d2.utils.files import replacing
+
+if TYPE_CHECKING:
+    import torch
+    from detectron2.structures import Instances
 
 HIGHLIGHT = (1.0, 0.1, 0.1)
 OUTLINE = (1.0, 1.0, 0.2)
@@ -97,6 +99,8 @@ def draw_instances(image: np.ndarray, targets: Instances) -> np.ndarray:
     Returns:
         uint8 BGR (H, W, 3).
     """
+    from detectron2.utils.visualizer import Visualizer
+
     visualizer = Visualizer(image[:, :, ::-1])
     masks = targets.gt_masks.tensor.numpy()
     boxes = targets.gt_boxes.tensor.numpy()
@@ -118,6 +122,8 @@ def draw_regions(image: np.ndarray, boxes: torch.Tensor, triplets: torch.Tensor)
     Returns:
         uint8 BGR (H, W, 3).
     """
+    from detectron2.utils.visualizer import Visualizer
+
     visualizer = Visualizer(image[:, :, ::-1])
     for i, triplet in enumerate(triplets.tolist()):
         color = TRIPLETS[i % len(TRIPLETS)]
@@ -144,6 +150,8 @@ def save_gallery(
         rows: pictures, uint8 BGR (H, W, 3) or grey (H, W), as many a row as there are titles.
         width: of a column, in hundreds of pixels.
     """
+    from matplotlib.figure import Figure
+
     height = sum(row[0].shape[0] / row[0].shape[1] for row in rows)
     figure = Figure(figsize=(width * len(titles), width * height + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), len(titles), squeeze=False)

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file beside ``path``, then rename it."""
@@ -67,5 +65,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = 
 
 def table_text(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "pipe") -> str:
     """A table of text cells in one of tabulate's styles, all but the first column to the right."""
+    from tabulate import tabulate
+
     align = ("left", *("right" for _ in head[1:]))
     return tabulate(rows, head, tablefmt=style, disable_numparse=True, colalign=align)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from prediction_data import StandIn, annotated, rows, write_pictures
 
 from cosal_d2.inference.pipeline import predict_pictures
@@ -112,28 +111,6 @@ def test_the_network_works_on_while_results_are_saved_but_not_without_bound(tmp_
     folder = write_pictures(tmp_path / "in", 30)
     assert predict(predictor, folder, tmp_path / "out", writer=Slow) == []
     assert done[0] and 2 <= done[1] <= 10
-
-
-def test_threads_of_torch_are_as_before(tmp_path, monkeypatch):
-    counts = []
-
-    class Counting(ResultWriter):
-        def write(self, source, result):
-            counts.append(torch.get_num_threads())
-            return super().write(source, result)
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        folder = write_pictures(tmp_path / "in", 2)
-        predict(StandIn(), folder, tmp_path / "out", writer=Counting)
-        later = []
-        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
-        thread.start()
-        thread.join()
-        assert counts == [1, 1] and later == [3] and torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 class Interrupted(StandIn):

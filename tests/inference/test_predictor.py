@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 
 from cosal_d2.config import RESULTS
 from cosal_d2.inference import CoSaliencyPredictor
-from cosal_d2.modeling.grouping import object_instances
+from cosal_d2.utils import object_instances
 
 
 @pytest.fixture(scope="module")

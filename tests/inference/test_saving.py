@@ -238,7 +238,7 @@ def test_objects_that_cannot_be_worked_out_are_one_error(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr("prediction_data.Stripes.instances", fail)
+    monkeypatch.setattr("prediction_data.Stripes.find", fail)
     with ResultWriter(tmp_path, RESULTS) as writer:
         assert write(writer, "a.jpg") == ["RuntimeError: out of memory"]
     assert {p.name for p in tmp_path.glob("*.png")} == {

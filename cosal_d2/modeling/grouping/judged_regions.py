@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from cosal_d2.modeling.grouping.object_instances import find_instances
 from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
+from cosal_d2.utils.object_instances import InstanceOptions, ObjectInstances, find_instances
 
 
 @dataclass
@@ -27,15 +28,6 @@ class Verdicts:
     weight: torch.Tensor
     repeats: torch.Tensor
     pairs: torch.Tensor
-
-
-@dataclass(frozen=True)
-class InstanceOptions:
-    """See :func:`find_instances`."""
-
-    same_object_share: float = 0.5
-    score_threshold: float = 0.3
-    pair_threshold: float = 0.5
 
 
 @dataclass
@@ -87,7 +79,7 @@ class JudgedRegions:
         frame = (-x0 * fx, -y0 * fy, (width - x0) * fx, (height - y0) * fy)
         return replace(part, image_size=size, regions=part.regions.moved(frame, self.image_size))
 
-    def instances(self, cosal_map: torch.Tensor) -> Instances:
+    def find(self, cosal_map: np.ndarray) -> ObjectInstances:
         """The objects of the repeated groups, each with a mask; none where nothing repeats.
 
         Args:
@@ -96,12 +88,22 @@ class JudgedRegions:
         Returns:
             see :func:`find_instances`.
         """
+        pairs = None if self.by_exemplar else _array(self.verdicts.pairs.sigmoid())
         return find_instances(
             self.image_size,
-            self.regions,
-            self.embeddings,
-            self.scores,
-            None if self.by_exemplar else self.verdicts.pairs.sigmoid(),
+            windows(self.regions.proposals.float().cpu()).numpy(),
+            _array(self.regions.masks),
+            _array(self.embeddings),
+            _array(self.scores),
+            pairs,
             cosal_map,
-            **asdict(self.options),
+            self.options,
         )
+
+    def instances(self, cosal_map: torch.Tensor) -> Instances:
+        """As :meth:`find`, in Detectron2's type."""
+        return self.find(cosal_map.cpu().numpy()).to_detectron2()
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()

@@ -18,7 +18,7 @@ from torch import nn
 
 from cosal_d2.modeling.backbone.encoder import region_features
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
-from cosal_d2.modeling.grouping.judged_regions import InstanceOptions, JudgedRegions, Verdicts
+from cosal_d2.modeling.grouping.judged_regions import JudgedRegions, Verdicts
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
 from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
 from cosal_d2.modeling.grouping.region_labels import (
@@ -43,6 +43,7 @@ from cosal_d2.modeling.grouping.region_selection import (
     suppress_duplicates,
 )
 from cosal_d2.modeling.regions import jitter_boxes
+from cosal_d2.utils.object_instances import InstanceOptions
 
 # Lowest evidence of resemblance, a logit; that of regions that are one object.
 NO_EVIDENCE = -20.0

@@ -1,13 +1,12 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from box_data import seeded
 
-from cosal_d2.modeling.grouping.object_instances import find_instances, group_regions
-from cosal_d2.modeling.grouping.region_masks import RegionSet
-
-OPTIONS = {"same_object_share": 0.5, "score_threshold": 0.3, "pair_threshold": 0.5}
+from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
+from cosal_d2.utils.object_instances import InstanceOptions, find_instances, group_regions
 
 
 def discs(*boxes):
@@ -18,13 +17,16 @@ def discs(*boxes):
     return RegionSet(boxes, boxes, torch.full((len(boxes),), 4.0), disc.repeat(len(boxes), 1, 1))
 
 
-def found(regions, scores, pairs, cosal_map, size=None, **options):
+def found(regions, scores, pairs, cosal_map, size=None):
     vectors = torch.arange(len(regions)).float()[:, None]
     size = size or tuple(cosal_map.shape)
-    scores = torch.tensor(scores)
+    scores = np.float32(scores)
     if pairs is not None:
-        pairs = torch.tensor(pairs).reshape(len(scores), len(scores))
-    return find_instances(size, regions, vectors, scores, pairs, cosal_map, **OPTIONS | options)
+        pairs = np.float32(pairs).reshape(len(scores), len(scores))
+    arrays = (x.numpy() for x in (windows(regions.proposals), regions.masks, vectors))
+    return find_instances(
+        size, *arrays, scores, pairs, cosal_map.numpy(), InstanceOptions()
+    ).to_detectron2()
 
 
 def alike(*groups):
@@ -82,7 +84,7 @@ def test_without_resemblances_all_are_one_group(count):
 
 def test_groups_equal_a_slow_average_linkage():
     points = torch.rand((9, 2), generator=seeded())
-    pairs = (1 - torch.cdist(points, points)).clamp(0, 1).fill_diagonal_(1)
+    pairs = (1 - torch.cdist(points, points)).clamp(0, 1).fill_diagonal_(1).numpy()
     clusters = [[i] for i in range(9)]
 
     def mean(pair):
