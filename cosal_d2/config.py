@@ -270,6 +270,7 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
         except (AssertionError, AttributeError, KeyError, ValueError, yaml.YAMLError) as error:
             reason = " ".join(str(error).strip("\"'").split())
             raise ValueError(f"config file {config_file}: {reason}") from error
+        _check_is_whole(cfg, config_file)
     for option in opts or []:
         if str(option).startswith("--"):
             raise ValueError(f"{option}: options go before the config changes KEY VALUE ...")
@@ -295,6 +296,23 @@ def _read_config(path: str) -> CfgNode:
             return super()._open_cfg(filename)
 
     return CfgNode(Reader.load_yaml_with_base(path))
+
+
+def _check_is_whole(cfg: CfgNode, config_file: str) -> None:
+    """Refuse a file that leaves the architecture to Detectron2's default.
+
+    Raises:
+        ValueError: neither it nor a base of it names one.
+    """
+    from detectron2.config import get_cfg
+
+    network = cfg.MODEL.META_ARCHITECTURE
+    if network == get_cfg().MODEL.META_ARCHITECTURE:
+        raise ValueError(
+            f"config file {config_file}: MODEL.META_ARCHITECTURE is Detectron2's default, "
+            f'{network}: begin the file with _BASE_: "Base-CoSal.yaml", or another config that has '
+            "this base (the columns of configs/ablation/ are trained by `cosal paper table1`)"
+        )
 
 
 def find_config(name: str) -> str:

@@ -97,6 +97,17 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
         get_cosal_config(str(mine))
 
 
+@pytest.mark.parametrize("name", ["mine.yaml", "ablation/7_online_augmented.yaml"])
+def test_a_file_without_a_base_does_not_build_detectron2s_network(tmp_path, name):
+    mine = tmp_path / name
+    if mine.parent == tmp_path:
+        mine.write_text("SOLVER:\n  MAX_ITER: 7\n")
+    else:
+        mine = Path(config_folder()) / name
+    with pytest.raises(ValueError, match=f"{mine.name}: .*default, GeneralizedRCNN: .*_BASE_"):
+        get_cosal_config(str(mine))
+
+
 def test_the_keys_reach_the_augmentations():
     cfg = tiny_config(
         *("INPUT.OBJECT_CROP.PROB", "0.2", "INPUT.OBJECT_CROP.SIZES", "(0.6, 0.7)"),

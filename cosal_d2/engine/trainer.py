@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cosal_d2.data import CoSaliencyMapper, build_cosal_train_loader
 from cosal_d2.data.build import load_training_records
 from cosal_d2.data.datasets import check_registered
+from cosal_d2.data.presence import check_pictures, datasets_beside_training
 from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer
 from cosal_d2.engine.hooks import build_triplet_probe, log_anchor_recall
 from cosal_d2.evaluation import CoSaliencyEvaluator
@@ -34,13 +35,18 @@ class Trainer(DefaultTrainer):
         """Build model, optimizer, loader, scheduler, checkpointer and hooks from ``cfg``.
 
         Raises:
-            ValueError: float16 training without CUDA.
+            ValueError: float16 training without CUDA; a dataset is unusable.
+            FileNotFoundError: pictures are missing.
         """
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        records = load_training_records(cfg)
+        others = datasets_beside_training(cfg)
+        self.picture_sizes = check_pictures({"the training datasets": records} | others)
+        for name in cfg.DATASETS.TEST:  # what it would say after the last iteration
+            self.build_evaluator(cfg, name)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        records = load_training_records(cfg)
         loader, self.sampler = build_cosal_train_loader(cfg, records)
         if comm.is_main_process():
             log_anchor_recall(cfg, model, records)

@@ -1,8 +1,11 @@
 """Training: losses, exact resume, several processes, where weights come from."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 from detectron2.engine import launch
 from detectron2.modeling import build_model
 from detectron2.utils import comm
@@ -184,6 +187,22 @@ def test_a_fresh_training_starts_from_weights_without_grouping_a_resumed_one_doe
     other = Trainer(config(dataset, tmp_path / "start", *GROUPED, *start))
     with pytest.raises(ValueError, match="do not fit the config"):
         other.resume_or_load(resume=True)
+
+
+def test_what_would_fail_later_is_found_before_the_network_is_built(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "build_model", lambda cfg: pytest.fail("built"))
+    with pytest.raises(ValueError, match="DATASETS.TEST: no dataset 'cosal_typo'"):
+        Trainer(config(dataset, tmp_path, "DATASETS.TEST", "('cosal_typo',)"))
+    records = DatasetCatalog.get(dataset)
+    with registered(write_dataset(tmp_path / "other")) as other:
+        cfg = config(dataset, tmp_path, "DATASETS.TEST", f"('{other}',)")
+        Path(DatasetCatalog.get(other)[0]["file_name"]).unlink()
+        with pytest.raises(FileNotFoundError, match=f"1 of the 3 pictures of {other}"):
+            Trainer(cfg)
+    for record in records[:2]:
+        Path(record["file_name"]).unlink()
+    with pytest.raises(FileNotFoundError, match="2 of the 3 pictures of the training datasets"):
+        Trainer(config(dataset, tmp_path))
 
 
 def test_float16_on_a_cpu_is_refused(dataset, tmp_path):
