@@ -1,5 +1,5 @@
-"""Drawing maps, instances and regions over pictures; annotations with Detectron2's Visualizer, which
-is imported where it is used: a map and its groups need OpenCV alone."""
+"""Drawing maps, instances and regions over pictures; annotations with Detectron2's Visualizer,
+which is imported where it is used: a map and its groups need OpenCV alone."""
 
 from __future__ import annotations
 

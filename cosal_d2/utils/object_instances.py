@@ -241,8 +241,8 @@ class _Pasted:
 
 
 def _shares(low: np.float32, high: np.float32, pixels: int, cells: int) -> np.ndarray:
-    """What each of the cells between two coordinates counts for each pixel: (pixels, cells) float32,
-    bilinear; nothing is outside."""
+    """What each cell between two coordinates counts for each pixel, bilinearly, where nothing
+    is outside: (pixels, cells) float32."""
     at = (np.arange(pixels, dtype=np.float32) + np.float32(0.5) - low) / (high - low)
     at = at * np.float32(cells) - np.float32(0.5)
     return np.maximum(1 - np.abs(at[:, None] - np.arange(cells, dtype=np.float32)), 0)
