@@ -177,3 +177,66 @@ def read_back(json_file: Path):
 def truth(objects):
     """The union of the co-salient masks of what `read_back` gives for a picture."""
     return np.any([mask for name, _, mask in objects if name != "distractor"], axis=0)
+
+
+# A picture of squares of one class, in a format that keeps few words.
+
+SQUARES = ((5, 5, 30), (5, 60, 30))
+
+
+def square(x, y, side):
+    """The corners of a square."""
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side]]
+
+
+def save_picture(file: Path, size=SIZE, orientation=1):
+    """A picture of noise, (height, width) as stored, with an EXIF orientation."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(1).integers(0, 255, (*size, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    if orientation != 1:
+        exif[0x0112] = orientation
+    Image.fromarray(noise).save(file, exif=exif)
+
+
+def write_squares(root: Path, kind, change=None, squares=SQUARES, stated=SIZE, **picture):
+    """`a.png` with squares of the class cup; the command line of its conversion.
+
+    Args:
+        kind: coco, labelme or yolo.
+        change: changes the json's content before it is written.
+        squares: x, y and side of each.
+        stated: height and width in the json.
+        picture: of `save_picture`.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    shapes = [square(*s) for s in squares]
+    folder = root if kind == "labelme" else root / "images"
+    save_picture(folder / "a.png", **picture)
+    height, width = stated
+    if kind == "yolo":
+        (root / "labels").mkdir()
+        lines = [" ".join(map(str, [0, *(np.array(s) / (width, height)).ravel()])) for s in shapes]
+        (root / "labels" / "a.txt").write_text("".join(f"{line}\n" for line in lines))
+        (root / "data.yaml").write_text("names: [cup]\n")
+        return ["yolo", "--images", folder]
+    if kind == "labelme":
+        content = {"imagePath": "a.png", "imageHeight": height, "imageWidth": width}
+        content["shapes"] = [{"label": "cup", "points": s} for s in shapes]
+        line = ["labelme", "--json", root]
+    else:
+        image = {"id": 1, "file_name": "a.png", "height": height, "width": width}
+        annotations = [
+            {
+                **{"id": i, "image_id": 1, "category_id": 1, "iscrowd": 0},
+                **{"bbox": [x, y, side, side], "segmentation": [sum(square(x, y, side), [])]},
+            }
+            for i, (x, y, side) in enumerate(squares, 1)
+        ]
+        content = {"images": [image], "annotations": annotations}
+        content["categories"] = [{"id": 1, "name": "cup"}]
+        line = ["coco", "--json", root / "a.json", "--images", folder]
+    if change:
+        change(content)
+    (root / "a.json").write_text(json.dumps(content))
+    return line

@@ -107,14 +107,25 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         "--out data --name mine",
     )
     add = parser.add_argument
-    add("--images", type=Path, required=True, metavar="FOLDER", help="such as images/train")
-    add("--labels", type=Path, required=True, metavar="FOLDER", help="such as labels/train")
+    add(
+        "--images",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="such as images/train, or the folder that has train/, valid/ and test/",
+    )
+    add(
+        "--labels",
+        type=Path,
+        metavar="FOLDER",
+        help="such as labels/train (default: the path of --images with labels for images)",
+    )
     add(
         "--names",
         type=Path,
-        required=True,
         metavar="FILE",
-        help="data.yaml with `names`, or a text file with a name a line",
+        help="data.yaml with `names`, or a text file with a name a line (default: the data.yaml in "
+        "or above --images)",
     )
     _add_common_options(parser, Options())
 
@@ -185,6 +196,11 @@ def _add_common_options(parser: argparse.ArgumentParser, standard: Options) -> N
     )
     add("--max-side", type=int, metavar="PIXELS", help="make larger pictures smaller")
     add("--skip-bad", action="store_true", help="leave faulty pictures out instead of stopping")
+    add(
+        "--strip-number",
+        action="store_true",
+        help="numbers at the end of labels are no part of the class: apple1 and apple-2 are apples",
+    )
 
 
 def _run(open_source: Callable[[argparse.Namespace], Source], args: argparse.Namespace) -> None:

@@ -156,7 +156,9 @@ def test_labelme_groups_rectangles_circles_and_masks(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ({"points": [[0, 0], [9, 9]]}, "the field 'label' is missing"),
+        ({"points": [[0, 0], [9, 9]]}, "three corners"),
+        ({"label": "a"}, "three corners"),
+        ({"label": "a", "points": [[0, "x"], [9, 9], [9, 0]]}, "no pairs of x and y"),
         ({"label": "a", "points": [[0, 0], [9, 9]]}, "three corners"),
         ({"label": "a", "points": [[0, 0]], "shape_type": "circle"}, "a circle needs two points"),
         ({"label": "a", "points": [[0, 0], [9, 9]], "shape_type": "star"}, "'star' is unknown"),

@@ -6,9 +6,23 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from cosal_d2.prepare.convert.conversion import Scene, Source
+from cosal_d2.prepare.convert.drawing_frame import SLACK, Size, drawing_frame, reach_of
+from cosal_d2.prepare.convert.left_out import (
+    BOX,
+    CROSSED,
+    FEW_POINTS,
+    NO_MASK,
+    OTHER_SIZE,
+    UNREADABLE,
+    LeftOut,
+)
+from cosal_d2.prepare.convert.picture_folder import PictureFolder
+from cosal_d2.prepare.convert.polygons import are_crossed, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
-from cosal_d2.prepare.convert.source_files import need_folder, safe_name
+from cosal_d2.prepare.convert.source_files import need_folder
 from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
 from cosal_d2.utils.masks import to_rle
 
@@ -31,8 +45,14 @@ def coco_source(json_file: Path, images: Path) -> Source:
     """
     json_file, images = Path(json_file), need_folder(images, "images")
     content = load_coco(json_file)
-    check_fields(content, json_file, unread=("bbox", "segmentation"), may_repeat=("annotations",))
-    names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+    check_fields(
+        content,
+        json_file,
+        optional=("height", "width"),
+        unread=("bbox", "segmentation", "area", "ignore"),
+        may_repeat=("annotations",),
+    )
+    names = {entry["id"]: entry["name"] for entry in content["categories"]}
     own: dict[object, list[dict]] = defaultdict(list)
     for entry in content["annotations"]:
         own[entry["image_id"]].append(entry)
@@ -45,7 +65,7 @@ def coco_source(json_file: Path, images: Path) -> Source:
     keep_ids = all(isinstance(image["id"], int) for image in content["images"])
     return Source(
         tasks,
-        partial(_read, json_file.name, images, names, keep_ids),
+        partial(_read, json_file.name, PictureFolder(images), names, keep_ids),
         f"Selected from {json_file.name}",
         {name: i for i, name in reversed(names.items())},  # of equal names the first id
         {"licenses": content["licenses"]} if "licenses" in content else {},
@@ -54,35 +74,117 @@ def coco_source(json_file: Path, images: Path) -> Source:
 
 def _read(
     json_name: str,
-    images: Path,
+    folder: PictureFolder,
     names: dict[int, str],
     keep_ids: bool,
     task: tuple[dict, list[dict]],
 ) -> Scene:
     image, annotations = task
-    name = str(image["file_name"])
-    file = images / name.replace("\\", "/")
-    if not file.is_file():
-        file = images / safe_name(name)
-    try:
-        height, width = int(image["height"]), int(image["width"])
-    except (TypeError, ValueError):
-        size = image["height"], image["width"]
-        raise ValueError(f"{file}: `height` and `width` are {size}; give pixels") from None
-    objects = []
-    for entry in annotations:
+    file = folder.find(image["file_name"])
+    polygons = [_polygons(entry.get("segmentation")) for entry in annotations]
+    sizes = [_rle_size(entry.get("segmentation")) for entry in annotations]
+    reach = None if any(sizes) else reach_of([p for own in polygons if own for p in own])
+    frame = drawing_frame(file, _stated(image, sizes), reach)
+    some_fit = frame.size in sizes or any(polygons)
+    objects, left_out, clipped = [], [], 0
+    for entry, own in zip(annotations, polygons, strict=True):
         where = f"{file}: {json_name}, annotation of id {entry['id']}"
         if entry["category_id"] not in names:
             raise ValueError(
                 f"{where}: the category_id {entry['category_id']} is none of `categories`; "
                 "add it or correct it"
             )
-        try:
-            rle = to_rle(entry.get("segmentation"), height, width)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+        found = _mask(entry, own, frame.size, where)
+        if isinstance(found, LeftOut):
+            if found.reason == OTHER_SIZE and not some_fit:  # the picture's is wrong
+                raise ValueError(found.message)
+            left_out.append(found)
+            continue
+        far = reach_of(own or [])
+        clipped += far is not None and max(np.subtract(far, frame.size)) > SLACK
         extra = {k: v for k, v in entry.items() if k not in ANNOTATION_FIELDS}
-        crowd = bool(entry.get("iscrowd", 0))
-        objects.append(SourceObject(names[entry["category_id"]], rle, crowd, extra))
+        objects.append(SourceObject(names[entry["category_id"]], found, _is_crowd(entry), extra))
     kept = {k: v for k, v in image.items() if k not in IMAGE_FIELDS or (k == "id" and keep_ids)}
-    return Scene(file, safe_name(name), height, width, objects, kept)
+    return Scene(
+        file,
+        file.relative_to(folder.root).as_posix(),
+        *frame.size,
+        objects,
+        kept,
+        left_out=left_out,
+        clipped=clipped,
+        stated=frame.stated,
+        reach=reach,
+    )
+
+
+def _stated(image: dict, mask_sizes: list[Size | None]) -> Size | None:
+    """The size that the json gives for a picture's masks, None where the picture's file knows.
+
+    RLE of the size that is the other way round was made of the picture turned, and so were the
+    corners beside it.
+    """
+    size = image.get("height") or 0, image.get("width") or 0
+    known = {s for s in mask_sizes if s}
+    if len(known) == 1 and (min(size) <= 0 or known == {size[::-1]}):
+        return known.pop()
+    return size if min(size) > 0 else None
+
+
+def _rle_size(segmentation: object) -> Size | None:
+    """(height, width) of RLE; None of anything else."""
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
+        return None
+    return tuple(int(v) for v in size) if all(isinstance(v, (int, float)) for v in size) else None
+
+
+def _polygons(segmentation: object) -> list[np.ndarray] | None:
+    """The polygons of a segmentation, (N, 2) each, those of no point left out; None where it is no
+    list of polygons."""
+    if not isinstance(segmentation, list):
+        return None
+    try:
+        return [np.asarray(p, dtype=np.float64).reshape(-1, 2) for p in segmentation if len(p)]
+    except (TypeError, ValueError):
+        return None
+
+
+def _mask(entry: dict, polygons: list[np.ndarray] | None, size: Size, where: str) -> dict | LeftOut:
+    """The mask of an annotation as RLE, or why there is none."""
+    segmentation = entry.get("segmentation")
+    area = _spanned_area(entry, polygons or [])
+    if segmentation in (None, [], {}, "") or polygons == []:
+        what = BOX if area else NO_MASK
+        return LeftOut(what, f"{where}: `segmentation` is empty; draw the mask", area)
+    if polygons is not None:
+        polygons = [p for p in polygons if len(p) >= 3]
+        if not polygons:
+            return LeftOut(FEW_POINTS, f"{where}: a polygon needs three points or more", area)
+        segmentation = [p.ravel().tolist() for p in polygons]
+    try:
+        rle = to_rle(segmentation, *size)
+    except ValueError as error:
+        reason = OTHER_SIZE if _rle_size(segmentation) not in (None, size) else UNREADABLE
+        return LeftOut(reason, f"{where}: {error}", area)
+    if polygons is not None and are_crossed(polygons):
+        return LeftOut(CROSSED, f"{where}: the outline of its polygon crosses itself", area)
+    return rle
+
+
+def _spanned_area(entry: dict, polygons: list[np.ndarray]) -> float | None:
+    """Area of an annotation's box, pixels; None where it has neither box nor corners."""
+    try:
+        _, _, width, height = (float(v) for v in entry["bbox"])
+        return max(width * height, 0.0)
+    except (KeyError, TypeError, ValueError):
+        return spanned(np.concatenate(polygons)) if polygons else None
+
+
+def _is_crowd(entry: dict) -> bool:
+    """Whether an annotation is a region of many objects.
+
+    CVAT writes every mask that was painted, and not drawn as a polygon, with `iscrowd` 1.
+    """
+    by_cvat = isinstance(entry.get("attributes"), dict) and "occluded" in entry["attributes"]
+    return bool(entry.get("iscrowd", 0)) and not by_cvat

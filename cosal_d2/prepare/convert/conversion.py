@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cosal_d2.prepare.convert.class_names import Spelling
 from cosal_d2.prepare.convert.dataset_writer import (
     Entry,
     Skipped,
@@ -15,6 +17,9 @@ from cosal_d2.prepare.convert.dataset_writer import (
     Written,
     write_entries,
 )
+from cosal_d2.prepare.convert.drawing_frame import Frame, doubt
+from cosal_d2.prepare.convert.left_out import NO_PIXEL, LeftOut
+from cosal_d2.prepare.convert.no_group import why_no_group
 from cosal_d2.prepare.convert.options import Options
 from cosal_d2.prepare.convert.picture_file import (
     Picture,
@@ -24,7 +29,7 @@ from cosal_d2.prepare.convert.picture_file import (
     smaller,
     upright_rle,
 )
-from cosal_d2.prepare.convert.selection import Selected, SourceObject, select
+from cosal_d2.prepare.convert.selection import Selected, SourceObject, select, spelled
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.masks import rle_fields
 
@@ -40,6 +45,9 @@ class Scene:
         objects: what is annotated.
         fields: further fields of its image entry.
         data: the picture's content, where it is no file of its own.
+        left_out: shapes that make no object.
+        clipped: number of objects that reached beyond the picture.
+        stated, reach: as in `Frame`.
     """
 
     file: Path
@@ -49,6 +57,15 @@ class Scene:
     objects: list[SourceObject]
     fields: dict = field(default_factory=dict)
     data: bytes | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
+    clipped: int = 0
+    stated: bool = True
+    reach: tuple[float, float] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of its masks, pixels."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,9 @@ def convert(source: Source, target: Target, options: Options | None = None) -> W
     Each picture is decoded, so that a truncated one is found. Masks become compressed RLE in the
     picture's upright frame, boxes are tight; `cosalient_category` names the co-salient class or is
     null; other salient objects are of category `distractor` and keep their own class as
-    `class_name`; objects of the co-salient class under the least area are marked `small`.
+    `class_name`; objects of the co-salient class under the least area are marked `small`; a
+    picture is marked `clean` false where a large shape made no object, or where its masks may be
+    turned. Class names that differ by case or blanks alone are one class.
 
     Args:
         source: from the format's module.
@@ -88,30 +107,43 @@ def convert(source: Source, target: Target, options: Options | None = None) -> W
         ValueError, OSError: the source is faulty; the message names file, field and fix.
     """
     options = options or Options()
+    spelling = Spelling(source.categories or (), options.strip_number)
+    categories = None
     if source.categories is not None:
-        for name in options.classes:
-            if name not in source.categories:
-                raise ValueError(
-                    f"class: {name!r} is none of the source's classes: "
-                    f"{', '.join(sorted(source.categories))}"
-                )
+        categories = {}
+        for name, number in source.categories.items():
+            categories.setdefault(spelling.of(name), number)
+    classes = tuple(spelling.of(name) for name in options.classes)
+    for name, given in zip(classes, options.classes, strict=True):
+        if categories is not None and name not in categories:
+            raise ValueError(
+                f"class: {given!r} is none of the source's classes: {', '.join(sorted(categories))}"
+            )
+    options = replace(options, classes=classes)
     return write_entries(
-        partial(_convert_picture, source.read, options),
+        partial(_convert_picture, source.read, spelling, options),
         source.tasks,
         target,
         description=source.description,
-        categories=source.categories,
+        categories=categories,
         fields=source.fields,
+        if_empty=partial(why_no_group, source.read, source.tasks, spelling, options),
     )
 
 
 def _convert_picture(
-    read: Callable[[Any], Scene], options: Options, task: object
+    read: Callable[[Any], Scene], spelling: Spelling, options: Options, task: object
 ) -> Entry | Skipped:
     try:
         scene = read(task)
-        chosen = select(scene.objects, scene.height, scene.width, options)
-        return Skipped("without a group") if chosen is None else _entry(scene, chosen, options)
+        shapes = Counter(shape.reason for shape in scene.left_out)
+        objects = spelled(scene.objects, spelling)
+        chosen = select(objects, scene.height, scene.width, options)
+        if chosen is None:
+            return Skipped("without a group", shapes=shapes)
+        least = options.min_area * scene.height * scene.width
+        shapes.update(_left_out(objects, chosen, least))
+        return replace(_entry(scene, chosen, options), shapes=shapes)
     except (OSError, ValueError) as error:
         if options.skip_bad:
             return Skipped(str(error), bad=True)
@@ -138,13 +170,38 @@ def _entry(scene: Scene, chosen: Selected, options: Options) -> Entry:
         for item, fields in zip(items, rle_fields(rles), strict=True)
         if fields["area"]
     ]
+    remarks, clean = _remarks(scene, picture, least)
     image = {
         **scene.fields,
         "height": size[0],
         "width": size[1],
         "cosalient_category": chosen.group,
+        **({} if clean else {"clean": False}),
     }
-    return Entry(scene.file, name, image, annotations, content)
+    return Entry(scene.file, name, image, annotations, content, remarks, clipped=scene.clipped)
+
+
+def _remarks(
+    scene: Scene, picture: Picture, least: float
+) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """What is to be said of a picture, and whether its annotation is beyond doubt.
+
+    Returns:
+        pairs of a remark and what it is about; whether the picture is clean.
+    """
+    remarks = [
+        ("marked not clean: a large shape makes no object", shape.message)
+        for shape in scene.left_out
+        if shape.is_large(least)
+    ]
+    clean = not remarks
+    frame = Frame(scene.height, scene.width, scene.stated, scene.reach)
+    open_question = doubt(frame, picture) if scene.objects else None
+    if open_question is not None:
+        mark = "marked not clean: " if open_question.severe else ""
+        remarks.append((f"{mark}{open_question.text}", str(scene.file)))
+        clean = clean and not open_question.severe
+    return tuple(remarks), clean
 
 
 def _is_unrotated(scene: Scene, picture: Picture) -> bool:
@@ -170,3 +227,21 @@ def _roles(item: SourceObject, group: str | None, least: float) -> dict:
     if item.class_name != DISTRACTOR:
         fields.setdefault("class_name", item.class_name)
     return {"category": DISTRACTOR, **fields}
+
+
+def _left_out(objects: list[SourceObject], chosen: Selected, least: float) -> Counter:
+    """Objects of a kept picture that the selection leaves out, by reason."""
+    kept = {id(o) for o in chosen.objects + chosen.distractors}
+    reasons = Counter()
+    for item in objects:
+        if id(item) in kept:
+            continue
+        if not item.area:
+            reasons[NO_PIXEL] += 1
+        elif item.crowd:
+            reasons["crowds of other classes"] += 1
+        elif item.area < least and item.class_name not in (chosen.group, DISTRACTOR):
+            reasons["of other classes under --min-area"] += 1
+        else:
+            reasons["that overlap a larger one"] += 1
+    return reasons

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cosal_d2.prepare.convert.class_names import class_key
 from cosal_d2.prepare.series import check_free, check_name, install_dataset
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.parallel import ordered_map, worker_count
@@ -32,6 +33,9 @@ class Entry:
         annotations: annotation entries without `image_id`, with `category` (a name) in place of
             `category_id`; `id` where it is to be kept.
         content: what the picture's file shall hold; None takes the source as it is.
+        remarks: pairs of a remark for the summary and what it is about.
+        shapes: number of the source's shapes that are left out, by reason.
+        clipped: number of objects that reached beyond the picture.
     """
 
     file: Path
@@ -39,14 +43,19 @@ class Entry:
     image: dict
     annotations: list[dict] = field(default_factory=list)
     content: bytes | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
+    shapes: Counter = field(default_factory=Counter)
+    clipped: int = 0
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that is left out, with the reason; `bad` where its data are faulty."""
+    """A picture that is left out, with the reason; `bad` where its data are faulty; `shapes` as of
+    an entry."""
 
     reason: str
     bad: bool = False
+    shapes: Counter = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,9 @@ class Written:
         instances, distractors: numbers of co-salient objects and of others.
         skipped: number of pictures left out, by reason.
         faults: messages on faulty pictures that were left out.
+        shapes: number of the source's shapes left out, by reason.
+        clipped: number of objects that reached beyond their picture.
+        remarks: what is to be looked at, by remark.
     """
 
     json_file: Path
@@ -109,6 +121,9 @@ class Written:
     distractors: int = 0
     skipped: Counter = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    shapes: Counter = field(default_factory=Counter)
+    clipped: int = 0
+    remarks: dict[str, list[str]] = field(default_factory=dict)
 
     def summary(self) -> str:
         """What was written, how to use it, and what was left out; a few lines."""
@@ -118,11 +133,26 @@ class Written:
             f"{self.distractors} distractors; registered as cosal_{self.json_file.stem} where "
             f"DETECTRON2_DATASETS={root}"
         ]
-        lines += [f"left out: {n} {reason}" for reason, n in self.skipped.most_common()]
-        lines += [f"faulty: {message}" for message in self.faults[:SHOWN_FAULTS]]
-        if len(self.faults) > SHOWN_FAULTS:
-            lines.append(f"and {len(self.faults) - SHOWN_FAULTS} more faulty pictures")
+        shapes = f"shapes left out: {_counts(self.shapes)}"
+        shapes += f"; shapes clipped: {self.clipped}" if self.clipped else ""
+        left_out = f"left out: {_counts(self.skipped)}"
+        lines.append(f"pictures kept: {self.images}; {left_out}; {shapes}")
+        for remark, subjects in self.remarks.items():
+            lines += _listed(remark, subjects)
+        lines += _listed("faulty", self.faults)
         return "\n".join(lines)
+
+
+def _counts(reasons: Counter) -> str:
+    """Numbers by reason, the largest first."""
+    return ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()) or "none"
+
+
+def _listed(remark: str, subjects: list[str]) -> list[str]:
+    """A line for each subject, of many the first."""
+    lines = [f"{remark}: {subject}" for subject in subjects[:SHOWN_FAULTS]]
+    more = len(subjects) - SHOWN_FAULTS
+    return [*lines, f"and {more} more {remark}"] if more > 0 else lines
 
 
 def write_entries(
@@ -133,6 +163,7 @@ def write_entries(
     description: str,
     categories: dict[str, int] | None = None,
     fields: dict | None = None,
+    if_empty: Callable[[], str] = str,
 ) -> Written:
     """Write the entries of all tasks as a dataset, the same for any number of workers.
 
@@ -147,6 +178,7 @@ def write_entries(
         categories: names with their ids, where others get ids behind them; None: the names that
             occur, sorted.
         fields: further top-level fields of the json.
+        if_empty: explains why no picture is left.
 
     Raises:
         ValueError: no picture is left, or two would get one file name.
@@ -163,10 +195,11 @@ def write_entries(
         bar = tqdm(results, total=len(tasks), unit="image", disable=not target.progress)
         entries = _sort(bar, written)
         if not entries:
-            reasons = "; ".join(f"{n} {reason}" for reason, n in written.skipped.most_common())
             raise ValueError(
-                f"{description}: no picture is left ({reasons or 'none found'}); loosen the "
-                "selection or correct the source" + "".join(f"\n{m}" for m in written.faults[:5])
+                f"{description}: no picture is left ({_counts(written.skipped)})"
+                + (f"; shapes left out: {_counts(written.shapes)}" if written.shapes else "")
+                + (f"; {reason}" if (reason := if_empty()) else "")
+                + "".join(f"\n{message}" for message in written.faults[:5])
             )
         head = {"info": {"description": description}, **(fields or {})}
         content = {**head, **_assemble(entries, categories, written)}
@@ -192,13 +225,14 @@ def _place(
         target.symlink_to(entry.file.resolve())
     else:
         shutil.copyfile(entry.file, target)
-    return Entry(entry.file, entry.name, entry.image, entry.annotations)
+    return replace(entry, content=None)
 
 
 def _sort(results: Iterable[Entry | Skipped], written: Written) -> list[Entry]:
     """The entries; the pictures left out are counted."""
     entries: dict[str, Entry] = {}
     for result in results:
+        written.shapes.update(result.shapes)
         if isinstance(result, Skipped):
             written.skipped["faulty" if result.bad else result.reason] += 1
             written.faults += [result.reason] if result.bad else []
@@ -208,6 +242,9 @@ def _sort(results: Iterable[Entry | Skipped], written: Written) -> list[Entry]:
             )
         else:
             entries[result.name] = result
+            written.clipped += result.clipped
+            for remark, subject in result.remarks:
+                written.remarks.setdefault(remark, []).append(subject)
     return list(entries.values())
 
 
@@ -215,6 +252,8 @@ def _assemble(
     entries: list[Entry], categories: dict[str, int] | None, written: Written
 ) -> dict[str, list]:
     """COCO's three lists; pictures and objects are counted."""
+    if categories is None:
+        entries = _spelled_alike(entries)
     names = {a["category"] for entry in entries for a in entry.annotations}
     ids = dict(categories or {})
     for name in sorted(names - ids.keys()):
@@ -236,3 +275,27 @@ def _assemble(
         "images": images,
         "annotations": annotations,
     }
+
+
+def _spelled_alike(entries: list[Entry]) -> list[Entry]:
+    """The entries with one spelling for each class, the commonest."""
+    fields = ("category", "class_name")
+    counts = Counter(a[f] for e in entries for a in e.annotations for f in fields if f in a)
+    best: dict[str, str] = {}
+    for name, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
+        best.setdefault(class_key(name), name)
+    if len(best) == len(counts):
+        return entries
+
+    def spelled(part: dict) -> dict:
+        return {**part, **{f: best[class_key(part[f])] for f in fields if f in part}}
+
+    group = "cosalient_category"
+    return [
+        replace(
+            entry,
+            image={**entry.image, group: best.get(class_key(entry.image[group] or ""))},
+            annotations=[spelled(a) for a in entry.annotations],
+        )
+        for entry in entries
+    ]

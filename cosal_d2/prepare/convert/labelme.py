@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.picture_file import load_picture
-from cosal_d2.prepare.convert.polygons import draw_polygon
+from cosal_d2.prepare.convert.drawing_frame import SLACK, drawing_frame, reach_of
+from cosal_d2.prepare.convert.labelme_shapes import Shape, read_shape
+from cosal_d2.prepare.convert.left_out import NO_LABEL, UNREADABLE, LeftOut
+from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.selection import SourceObject
-from cosal_d2.prepare.convert.source_files import find_files, need_folder, safe_name
+from cosal_d2.prepare.convert.source_files import find_files, need_folder, read_text, safe_name
 from cosal_d2.utils.masks import mask_rle
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES, picture_size
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 
-NO_AREA = ("point", "points", "line", "linestrip")
-QUADRANGLES = ("rectangle", "rotation", "oriented_rectangle")  # given as four corners
+UNLABELLED = "object"  # class of all shapes of a file in which none has a label
 
 
 def labelme_source(folder: Path, images: Path | None = None) -> Source:
     """LabelMe json files.
 
     A label is a class, `distractor` too. Shapes of one label and `group_id` are one object; points
-    and lines are ignored. The picture is `imagePath`, the one named as the json, or `imageData`.
+    and lines have no area. The picture is `imagePath`, the one named as the json, or `imageData`.
 
     Args:
         folder: json files, in subfolders too.
@@ -38,54 +36,68 @@ def labelme_source(folder: Path, images: Path | None = None) -> Source:
         FileNotFoundError: a folder is missing, or has no json.
     """
     folder = need_folder(folder, "json")
-    images = None if images is None else need_folder(images, "images")
+    pictures = None if images is None else PictureFolder(need_folder(images, "images"))
     files = find_files(folder, (".json",))
     if not files:
         raise FileNotFoundError(f"{folder}: no json files in it; give a folder to --json")
-    return Source(files, partial(_read, folder, images), f"Selected from {folder.name}")
+    return Source(files, partial(_read, folder, pictures), f"Selected from {folder.name}")
 
 
-def _read(folder: Path, images: Path | None, task: Path) -> Scene:
+def _read(folder: Path, pictures: PictureFolder | None, task: Path) -> Scene:
     try:
-        content = json.loads(task.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+        content = json.loads(read_text(task))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{task} is not valid json: {error}; replace the file") from error
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise ValueError(f"{task}: the list `shapes` is missing; is it a LabelMe file?")
     inside = task.parent.relative_to(folder)
-    homes = [task.parent] if images is None else [images / inside, images]
-    picture, data = _picture(task, content, homes)
-    size = content.get("imageHeight"), content.get("imageWidth")
-    if None in size:
-        size = picture_size(picture) if data is None else load_picture(picture, data).upright
-    elif not all(isinstance(v, int) and v > 0 for v in size):
-        raise ValueError(f"{task}: imageHeight and imageWidth are {size}; correct or remove them")
-    masks: dict[tuple, np.ndarray] = {}
-    for number, shape in enumerate(content["shapes"]):
-        try:
-            label, mask = str(shape["label"]), _draw(shape, *size)
-        except KeyError as error:
-            message = f"{task}: shapes[{number}]: the field {error} is missing; add it"
-            raise ValueError(message) from error
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{task}: shapes[{number}]: {error}") from error
-        if mask is not None:
-            group = shape.get("group_id")
-            key = (label, number if group is None else f"group {group}")
-            masks[key] = masks[key] | mask if key in masks else mask
-    objects = [SourceObject(label, mask_rle(mask)) for (label, _), mask in masks.items()]
+    picture, data = _picture(task, content, inside, pictures)
+    given = content.get("imageHeight") or 0, content.get("imageWidth") or 0
     try:
-        name = picture.resolve().relative_to((images or folder).resolve()).as_posix()
+        size = int(given[0]), int(given[1])
+    except (TypeError, ValueError):
+        size = -1, -1
+    if min(size) < 0:
+        raise ValueError(f"{task}: imageHeight and imageWidth are {given}; correct or remove them")
+    shapes, left_out = _shapes(task, content["shapes"])
+    reach = reach_of([shape.outer_corners() for shape in shapes])
+    frame = drawing_frame(picture, size if all(size) else None, reach, data)
+    objects, clipped = _objects(shapes, *frame.size, left_out)
+    try:
+        root = folder if pictures is None else pictures.root
+        name = picture.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:  # elsewhere
         name = safe_name((inside / picture.name).as_posix())
-    return Scene(picture, name, *size, objects, data=data)
+    return Scene(
+        picture,
+        name,
+        *frame.size,
+        objects,
+        data=data,
+        left_out=left_out,
+        clipped=clipped,
+        stated=frame.stated,
+        reach=reach,
+    )
 
 
-def _picture(task: Path, content: dict, homes: list[Path]) -> tuple[Path, bytes | None]:
-    """The picture: at `imagePath`, named as the json, or else the content of `imageData`."""
+def _picture(
+    task: Path, content: dict, inside: Path, pictures: PictureFolder | None
+) -> tuple[Path, bytes | None]:
+    """The picture: at `imagePath`, named as the json, or else the content of `imageData`.
+
+    Beside the json, `imagePath` may lead to another folder, as LabelMe writes it; in the folder of
+    `--images` it does not.
+    """
     given = str(content.get("imagePath") or "").replace("\\", "/")
-    names = [given, Path(given).name] if given else []
-    names += [task.stem + s for suffix in PICTURE_SUFFIXES for s in (suffix, suffix.upper())]
+    if pictures is None:
+        if given and (task.parent / given).is_file():
+            return task.parent / given, None
+        homes = [task.parent]
+    else:
+        homes = [pictures.root / inside, pictures.root]
+    alike = [task.stem + s for suffix in PICTURE_SUFFIXES for s in (suffix, suffix.upper())]
+    names = [safe_name(given), Path(given).name, *alike] if given else alike
     for home in homes:
         for name in names:
             if (home / name).is_file():
@@ -97,43 +109,49 @@ def _picture(task: Path, content: dict, homes: list[Path]) -> tuple[Path, bytes 
             raise ValueError(f"{task}: imageData is no base64 ({error}); remove it") from error
         suffix = ".jpg" if data[:2] == b"\xff\xd8" else ".png"
         return task.parent / (Path(given).name or task.stem + suffix), data
-    raise FileNotFoundError(
-        f"{task}: no picture {given or task.stem!r} in {homes[0]}; correct `imagePath` or give "
-        "--images"
-    )
-
-
-def _draw(shape: dict, height: int, width: int) -> np.ndarray | None:
-    """The pixels of a shape, bool (height, width); None where it has no area."""
-    kind = shape.get("shape_type") or "polygon"
-    points = np.asarray(shape["points"], dtype=np.float64)
-    if kind in NO_AREA:
-        return None
-    if kind == "polygon" or (kind in QUADRANGLES and len(points) == 4):
-        return draw_polygon(points, height, width)
-    if points.shape != (2, 2):
-        raise ValueError(f"a {kind} needs two points, it has {len(points)}")
-    (x0, y0), (x1, y1) = points
-    if kind == "rectangle":
-        return draw_polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], height, width)
-    if kind == "circle":
-        mask = np.zeros((height, width), np.uint8)
-        cv2.circle(mask, (round(x0), round(y0)), round(float(np.hypot(x1 - x0, y1 - y0))), 1, -1)
-        return mask.astype(bool)
-    if kind == "mask":
-        return _paste(shape["mask"], round(min(x0, x1)), round(min(y0, y1)), height, width)
-    raise ValueError(f"shape_type {kind!r} is unknown; draw a polygon")
-
-
-def _paste(text: str, x: int, y: int, height: int, width: int) -> np.ndarray:
-    """A mask given as PNG in base64, with its upper left corner at (x, y)."""
+    pictures = pictures or _beside(task.parent)
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text))) as image:
-            part = np.asarray(image.convert("L")) > 0
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the mask is no PNG in base64 ({error})") from error
-    mask = np.zeros((height, width), bool)
-    part = part[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
-    y, x = max(y, 0), max(x, 0)
-    mask[y : y + part.shape[0], x : x + part.shape[1]] = part
-    return mask
+        found = (pictures.fitting(name) for name in alike)
+        return next((f for f in found if f), None) or pictures.find(given or task.name), None
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{task}: `imagePath` is {given!r}: {error}") from error
+
+
+@lru_cache(maxsize=32)
+def _beside(folder: Path) -> PictureFolder:
+    """The pictures of a folder of json files, listed once a process."""
+    return PictureFolder(folder)
+
+
+def _shapes(task: Path, entries: list) -> tuple[list[Shape], list[LeftOut]]:
+    """The shapes of a file that have an area, and those left out."""
+    read = [read_shape(f"{task}: shapes[{i}]", i, entry) for i, entry in enumerate(entries)]
+    shapes = [shape for shape in read if isinstance(shape, Shape)]
+    left_out = [shape for shape in read if isinstance(shape, LeftOut)]
+    if not any(shape.label for shape in shapes):
+        for shape in shapes:
+            shape.label = UNLABELLED
+    for shape in shapes:
+        if not shape.label:
+            message = f"{shape.where}: no label, unlike other shapes of the file; give it one"
+            left_out.append(LeftOut(NO_LABEL, message, shape.area))
+    return [shape for shape in shapes if shape.label], left_out
+
+
+def _objects(
+    shapes: list[Shape], height: int, width: int, left_out: list[LeftOut]
+) -> tuple[list[SourceObject], int]:
+    """The objects, and how many reached beyond the picture; shapes that cannot be drawn join those
+    left out."""
+    masks: dict[tuple, np.ndarray] = {}
+    clipped = 0
+    for shape in shapes:
+        try:
+            mask = shape.draw(height, width)
+        except ValueError as error:
+            left_out.append(LeftOut(UNREADABLE, f"{shape.where}: {error}", shape.area))
+            continue
+        masks[shape.key] = masks[shape.key] | mask if shape.key in masks else mask
+        far = reach_of([shape.outer_corners()])
+        clipped += far is not None and max(np.subtract(far, (height, width))) > SLACK
+    return [SourceObject(label, mask_rle(mask)) for (label, _), mask in masks.items()], clipped

@@ -21,6 +21,7 @@ class Options:
         keep_empty: keep pictures without a group too: their truth is empty.
         max_side: longest side in pixels; larger pictures are made smaller.
         skip_bad: leave faulty pictures out instead of stopping.
+        strip_number: numbers at the end of labels are no part of the class.
 
     Raises:
         ValueError: a value is out of range; the message names the option.
@@ -34,6 +35,7 @@ class Options:
     keep_empty: bool = False
     max_side: int | None = None
     skip_bad: bool = False
+    strip_number: bool = False
 
     def __post_init__(self) -> None:
         if self.min_instances < 1:

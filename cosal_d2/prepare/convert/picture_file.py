@@ -55,6 +55,7 @@ def load_picture(file: Path, data: bytes | None = None) -> Picture:
         with Image.open(io.BytesIO(data)) as image:
             stored, upright = image.size[::-1], upright_size(image)
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = orientation if orientation in range(2, 9) else 1
             image.draft("L", (1, 1))
             image.load()
             is_jpeg = image.format in ("JPEG", "MPO")

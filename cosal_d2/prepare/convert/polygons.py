@@ -1,12 +1,18 @@
-"""Drawing polygons of annotation tools, whose corners are pixels that belong to the object."""
+"""Polygons of annotation tools: drawing them, and what makes one useless."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike
 
 SHIFT = 4  # bits below one pixel
+# Of the area that polygons cover, the share that is in doubt where their outlines cross: below it a
+# crossing is a slip of the hand, and the pixels that they cover are the object.
+CROSSED = 0.1
 
 
 def draw_polygon(corners: ArrayLike, height: int, width: int) -> np.ndarray:
@@ -31,3 +37,30 @@ def draw_polygon(corners: ArrayLike, height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.round(corners * (1 << SHIFT)).astype(np.int32)], 1, shift=SHIFT)
     return mask.astype(bool)
+
+
+def are_crossed(polygons: Sequence[np.ndarray]) -> bool:
+    """Whether outlines cross themselves so that it is in doubt what they enclose.
+
+    What a crossing puts in doubt is the difference between the area that the outline covers and
+    that of the shoelace formula, in which parts that run the other way round count as negative. An
+    outline that touches itself or runs back on itself, as around a hole, puts nothing in doubt.
+
+    Args:
+        polygons: of one object, (N, 2) each with three corners or more, finite.
+    """
+    covered = doubt = 0.0
+    for corners in polygons:
+        shape = shapely.Polygon(corners)
+        area = shape.area if shape.is_valid else shapely.make_valid(shape).area
+        covered += area
+        doubt += abs(area - shape.area)
+    return doubt > CROSSED * covered
+
+
+def spanned(corners: np.ndarray) -> float | None:
+    """Area of the upright box around corners, (N, 2); 0 without any, None where one is no number."""
+    if not len(corners):
+        return 0.0
+    area = float(np.prod(corners.max(axis=0) - corners.min(axis=0)))
+    return area if np.isfinite(area) else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from cosal_d2.prepare.convert.class_names import Spelling
 from cosal_d2.prepare.convert.options import Options
 from cosal_d2.utils.coco import DISTRACTOR
 
@@ -44,6 +45,17 @@ class Selected:
     group: str | None
     objects: list[SourceObject]
     distractors: list[SourceObject]
+
+
+def spelled(objects: list[SourceObject], spelling: Spelling) -> list[SourceObject]:
+    """Objects of a picture whose classes have one spelling each."""
+    names = spelling(o.class_name for o in objects)
+    return [replace(o, class_name=name) for o, name in zip(objects, names, strict=True)]
+
+
+def union_area(objects: list[SourceObject]) -> int:
+    """Pixels that objects cover together."""
+    return int(coco_mask.area(coco_mask.merge([o.rle for o in objects])))
 
 
 def select(
@@ -90,10 +102,8 @@ def select(
         large = sum(singles[i].area >= least for i in items)
         named = name in options.classes or not options.classes
         if named and name != DISTRACTOR and large >= options.min_instances:
-            parts = [singles[i].rle for i in items] + [
-                o.rle for o in crowds if o.class_name == name
-            ]
-            share = int(coco_mask.area(coco_mask.merge(parts))) / pixels
+            parts = [singles[i] for i in items] + [o for o in crowds if o.class_name == name]
+            share = union_area(parts) / pixels
             if options.min_union <= share <= options.max_union:
                 shares[name] = share
     if not shares and not options.keep_empty:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -62,16 +65,39 @@ def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[st
     return found
 
 
-def read_lines(file: Path) -> list[str]:
-    """Lines of a text file, the empty ones too.
+def loosely(found: dict[str, Path]) -> dict[str, Path]:
+    """Files by their relative path in lower case, with accents written one way, where no two have
+    the same."""
+    counts = Counter(loose_key(stem) for stem in found)
+    return {k: file for stem, file in found.items() if counts[k := loose_key(stem)] == 1}
+
+
+def loose_key(stem: str) -> str:
+    """What `loosely` knows a path by."""
+    return unicodedata.normalize("NFC", stem).casefold()
+
+
+def read_text(file: Path) -> str:
+    """A text file in UTF-8, or in the UTF-16 or UTF-32 that its byte order mark says.
 
     Raises:
-        ValueError: it is no text in UTF-8.
+        ValueError: it is no text in these.
     """
+    data = file.read_bytes()
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8-sig")
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no text in UTF-8 ({error}); convert it") from error
+        raise ValueError(
+            f"{file} is no text in UTF-8 ({error}); save it as UTF-8 in the program that wrote it"
+        ) from error
+
+
+def read_lines(file: Path) -> list[str]:
+    """Lines of a text file, the empty ones too; errors as `read_text`."""
+    return read_text(file).splitlines()
 
 
 def read_names(file: Path, first: int) -> dict[int, str]:
@@ -91,8 +117,8 @@ def read_names(file: Path, first: int) -> dict[int, str]:
         raise FileNotFoundError(f"{file}: no such file; give a file of class names")
     found = [line.strip() for line in read_lines(file) if line.strip()]
     if file.suffix.lower() in (".yaml", ".yml"):
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        try:  # everything is text in YAML's base: `yes`, `off`, `null` and `007` are names
+            content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
         except yaml.YAMLError as error:
             raise ValueError(f"{file} is not valid YAML: {error}") from error
         found = content.get("names") if isinstance(content, dict) else None

@@ -8,9 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
+from cosal_d2.prepare.convert.left_out import NO_CLASS, LeftOut
 from cosal_d2.prepare.convert.mask_pictures import indexed, read_values
 from cosal_d2.prepare.convert.selection import SourceObject
-from cosal_d2.prepare.convert.source_files import by_stem, need_folder, read_lines, read_names
+from cosal_d2.prepare.convert.source_files import (
+    by_stem,
+    loose_key,
+    loosely,
+    need_folder,
+    read_lines,
+    read_names,
+)
 from cosal_d2.utils.masks import mask_rle
 
 VOID = 255
@@ -37,17 +45,21 @@ def voc_source(root: Path, listing: Path | None = None, names: Path | None = Non
     parts = ("JPEGImages", "SegmentationObject", "SegmentationClass")
     folders = [need_folder(root / part, "voc") for part in parts]
     found = [by_stem(folder) for folder in folders]
+    alike = [loosely(files) for files in found]
     classes = dict(enumerate(CLASSES, 1)) if names is None else read_names(names, first=1)
     stems = sorted(found[1]) if listing is None else _stems(listing)
     tasks = []
     for stem in stems:
-        for files, folder in zip(found, folders, strict=True):
-            if stem not in files:
+        task = [
+            own.get(stem) or a.get(loose_key(stem)) for own, a in zip(found, alike, strict=True)
+        ]
+        for file, folder in zip(task, folders, strict=True):
+            if file is None:
                 raise FileNotFoundError(
                     f"{folder / stem}: no such picture, but {listing or folders[1]} names it; add "
                     "the file or remove the name"
                 )
-        tasks.append(tuple(files[stem] for files in found))
+        tasks.append(tuple(task))
     if not tasks:
         raise FileNotFoundError(f"{listing or folders[1]}: it names no picture")
     return Source(
@@ -74,15 +86,14 @@ def _read(images: Path, classes: dict[int, str], task: tuple[Path, Path, Path]) 
             f"{class_file}: {labels.shape} pixels (height, width), but {object_file} has "
             f"{values.shape}; make them agree"
         )
-    objects = []
+    objects, left_out = [], []
     for index, mask in indexed(values, frozenset({VOID})):
         numbers, counts = np.unique(labels[mask], return_counts=True)
         counts[(numbers == 0) | (numbers == VOID)] = 0
         if not counts.any():
-            raise ValueError(
-                f"{class_file}: object {index} of {object_file.name} has no class there; give "
-                "its pixels a class"
-            )
+            message = f"{class_file}: object {index} of {object_file.name} has no class there"
+            left_out.append(LeftOut(NO_CLASS, f"{message}; give its pixels a class", mask.sum()))
+            continue
         label = int(numbers[counts.argmax()])
         if label not in classes:
             raise ValueError(
@@ -90,4 +101,5 @@ def _read(images: Path, classes: dict[int, str], task: tuple[Path, Path, Path]) 
                 "file for --names"
             )
         objects.append(SourceObject(classes[label], mask_rle(mask)))
-    return Scene(picture, picture.relative_to(images).as_posix(), *values.shape, objects)
+    name = picture.relative_to(images).as_posix()
+    return Scene(picture, name, *values.shape, objects, left_out=left_out)

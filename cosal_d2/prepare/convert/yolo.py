@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.polygons import draw_polygon
+from cosal_d2.prepare.convert.left_out import BOX, CROSSED, FEW_POINTS, LeftOut
+from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
-from cosal_d2.prepare.convert.source_files import by_stem, need_folder, read_lines, read_names
+from cosal_d2.prepare.convert.source_files import (
+    by_stem,
+    loose_key,
+    loosely,
+    need_folder,
+    read_lines,
+    read_names,
+)
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import picture_size
 
+OUTSIDE = 0.05  # share of the picture by which corners may leave it; they are clipped
+WRITTEN = 1e-6  # share that the decimals of a file are off
 
-def yolo_source(images: Path, labels: Path, names: Path) -> Source:
+
+def yolo_source(images: Path, labels: Path | None = None, names: Path | None = None) -> Source:
     """YOLO polygons. A picture without a label file has no objects.
 
     Args:
-        images, labels: folders; names agree but for the suffix, in subfolders too.
-        names: classes by index from 0: data.yaml or a text file.
+        images, labels: folders; names agree but for the suffix, in subfolders too. Both may be the
+            folder above, which has `images` and `labels` in it, or in each of its splits, as
+            `train/images` and `train/labels`. None: the folder whose path has `labels` where that
+            of `images` has `images`.
+        names: classes by index from 0: data.yaml or a text file; None: the data.yaml in `images`,
+            or in the nearest folder above it that has one.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
         ValueError: the names are unusable.
     """
-    images, labels = need_folder(images, "images"), need_folder(labels, "labels")
-    classes = read_names(names, first=0)
+    images = need_folder(images, "images")
+    if labels is None:
+        beside = Path(*_as_labels(images.parts))
+        labels = beside if beside.is_dir() else images
+    labels = need_folder(labels, "labels")
+    classes = read_names(names or _names_file(images), first=0)
     found = by_stem(labels, (".txt",))
-    tasks = [(picture, found.get(stem)) for stem, picture in by_stem(images).items()]
+    alike = loosely(found)
+    tasks = []
+    for stem, picture in by_stem(images).items():
+        elsewhere = PurePosixPath(*_as_labels(PurePosixPath(stem).parts)).as_posix()
+        label = found.get(stem) or found.get(elsewhere) or alike.get(loose_key(elsewhere))
+        tasks.append((picture, label))
     if not any(label for _, label in tasks):
         raise FileNotFoundError(
             f"{labels}: no label file is named as a picture of {images}; give the two folders of "
@@ -43,20 +67,49 @@ def yolo_source(images: Path, labels: Path, names: Path) -> Source:
     )
 
 
+def _as_labels(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """A path with `labels` for its last part `images`, if it has one."""
+    for i in reversed(range(len(parts))):
+        if parts[i] == "images":
+            return (*parts[:i], "labels", *parts[i + 1 :])
+    return parts
+
+
+def _names_file(images: Path) -> Path:
+    """The nearest data.yaml in a folder or the two above it."""
+    for folder in (images, *images.resolve().parents[:2]):
+        if (folder / "data.yaml").is_file():
+            return folder / "data.yaml"
+    raise FileNotFoundError(
+        f"{images}: no data.yaml in it or above it; give the file of class names to --names"
+    )
+
+
 def _read(images: Path, classes: dict[int, str], task: tuple[Path, Path | None]) -> Scene:
     picture, label = task
     size = picture_size(picture)
-    objects = [
-        _object(f"{label}: line {number}", line, classes, *size)
-        for number, line in enumerate(read_lines(label) if label else [], 1)
-        if line.strip()
-    ]
-    return Scene(picture, picture.relative_to(images).as_posix(), *size, objects)
+    objects, left_out, clipped = [], [], 0
+    for number, line in enumerate(read_lines(label) if label else [], 1):
+        if not line.strip():
+            continue
+        where = f"{label}: line {number}"
+        name, shares = _parsed(where, line, classes)
+        found = _mask(where, shares, *size)
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+            continue
+        objects.append(SourceObject(name, found))
+        clipped += bool(shares.min() < -WRITTEN or shares.max() > 1 + WRITTEN)
+    name = picture.relative_to(images).as_posix()
+    return Scene(picture, name, *size, objects, left_out=left_out, clipped=clipped, stated=False)
 
 
-def _object(
-    where: str, line: str, classes: dict[int, str], height: int, width: int
-) -> SourceObject:
+def _parsed(where: str, line: str, classes: dict[int, str]) -> tuple[str, np.ndarray]:
+    """Class and the numbers behind it, of which a polygon's are x and y in turn.
+
+    Raises:
+        ValueError: the line is no line of a label file; the message says what it looks like.
+    """
     try:
         values = [float(v) for v in line.split()]
     except ValueError:
@@ -65,18 +118,37 @@ def _object(
         raise ValueError(
             f"{where}: the class {line.split()[0]} is none of --names; add it or correct it"
         )
-    if len(values) == 5:
+    shares = np.array(values[1:])
+    if len(shares) % 2:
         raise ValueError(
-            f"{where}: a box, not a polygon; masks are needed: a class and three points or more"
+            f"{where}: {len(shares)} coordinates; a polygon has x and y of three points or more. "
+            "The column too many may be a confidence (save_conf) or a track id: write labels "
+            "without it"
         )
-    if len(values) < 7 or len(values) % 2 == 0:
-        raise ValueError(
-            f"{where}: {len(values) - 1} coordinates; a polygon has x and y of three points or more"
-        )
-    shares = np.array(values[1:]).reshape(-1, 2)
-    if not np.isfinite(shares).all() or shares.min() < -0.01 or shares.max() > 1.01:
+    if not _are_inside(shares):
+        tracked = len(shares) > 4 and _are_inside(shares[:-1]) and shares[-1] % 1 == 0
         raise ValueError(
             f"{where}: coordinates are shares of width and height; they lie within 0 and 1"
+            + ("; the last two columns may be a confidence and a track id" if tracked else "")
         )
-    corners = np.clip(np.round(shares * (width, height)), 0, (width - 1, height - 1))
-    return SourceObject(classes[int(values[0])], mask_rle(draw_polygon(corners, height, width)))
+    return classes[int(values[0])], shares
+
+
+def _are_inside(shares: np.ndarray) -> bool:
+    """Whether numbers can be shares of a picture's sides."""
+    return bool(((shares >= -OUTSIDE) & (shares <= 1 + OUTSIDE)).all())
+
+
+def _mask(where: str, shares: np.ndarray, height: int, width: int) -> dict | LeftOut:
+    """The mask of a line's polygon as RLE, or why there is none."""
+    if len(shares) == 4:
+        text = "a box, not a polygon; masks are needed: a class and three points or more"
+        return LeftOut(BOX, f"{where}: {text}", float(shares[2] * shares[3]) * height * width)
+    corners = shares.reshape(-1, 2) * (width, height)
+    if len(corners) < 3:
+        text = f"{len(shares)} coordinates; a polygon has x and y of three points or more"
+        return LeftOut(FEW_POINTS, f"{where}: {text}", spanned(corners))
+    if are_crossed([corners]):
+        return LeftOut(CROSSED, f"{where}: the polygon's outline crosses itself", spanned(corners))
+    corners = np.clip(np.round(corners), 0, (width - 1, height - 1))
+    return mask_rle(draw_polygon(corners, height, width))

@@ -1,0 +1,150 @@
+"""The shapes of a LabelMe file: what each kind's points mean, and drawing it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from cosal_d2.prepare.convert.left_out import (
+    CROSSED,
+    FEW_POINTS,
+    NO_AREA,
+    UNKNOWN_TYPE,
+    UNREADABLE,
+    LeftOut,
+)
+from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
+
+LINES = ("point", "points", "line", "linestrip")
+TWO_POINTS = ("rectangle", "circle", "mask")
+
+
+@dataclass
+class Shape:
+    """A shape that has an area.
+
+    Attributes:
+        where: file and place in it.
+        number: its place in the file.
+        label: empty where it has none.
+        group: `group_id`; shapes of one label and group are one object.
+        kind: `polygon`, `rectangle`, `circle` or `mask`.
+        points: (N, 2), x and y in pixels; N is 2 but for polygons.
+        mask: PNG in base64 of a mask.
+    """
+
+    where: str
+    number: int
+    label: str
+    group: object
+    kind: str
+    points: np.ndarray
+    mask: object = None
+
+    @property
+    def key(self) -> tuple[str, str | int]:
+        """What shapes of one object have in common."""
+        return self.label, self.number if self.group is None else f"group {self.group}"
+
+    @property
+    def area(self) -> float | None:
+        """Of the upright box around it, pixels."""
+        return spanned(self.outer_corners())
+
+    def outer_corners(self) -> np.ndarray:
+        """Corners, (N, 2), or those of the box around a circle."""
+        if self.kind != "circle":
+            return self.points
+        radius = np.hypot(*(self.points[1] - self.points[0]))
+        return np.stack([self.points[0] - radius, self.points[0] + radius])
+
+    def draw(self, height: int, width: int) -> np.ndarray:
+        """Its pixels, bool (height, width).
+
+        Raises:
+            ValueError: the content of a mask is unreadable.
+        """
+        if self.kind == "polygon":
+            return draw_polygon(self.points, height, width)
+        (x0, y0), (x1, y1) = self.points
+        if self.kind == "rectangle":
+            return draw_polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], height, width)
+        if self.kind == "circle":
+            return _disc(x0, y0, float(np.hypot(x1 - x0, y1 - y0)), height, width)
+        return _paste(self.mask, round(min(x0, x1)), round(min(y0, y1)), height, width)
+
+
+def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
+    """A shape of a LabelMe file, or why it makes no object.
+
+    Four points of any kind but lines are the corners of a rectangle that may be rotated, or of
+    another quadrangle, in any order.
+
+    Args:
+        where: file and place in it, for messages.
+        number: its place in the file.
+        entry: from the file.
+    """
+    if not isinstance(entry, dict):
+        return LeftOut(UNREADABLE, f"{where}: {entry!r:.40} is no shape; remove it", 0)
+    kind = str(entry.get("shape_type") or "polygon")
+    if kind in LINES:
+        return LeftOut(NO_AREA, f"{where}: a {kind} has no area", 0)
+    try:
+        points = np.asarray(entry.get("points") or [], dtype=np.float64)
+    except (TypeError, ValueError):
+        points = np.full((1, 2), np.nan)
+    if points.size == 0:
+        points = np.empty((0, 2))
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        return LeftOut(UNREADABLE, f"{where}: `points` are no pairs of x and y; draw it again")
+    label = "" if entry.get("label") is None else str(entry["label"]).strip()
+    made = Shape(where, number, label, entry.get("group_id"), kind, points, entry.get("mask"))
+    fault = _fault(made)
+    return made if fault is None else LeftOut(fault[0], f"{where}: {fault[1]}", spanned(points))
+
+
+def _fault(shape: Shape) -> tuple[str, str] | None:
+    """Reason and message where a shape encloses nothing certain; its kind becomes one of four."""
+    count = len(shape.points)
+    if shape.kind not in ("polygon", "mask") and count == 4:
+        if are_crossed([shape.points]):
+            shape.points = cv2.convexHull(shape.points.astype(np.float32))[:, 0].astype(float)
+        shape.kind = "polygon"
+    if shape.kind == "polygon":
+        if count < 3:
+            return FEW_POINTS, "a polygon needs three corners of x and y or more"
+        if are_crossed([shape.points]):
+            return CROSSED, "the outline of the polygon crosses itself; put its points in order"
+    elif shape.kind not in TWO_POINTS:
+        return UNKNOWN_TYPE, f"shape_type {shape.kind!r} is unknown; draw a polygon"
+    elif count != 2:
+        return FEW_POINTS, f"a {shape.kind} needs two points, it has {count}"
+    return None
+
+
+def _disc(x: float, y: float, radius: float, height: int, width: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    far = 4 * (height + width)
+    if max(abs(x), abs(y), radius) < far:
+        cv2.circle(mask, (round(x), round(y)), round(radius), 1, -1)
+    return mask.astype(bool)
+
+
+def _paste(text: object, x: int, y: int, height: int, width: int) -> np.ndarray:
+    """A mask given as PNG in base64, with its upper left corner at (x, y)."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+            part = np.asarray(image.convert("L")) > 0
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f"the mask is no PNG in base64 ({error})") from error
+    mask = np.zeros((height, width), bool)
+    part = part[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
+    y, x = max(y, 0), max(x, 0)
+    mask[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return mask

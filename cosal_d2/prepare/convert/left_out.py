@@ -1,0 +1,37 @@
+"""Shapes that make no object, by reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Reasons, as they follow a number.
+NO_MASK = "without a mask"
+BOX = "with a box but no mask"
+FEW_POINTS = "of fewer than three points"
+CROSSED = "whose outline crosses itself"
+UNREADABLE = "unreadable"
+NO_PIXEL = "without a pixel in the picture"
+OTHER_SIZE = "of another size than the picture"
+NO_LABEL = "without a label"
+NO_CLASS = "without a class"
+UNKNOWN_TYPE = "of an unknown type"
+NO_AREA = "points or lines"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A shape that makes no object.
+
+    Attributes:
+        reason: one of this module's.
+        message: file, place in it and what is wrong.
+        area: of the upright box that it spans, pixels; None where that is not known.
+    """
+
+    reason: str
+    message: str
+    area: float | None = None
+
+    def is_large(self, least: float) -> bool:
+        """Whether it may well have been an object of `least` pixels or more."""
+        return self.area is None or self.area >= least

@@ -1,0 +1,159 @@
+"""Shapes that make no object are left out and counted; their picture stays."""
+
+import json
+
+import numpy as np
+import pytest
+from converter_data import convert, read_back, save_picture, square, write_squares
+from PIL import Image
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+BOW_TIE = [60, 40, 90, 60, 90, 40, 60, 60]
+
+
+def image_entries(made):
+    return json.loads(made.read_text())["images"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "clean"),
+    [
+        ({"segmentation": []}, "1 with a box but no mask", False),
+        ({"segmentation": None}, "1 with a box but no mask", False),
+        ({"segmentation": [[]], "bbox": [0, 0, 3, 3]}, "1 with a box but no mask", True),
+        ({"segmentation": [], "bbox": [0, 0, 0, 0]}, "1 without a mask", True),
+        ({"segmentation": [], "bbox": None}, "1 without a mask", False),
+        ({"segmentation": [[60, 40, 90, 60]]}, "1 of fewer than three points", False),
+        ({"segmentation": [BOW_TIE]}, "1 whose outline crosses itself", False),
+        ({"segmentation": [[60, 40, "a", 40, 90, 60]]}, "1 unreadable", False),
+        ({"segmentation": {"size": [96, 128], "counts": "?"}}, "1 unreadable", False),
+        ({"segmentation": {"size": [9, 9], "counts": [81]}}, "1 of another size", False),
+        ({"segmentation": [[200, 200, 230, 200, 230, 230]]}, "1 without a pixel", True),
+    ],
+)
+def test_one_bad_coco_shape_costs_no_picture(tmp_path, capsys, change, reason, clean):
+    def spoil(content):
+        bad = {**content["annotations"][0], "id": 99, "bbox": [60, 40, 30, 20], **change}
+        content["annotations"].insert(1, bad)
+
+    line = write_squares(tmp_path / "in", "coco", spoil)
+    made = convert(tmp_path, line)
+    _, found = read_back(made)
+    assert len(found["a.png"]) == 2
+    shown = capsys.readouterr().out
+    assert f"pictures kept: 1; left out: none; shapes left out: {reason}" in shown
+    assert image_entries(made)[0].get("clean", True) is clean
+    assert ("marked not clean" in shown and "annotation of id 99" in shown) is not clean
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason", "clean"),
+    [
+        ({"points": []}, "1 of fewer than three points", True),
+        ({"points": [[5, 5]]}, "1 of fewer than three points", True),
+        ({"points": [[5, 5], [9, 9]]}, "1 of fewer than three points", True),
+        ({"points": np.reshape(BOW_TIE, (-1, 2)).tolist()}, "1 whose outline crosses", False),
+        ({"points": [[5, 5]], "shape_type": "circle"}, "1 of fewer than three points", True),
+        ({"points": [[5, 5], [60, 60]], "shape_type": "star"}, "1 of an unknown type", False),
+        ({"points": [[5, 5], [9, 9]], "shape_type": "mask"}, "1 unreadable", True),
+        ({"points": "none"}, "1 unreadable", False),
+        ({"points": [[5, 5], [60, 60]], "shape_type": "line"}, "1 points or lines", True),
+        ({"label": "", "points": [[1, 1], [40, 1], [40, 40]]}, "1 without a label", False),
+        ({"label": None, "points": [[1, 1], [2, 1], [2, 2]]}, "1 without a label", True),
+    ],
+)
+def test_one_bad_labelme_shape_costs_no_picture(tmp_path, capsys, shape, reason, clean):
+    line = write_squares(
+        tmp_path / "in", "labelme", lambda c: c["shapes"].insert(1, {"label": "cup", **shape})
+    )
+    made = convert(tmp_path, line)
+    _, found = read_back(made)
+    assert len(found["a.png"]) == 2
+    shown = capsys.readouterr().out
+    assert f"shapes left out: {reason}" in shown
+    assert image_entries(made)[0].get("clean", True) is clean
+    assert ("marked not clean" in shown and "shapes[1]" in shown) is not clean
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "clean"),
+    [
+        ("0 0.5 0.5 0.5 0.4", "1 with a box but no mask", False),
+        ("0 0.5 0.5 0.01 0.01", "1 with a box but no mask", True),
+        ("0", "1 of fewer than three points", True),
+        ("0 0.2 0.2", "1 of fewer than three points", True),
+        ("0 0.1 0.1 0.6 0.6 0.6 0.1 0.1 0.6", "1 whose outline crosses itself", False),
+    ],
+)
+def test_one_bad_yolo_line_costs_no_picture(tmp_path, capsys, text, reason, clean):
+    line = write_squares(tmp_path / "in", "yolo")
+    label = tmp_path / "in" / "labels" / "a.txt"
+    label.write_text(f"{text}\n{label.read_text()}")
+    made = convert(tmp_path, line)
+    _, found = read_back(made)
+    assert len(found["a.png"]) == 2
+    assert f"shapes left out: {reason}" in capsys.readouterr().out
+    assert image_entries(made)[0].get("clean", True) is clean
+
+
+def test_a_voc_object_without_a_class_costs_no_picture(tmp_path, capsys):
+    root = tmp_path / "VOC"
+    save_picture(root / "JPEGImages" / "A.png")
+    values = np.zeros((96, 128), np.uint8)
+    for number, (x, y) in enumerate([(5, 5), (5, 60), (60, 5)], 1):
+        values[y : y + 30, x : x + 30] = number
+    for part, array in (("Object", values), ("Class", np.where(values == 2, 0, values > 0))):
+        (root / f"Segmentation{part}").mkdir()
+        file = root / f"Segmentation{part}" / "a.png"  # A.png is its picture
+        Image.fromarray(array.astype(np.uint8)).save(file)
+    made = convert(tmp_path, ["voc", "--voc", root])
+    _, found = read_back(made)
+    assert [m.sum() for _, _, m in found["A.png"]] == [900, 900]
+    assert "1 without a class" in capsys.readouterr().out
+    assert image_entries(made)[0]["clean"] is False
+
+
+def test_a_slip_of_the_hand_is_no_crossed_polygon(tmp_path, capsys):
+    corners = [[10, 10], [40, 10], [40, 40], [12, 40], [11, 39], [11, 41], [10, 40]]
+    around_a_hole = [[50, 10], [90, 10], [90, 50], [50, 50], [50, 10], [60, 20], [60, 40], [80, 40]]
+    around_a_hole += [[80, 20], [60, 20]]
+    line = write_squares(
+        tmp_path / "in",
+        "labelme",
+        lambda c: c["shapes"].extend(
+            {"label": "cup", "points": points} for points in (corners, around_a_hole)
+        ),
+        squares=(),
+    )
+    _, found = read_back(convert(tmp_path, line))
+    assert len(found["a.png"]) == 2
+    assert "shapes left out: none" in capsys.readouterr().out
+
+
+def test_what_the_selection_leaves_out_is_counted_too(tmp_path, capsys):
+    more = [
+        {"label": "pen", "points": square(100, 5, 3)},
+        {"label": "cup", "points": square(6, 6, 29)},
+        {"label": "pen", "points": square(90, 60, 20)},
+    ]
+    line = write_squares(tmp_path / "in", "labelme", lambda c: c["shapes"].extend(more))
+    convert(tmp_path, line)
+    shown = capsys.readouterr().out
+    assert "1 of other classes under --min-area" in shown and "1 that overlap a larger one" in shown
+
+
+@pytest.mark.parametrize(("farthest", "count"), [(1.05, 1), (1.02, 1), (1.0, 0)])
+def test_yolo_corners_a_little_outside_are_clipped_and_counted(tmp_path, capsys, farthest, count):
+    line = write_squares(tmp_path / "in", "yolo")
+    label = tmp_path / "in" / "labels" / "a.txt"
+    label.write_text(label.read_text() + f"0 0.8 -0.0 {farthest} 0 {farthest} 0.5 0.8 0.5\n")
+    _, found = read_back(convert(tmp_path, line))
+    assert len(found["a.png"]) == 3 and found["a.png"][2][2][:48, 103:].all()
+    assert (f"; shapes clipped: {count}" in capsys.readouterr().out) is bool(count)
+
+
+def test_clipped_shapes_of_other_formats_are_counted(tmp_path, capsys):
+    far = {"label": "cup", "points": square(100, 60, 60)}
+    line = write_squares(tmp_path / "in", "labelme", lambda c: c["shapes"].append(far))
+    convert(tmp_path, line)
+    assert "shapes clipped: 1" in capsys.readouterr().out
