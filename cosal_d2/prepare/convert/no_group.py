@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -136,7 +137,7 @@ def _command(found: list[Changes]) -> str:
         if name == "strip_number":
             words.append(f"--{option}")
         elif name == "classes":
-            words.append(f"--{option} {' '.join(sorted(set(given)))}")
+            words.append(f"--{option} {shlex.join(sorted(set(given)))}")
         else:
             words.append(f"--{option} {max(given) if name == 'max_union' else min(given)}")
     return " ".join(words)

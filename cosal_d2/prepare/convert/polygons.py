@@ -59,7 +59,7 @@ def are_crossed(polygons: Sequence[np.ndarray]) -> bool:
 
 
 def spanned(corners: np.ndarray) -> float | None:
-    """Area of the upright box around corners, (N, 2); 0 without any, None where one is no number."""
+    """Area of the upright box around corners, (N, 2); None where one is no number."""
     if not len(corners):
         return 0.0
     area = float(np.prod(corners.max(axis=0) - corners.min(axis=0)))
