@@ -12,9 +12,9 @@ import numpy as np
 
 from cosal_d2.inference.saving import CATEGORY, ResultWriter
 from cosal_d2.inference.sources import Source
-from cosal_d2.utils.drawing import draw_groups, draw_overlay, map_to_uint8
+from cosal_d2.utils.drawing import SCREEN_SIDE, Outline, draw_overlay, map_to_uint8
 from cosal_d2.utils.maps import adaptive_threshold
-from cosal_d2.utils.masks import mask_rle, rle_fields
+from cosal_d2.utils.masks import boxed_mask_rle, rle_fields
 from cosal_d2.utils.object_instances import ObjectInstances
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class CoSaliencyResult:
         """The N co-salient objects: ``pred_boxes``, ``scores``, ``pred_masks`` (N, H, W) bool and
         disjoint, ``group_ids`` (N,), 0 for the largest group, and ``embeddings`` (N, D).
 
-        Masks of more than half a gigabyte are passed over one by one
+        Masks of more than a quarter of a gigabyte are passed over one by one
         (:class:`~cosal_d2.utils.object_instances.DisjointMasks`).
 
         Raises:
@@ -114,20 +114,32 @@ class CoSaliencyResult:
 
     def objects(self) -> list[np.ndarray]:
         """Each object alone, cut to its box, uint8 BGRA (h, w, 4), transparent around it."""
-        cut = []
-        for mask, box in zip(self.found.pred_masks, self.found.pred_boxes, strict=True):
-            x0, y0, x1, y1 = box.astype(int).tolist()
-            alpha = mask[y0:y1, x0:x1].astype(np.uint8) * 255
-            cut.append(np.dstack([self.image[y0:y1, x0:x1], alpha]))
-        return cut
+        return list(map(self.object, range(len(self.found))))
 
-    def overlay(self) -> np.ndarray:
+    def object(self, index: int) -> np.ndarray:
+        """One of :meth:`objects`, by its index in the instances."""
+        mask, (x, y) = self._boxed_mask(index)
+        height, width = mask.shape
+        pixels = self.image[y : y + height, x : x + width]
+        return np.dstack([pixels, mask.view(np.uint8) * np.uint8(255)])
+
+    def _boxed_mask(self, index: int) -> tuple[np.ndarray, tuple[int, int]]:
+        """The mask of an object in its box, bool (h, w), and x and y of the box's first pixel."""
+        x0, y0, x1, y1 = self.found.pred_boxes[index].astype(int).tolist()
+        return self.found.pred_masks[index, y0:y1, x0:x1], (x0, y0)
+
+    def overlay(self, longest: int | None = SCREEN_SIDE) -> np.ndarray:
         """The picture tinted by its map, with the objects outlined in their group's colour where
-        the network finds objects, uint8 BGR (H, W, 3)."""
+        the network finds objects, uint8 BGR.
+
+        Args:
+            longest: pixels of the drawing's longer side, at most; None for the picture's size.
+        """
         if self._regions is None:
-            return draw_overlay(self.image, self.map)
-        found = self.found
-        return draw_groups(self.image, self.map, found.pred_masks, found.group_ids.tolist())
+            return draw_overlay(self.image, self.map, longest=longest)
+        ids = self.found.group_ids.tolist()
+        objects = (Outline(*self._boxed_mask(i), group) for i, group in enumerate(ids))
+        return draw_overlay(self.image, self.map, objects, longest)
 
     def to_coco(self, file_name: str = "", image_id: int = 1, first_id: int = 1) -> dict:
         """COCO's dict of this one picture: ``images``, ``annotations`` and ``categories``.
@@ -146,7 +158,8 @@ class CoSaliencyResult:
         if self.repeats is not None:
             image["repeats"] = self.repeats
         found = self.found
-        fields = rle_fields([mask_rle(mask) for mask in found.pred_masks])
+        masks = map(self._boxed_mask, range(len(found)))
+        fields = rle_fields([boxed_mask_rle(*boxed, height, width) for boxed in masks])
         annotations = [
             {
                 **{"id": first_id + i, "image_id": image_id, "category_id": CATEGORY["id"]},

@@ -7,69 +7,29 @@ import io
 import itertools
 import json
 import os
-import re
-import struct
-import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from cosal_d2.config import RESULTS
+from cosal_d2.inference.result_files import (
+    COCO_FILE,
+    COUNTS_FILE,
+    RECORDS_FILE,
+    is_result,
+    write_result,
+)
 from cosal_d2.utils.drawing import map_to_uint8
-from cosal_d2.utils.files import replacing, write_bytes
+from cosal_d2.utils.files import replacing
 from cosal_d2.utils.journal import Journal
 
 if TYPE_CHECKING:
     from cosal_d2.inference.results import CoSaliencyResult
     from cosal_d2.inference.sources import Source
 
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG file."""
-    body = kind + content
-    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
-
-PNG_HEADER = 33  # bytes of a PNG's signature and its chunk IHDR
-# Follows them in every picture that is written here, so that none is taken for an input later.
-MARK = _chunk(b"tEXt", b"Software\0cosal predict")
-RESULT_NAME = re.compile(r"(?P<stem>.+)_(map|mask|overlay|cutout|object_\d{2,})\.png", re.I | re.S)
 CATEGORY = {"id": 1, "name": "co-salient object"}
-COCO_FILE, RECORDS_FILE, COUNTS_FILE = "objects.json", "objects.jsonl", "counts.csv"
-RUN_FILES = (COCO_FILE, RECORDS_FILE, COUNTS_FILE)
-
-
-def write_result(path: Path, pixels: np.ndarray) -> None:
-    """Write a PNG with the mark of a result; it replaces a former result as a whole.
-
-    Args:
-        path: of the file, with a result's name.
-        pixels: uint8 grey (H, W), BGR (H, W, 3) or BGRA (H, W, 4).
-
-    Raises:
-        FileExistsError: there is a file of that name which is no result.
-        OSError: it cannot be written.
-    """
-    if path.exists() and not is_result(path):
-        raise FileExistsError(
-            f"{path} was not written by this command; move it away, or give another folder"
-        )
-    png = cv2.imencode(".png", pixels)[1].tobytes()
-    write_bytes(path, png[:PNG_HEADER] + MARK + png[PNG_HEADER:])
-
-
-def is_result(path: str | os.PathLike) -> bool:
-    """Whether a file is a result of :func:`write_result`, by its name and its mark."""
-    if not RESULT_NAME.fullmatch(os.path.basename(path)):
-        return False
-    try:
-        with open(path, "rb") as file:
-            return file.read(PNG_HEADER + len(MARK))[PNG_HEADER:] == MARK
-    except OSError:
-        return False
 
 
 def _read_record(line: str) -> tuple[str, int]:
@@ -257,7 +217,7 @@ def _write_entry(file: io.TextIOBase, number: int, entry: dict) -> None:
 
 _PICTURES: dict[str, Callable[[CoSaliencyResult, float | None], np.ndarray]] = {
     "map": lambda result, _: map_to_uint8(result.map),
-    "mask": lambda result, threshold: result.mask(threshold).astype(np.uint8) * 255,
+    "mask": lambda result, threshold: result.mask(threshold).view(np.uint8) * np.uint8(255),
     "overlay": lambda result, _: result.overlay(),
     "cutout": lambda result, _: result.cutout(),
 }
@@ -269,10 +229,10 @@ def _object_path(output: Path, stem: str, index: int) -> Path:
 
 def _write_objects(output: Path, stem: str, result: CoSaliencyResult) -> None:
     """One file an object; those of an earlier run beyond them are removed."""
-    objects = result.objects()
-    for i, pixels in enumerate(objects):
-        write_result(_object_path(output, stem, i), pixels)
-    beyond = (_object_path(output, stem, i) for i in itertools.count(len(objects)))
+    count = len(result.found)
+    for i in range(count):
+        write_result(_object_path(output, stem, i), result.object(i))
+    beyond = (_object_path(output, stem, i) for i in itertools.count(count))
     for path in itertools.takewhile(is_result, beyond):
         path.unlink()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from cosal_d2.inference.saving import RESULT_NAME, RUN_FILES, is_result
+from cosal_d2.inference.result_files import RESULT_NAME, RUN_FILES, is_result
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 
 EARLIER = "results of an earlier run"

@@ -77,7 +77,7 @@ def _write_overlays(predictor: Predictor, source: str, output: str, smoothing: f
         with replacing(path) as temporary:
             writer = _open_writer(temporary, path, first.shape, rate)
             results = _smoothed(map(predictor, itertools.chain([first], frames)), smoothing)
-            drawn = read_ahead(lambda result: writer.write(result.overlay()), results, ahead=1)
+            drawn = read_ahead(lambda result: writer.write(result.overlay(None)), results, ahead=1)
             try:
                 total = promised if promised > 0 else None
                 count = sum(1 for _ in tqdm(drawn, total=total, unit="frame", disable=None))

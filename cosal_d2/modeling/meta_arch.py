@@ -234,6 +234,7 @@ class CoSaliencyNet(nn.Module):
             if size != (h, w):
                 logit = F.interpolate(logit, size=size, mode="bilinear", align_corners=False)
             cosal_map = logit[0, 0].sigmoid()
+            del logit  # of a large picture it takes as much memory as the map
             if self.grouping is not None:
                 cosal_map = saturated(cosal_map)
             outputs.append({"cosal_map": cosal_map})

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from detectron2.structures import Instances
 
+SCREEN_SIDE = 1920  # pixels of an overlay's longer side, at most
+ROWS = 256  # of a large map that are worked on at once
 HIGHLIGHT = (1.0, 0.1, 0.1)
 OUTLINE = (1.0, 1.0, 0.2)
 COSALIENT = (0.1, 0.85, 0.2)
@@ -30,47 +32,84 @@ TRIPLETS = ((1.0, 1.0, 0.2), (0.2, 0.9, 1.0), (1.0, 0.3, 0.9), (0.4, 1.0, 0.4))
 ROLES = {"anchor": "-", "positive": "--", "negative": ":"}
 
 
+class Outline(NamedTuple):
+    """An object to outline.
+
+    Attributes:
+        mask: bool (h, w), the object in its box.
+        corner: x and y of the box's first pixel in the picture.
+        group: its group's id.
+    """
+
+    mask: np.ndarray
+    corner: tuple[int, int]
+    group: int
+
+
 def map_to_uint8(cosal_map: np.ndarray) -> np.ndarray:
     """A map in [0, 1] as 8-bit grey, round(255 p).
 
     Args:
         cosal_map: float (H, W).
     """
-    return np.floor(np.clip(cosal_map, 0, 1) * 255 + 0.5).astype(np.uint8)
+    grey = np.empty(cosal_map.shape, np.uint8)
+    for first in range(0, len(grey), ROWS):
+        rows = slice(first, first + ROWS)
+        grey[rows] = np.floor(np.clip(cosal_map[rows], 0, 1) * 255 + 0.5)
+    return grey
 
 
-def draw_overlay(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
-    """Tint a picture by its map and outline where the map exceeds one half.
-
-    Args:
-        image: uint8 BGR (H, W, 3).
-        cosal_map: float (H, W) in [0, 1].
-
-    Returns:
-        uint8 BGR (H, W, 3).
-    """
-    overlay = _tinted(image, cosal_map)
-    return _outlined(overlay, cosal_map > 0.5, OUTLINE)
-
-
-def draw_groups(
-    image: np.ndarray, cosal_map: np.ndarray, masks: Iterable[np.ndarray], group_ids: Sequence[int]
+def draw_overlay(
+    image: np.ndarray,
+    cosal_map: np.ndarray,
+    objects: Iterable[Outline] | None = None,
+    longest: int | None = SCREEN_SIDE,
 ) -> np.ndarray:
-    """Tint a picture by its map and outline each object in the colour of its group.
+    """Tint a picture by its map and outline its objects, each in the colour of its group.
 
     Args:
         image: uint8 BGR (H, W, 3).
         cosal_map: float (H, W) in [0, 1].
-        masks: N, (H, W) bool each.
-        group_ids: of the N objects.
+        objects: of the picture; None outlines where the map exceeds one half.
+        longest: pixels of the drawing's longer side, at most; None draws at the picture's size.
 
     Returns:
-        uint8 BGR (H, W, 3).
+        uint8 BGR, of the picture's size or scaled down.
     """
+    size = height, width = image.shape[:2]
+    scale = min(1.0, longest / max(size)) if longest else 1.0
+    if scale < 1:
+        height, width = (max(1, round(side * scale)) for side in size)
+        image, cosal_map = (
+            cv2.resize(x, (width, height), interpolation=cv2.INTER_AREA) for x in (image, cosal_map)
+        )
     overlay = _tinted(image, cosal_map)
-    for mask, group in zip(masks, group_ids, strict=True):
-        overlay = _outlined(overlay, mask, GROUP_COLORS[group % len(GROUP_COLORS)])
+    if objects is None:
+        return _outlined(overlay, cosal_map > 0.5, (0, 0), OUTLINE)
+    # The picture's pixels that the drawing's rows and columns show.
+    rows, columns = (
+        ((np.arange(n) + 0.5) * side / n).astype(int)
+        for n, side in zip((height, width), size, strict=True)
+    )
+    for mask, corner, group in objects:
+        if scale < 1:
+            mask, corner = _scaled(mask, corner, rows, columns)
+        overlay = _outlined(overlay, mask, corner, GROUP_COLORS[group % len(GROUP_COLORS)])
     return overlay
+
+
+def _scaled(
+    mask: np.ndarray, corner: tuple[int, int], rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """What a smaller drawing shows of a mask in its box, by nearest pixels; the two have at least
+    one, so that small objects are seen too."""
+    places = []
+    for shown, first, length in zip((columns, rows), corner, mask.shape[::-1], strict=True):
+        start = min(int(np.searchsorted(shown, first)), len(shown) - 1)
+        end = max(start + 1, int(np.searchsorted(shown, first + length)))
+        places.append((start, (shown[start:end] - first).clip(0, length - 1)))
+    (x, from_x), (y, from_y) = places
+    return mask[np.ix_(from_y, from_x)], (x, y)
 
 
 def _tinted(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
@@ -79,8 +118,13 @@ def _tinted(image: np.ndarray, cosal_map: np.ndarray) -> np.ndarray:
     return cv2.blendLinear(color, image, share, 1 - share)
 
 
-def _outlined(image: np.ndarray, mask: np.ndarray, color: tuple[float, ...]) -> np.ndarray:
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+def _outlined(
+    image: np.ndarray, mask: np.ndarray, corner: tuple[int, int], color: tuple[float, ...]
+) -> np.ndarray:
+    """Outline a mask (h, w), whose first pixel is at ``corner`` (x, y)."""
+    found, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner
+    )
     width = max(1, round(min(image.shape[:2]) / 240))
     return cv2.drawContours(image, found, -1, _bgr(color), width, cv2.LINE_AA)
 

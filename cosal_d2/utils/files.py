@@ -7,14 +7,16 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file beside ``path``, then rename it."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write a text file beside ``path``, then rename it; bytes of file names that are not UTF-8 are
+    written as they are."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -29,7 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
     themselves: it is renamed to ``path`` at the end, or removed after an error. What a kill leaves
     of it is hidden, and has no result's name."""
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.stem}.part{path.suffix}")
+    # Short: a name may have 255 bytes, and the one of ``path`` may have them all.
+    temporary = path.with_name(f".{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -38,12 +41,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write json.
+    """Write json in UTF-8; bytes of file names that are not UTF-8 become ``\\udcXX``, which Python
+    reads back.
 
     Raises:
         ValueError: a number in it is nan or infinite.
     """
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:

@@ -19,12 +19,17 @@ def as_float64(cosal_map: Any) -> np.ndarray:
     Raises:
         ValueError: the map does not have two dimensions, or has no pixel.
     """
+    return np.asarray(_as_array(cosal_map), dtype=np.float64)
+
+
+def _as_array(cosal_map: Any) -> np.ndarray:
+    """A map as an array (H, W) of its own type, see :func:`as_float64`; without a copy on a CPU."""
     if hasattr(cosal_map, "detach"):
         tensor = cosal_map.detach().cpu()
         if tensor.element_size() < 4:  # numpy has no bfloat16
             tensor = tensor.float()
         cosal_map = tensor.numpy()
-    array = np.asarray(cosal_map, dtype=np.float64)
+    array = np.asarray(cosal_map)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"a map is (H, W) with at least one pixel, not {array.shape}")
     return array
@@ -32,4 +37,4 @@ def as_float64(cosal_map: Any) -> np.ndarray:
 
 def adaptive_threshold(cosal_map: Any) -> float:
     """Twice the mean of the map, at most 1 (Achanta et al. 2009)."""
-    return min(2.0 * float(as_float64(cosal_map).mean()), 1.0)
+    return min(2.0 * float(_as_array(cosal_map).mean(dtype=np.float64)), 1.0)

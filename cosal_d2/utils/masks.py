@@ -85,17 +85,39 @@ def mask_rle(mask: np.ndarray) -> dict:
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
+def boxed_mask_rle(mask: np.ndarray, corner: tuple[int, int], height: int, width: int) -> dict:
+    """COCO's compressed RLE of a mask that fills a part of its picture, at the cost of that part.
+
+    Args:
+        mask: (h, w), bool or 0 and 1.
+        corner: x and y of its first pixel in the picture.
+        height, width: of the picture, pixels.
+    """
+    x, y = corner
+    # Runs go down the columns; where they start and end, in turn.
+    columns = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
+    columns[:, 1:-1] = mask.T
+    column, row = np.nonzero(np.diff(columns, axis=1))
+    edges = (x + column) * height + y + row
+    # A run that ends at the foot of a column goes on where the next one starts at its head.
+    meeting = np.flatnonzero(edges[1:] == edges[:-1])
+    edges = np.delete(edges, [meeting, meeting + 1])
+    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    if len(counts) > 1 and counts[-1] == 0:
+        counts.pop()
+    return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+
+
 def rle_fields(rles: list[dict]) -> list[dict]:
     """The annotation fields `bbox` (x, y, width, height, tight), `area` and `segmentation` of masks
     of COCO's compressed RLE."""
     if not rles:
         return []
-    boxes, areas = coco_mask.toBbox(rles).tolist(), coco_mask.area(rles).tolist()
     return [
         {
             "bbox": box,
-            "area": int(area),
+            "area": int(coco_mask.area(rle)),  # of a list it takes no more than 255
             "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
         }
-        for rle, box, area in zip(rles, boxes, areas, strict=True)
+        for rle, box in zip(rles, coco_mask.toBbox(rles).tolist(), strict=True)
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.ndimage import find_objects
@@ -23,7 +24,10 @@ MASK_LEVEL = 0.3
 SHOWN = 0.4
 # Up to this many bytes Detectron2's instances have masks as a tensor (N, H, W); above, as
 # DisjointMasks.
-MASK_BYTES = 2**29
+MASK_BYTES = 2**28
+# Masks of 28 x 28 are compared in a picture of at most this many pixels: above, it is scaled down,
+# and each pixel of the larger one has the label of the nearest (ours).
+MASK_PIXELS = 2**22
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,12 @@ class ObjectInstances:
 
 class DisjointMasks:
     """N masks that share no pixel, as one picture of labels: (N, H, W) may be too large. Indexed
-    and passed over as an array or a tensor (N, H, W) is.
+    and passed over as an array or a tensor (N, H, W) is; ``masks[i, y0:y1, x0:x1]`` costs no more
+    than that part.
 
     Attributes:
-        labels: (H, W) int32, the label of each pixel's mask; 0 for none. Array or tensor.
-        ids: (N,) int32, the label of each mask. Array or tensor.
+        labels: (H, W) int16, the label of each pixel's mask; 0 for none. Array or tensor.
+        ids: (N,) int16, the label of each mask. Array or tensor.
     """
 
     def __init__(self, labels: np.ndarray | torch.Tensor, ids: np.ndarray | torch.Tensor) -> None:
@@ -108,9 +113,11 @@ class DisjointMasks:
         return len(self.ids)
 
     def __getitem__(
-        self, item: int | slice | np.ndarray | torch.Tensor
+        self, item: int | slice | np.ndarray | torch.Tensor | tuple
     ) -> np.ndarray | torch.Tensor | DisjointMasks:
-        """One mask (H, W) bool, or several."""
+        """One mask (H, W) bool or a part of it, or several masks."""
+        if isinstance(item, tuple):
+            return self.labels[item[1:]] == self.ids[item[0]]
         ids = self.ids[item]
         return self.labels == ids if ids.ndim == 0 else DisjointMasks(self.labels, ids)
 
@@ -149,19 +156,28 @@ def find_instances(
     keep = np.argsort(-scores, kind="stable")
     keep = keep[scores[keep] >= options.score_threshold]
     h, w = image_size
-    boxes = windows[keep] * (np.float32([width, height] * 2) / np.float32([w, h] * 2))
-    found = _one_each(masks[keep], boxes, size, options.same_object_share)
-    labels = _split(list(found.values()), cosal_map >= 0.5)
-    areas = np.bincount(labels.ravel(), minlength=len(found) + 1)[1:]
-    shown = [k for k, mask in enumerate(found.values()) if areas[k] > SHOWN * mask.area]
+    shrink = min(1.0, (MASK_PIXELS / (height * width)) ** 0.5)
+    small = rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
+    boxes = windows[keep] * (np.float32([columns, rows] * 2) / np.float32([w, h] * 2))
+    found = _one_each(masks[keep], boxes, small, options.same_object_share)
+    labels = _split(list(found.values()), small)
+    if small != size:
+        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    labels *= cosal_map >= 0.5
+    places = find_objects(labels, len(found))
+    least = SHOWN * height * width / (rows * columns)
+    shown = [
+        k
+        for k, (place, mask) in enumerate(zip(places, found.values(), strict=True))
+        if place and np.count_nonzero(labels[place] == k + 1) > least * mask.area
+    ]
     keep = keep[list(found)][shown]
     if pairs is None:
         groups = [0] * len(keep)
     else:
         groups = group_regions(pairs[np.ix_(keep, keep)], options.pair_threshold)
     order = sorted((i for i, g in enumerate(groups) if g >= 0), key=lambda i: groups[i])
-    keep, ids = keep[order], np.array([shown[i] + 1 for i in order], np.int32)
-    places = find_objects(labels)
+    keep, ids = keep[order], np.array([shown[i] + 1 for i in order], np.int16)
     tight = [(x.start, y.start, x.stop, y.stop) for y, x in (places[i - 1] for i in ids)]
     return ObjectInstances(
         size,
@@ -270,19 +286,16 @@ def _one_each(
     return kept
 
 
-def _split(masks: Sequence[_Pasted], shown: np.ndarray) -> np.ndarray:
-    """Labels (H, W) int32 of what the map shows: each pixel to its likeliest mask, 1 for the first;
-    0 for none.
-
-    Args:
-        masks: of the objects.
-        shown: (H, W) bool.
-    """
-    best, labels = np.zeros(shown.shape, np.uint8), np.zeros(shown.shape, np.int32)
+def _split(masks: Sequence[_Pasted], size: tuple[int, int]) -> np.ndarray:
+    """Labels (H, W) int16 of a picture: each pixel to its likeliest mask, 1 for the first; 0 for
+    none."""
+    # A mask counts where it is above what is there, so from MASK_LEVEL on.
+    best = np.full(size, np.ceil(255 * MASK_LEVEL) - 1, np.uint8)
+    labels = np.zeros(size, np.int16)
     for label, pasted in enumerate(masks, 1):
         x0, y0, x1, y1 = pasted.box
-        more = pasted.mask > best[y0:y1, x0:x1]
-        best[y0:y1, x0:x1][more] = pasted.mask[more]
-        labels[y0:y1, x0:x1][more] = label
-    labels[(best < 255 * MASK_LEVEL) | ~shown] = 0
+        part = np.s_[y0:y1, x0:x1]
+        more = pasted.mask > best[part]
+        best[part][more] = pasted.mask[more]
+        labels[part][more] = label
     return labels

@@ -85,7 +85,9 @@ def upright_bgr(image: Image.Image) -> np.ndarray:
         OSError: the file is truncated.
         SyntaxError: the file is damaged.
     """
-    return np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(image))[:, :, ::-1])
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # otherwise it would be copied
+        image = ImageOps.exif_transpose(image)
+    return np.ascontiguousarray(_to_rgb(image)[:, :, ::-1])
 
 
 def upright_grey(image: Image.Image) -> np.ndarray:
@@ -140,7 +142,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _scaled(image: Image.Image) -> np.ndarray:

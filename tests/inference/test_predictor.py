@@ -393,6 +393,23 @@ def test_masks_that_are_too_many_for_a_tensor_are_passed_over_one_by_one(predict
     assert all(torch.equal(torch.stack(list(a.pred_masks)), b.pred_masks) for a, b in pairs)
 
 
+def test_many_objects_of_a_large_picture_are_worked_on_in_their_boxes(monkeypatch):
+    """All results of 300 objects look at each pixel a few times, not once an object."""
+    looked = []
+    inside = object_instances.DisjointMasks.__getitem__
+
+    def look(masks, item):
+        found = inside(masks, item)
+        looked.append(found.size)
+        return found
+
+    monkeypatch.setattr(object_instances.DisjointMasks, "__getitem__", look)
+    found = result(np.zeros((500, 3000, 3), np.uint8), groups=(0,) * 300)
+    assert len(found.objects()) == len(found.to_coco()["annotations"]) == 300
+    found.overlay()
+    assert sum(looked) == 3 * found.map.size
+
+
 def test_opencv_and_the_predictor_agree_on_colours(predictor, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), noise())
     assert np.array_equal(predictor(tmp_path / "a.png").image, noise())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from cosal_d2.utils.masks import mask_rle, to_rle
+from cosal_d2.utils.masks import boxed_mask_rle, mask_rle, to_rle
 
 
 @given(
@@ -22,6 +22,19 @@ def test_every_sound_mask_is_accepted(height, width, scale, share, seed):
     rle = mask_rle(mask)
     found = to_rle({"size": [*mask.shape], "counts": rle["counts"].decode()}, *mask.shape)
     np.testing.assert_array_equal(coco_mask.decode(found), mask)
+
+
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(*[st.integers(0, 4)] * 4),
+    st.sampled_from([0, 0.3, 0.8, 1]),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_mask_in_its_box_has_the_run_lengths_of_the_whole_picture(size, margins, share, seed):
+    (h, w), (left, top, right, bottom) = size, margins
+    mask = np.random.default_rng(seed).random((h, w)) < share
+    whole = np.pad(mask, ((top, bottom), (left, right)))
+    assert boxed_mask_rle(mask, (left, top), *whole.shape) == mask_rle(whole)
 
 
 @pytest.mark.parametrize("counts", ["zzzz~~~", "", "0", "abc", "P", "é", "o" * 30, "oooo0"])

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from box_data import seeded
 
 from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
+from cosal_d2.utils import object_instances
 from cosal_d2.utils.object_instances import InstanceOptions, find_instances, group_regions
 
 
@@ -104,3 +106,30 @@ def test_groups_equal_a_slow_average_linkage():
     assert [len(c) for c in got] == sorted(map(len, got), reverse=True)
     assert all(g == -1 for i, g in enumerate(groups) if not any(i in c for c in got))
     assert group_regions(pairs[:1, :1], 0.5) == [-1] and group_regions(pairs[:0, :0], 0.5) == []
+
+
+def test_masks_of_a_large_picture_are_those_of_a_smaller_one(monkeypatch):
+    boxes = ((10, 10, 40, 40), (40, 10, 70, 40), (10, 60, 40, 90))
+    cosal_map = torch.zeros(300, 240)
+    for x0, y0, x1, y1 in boxes:
+        cosal_map[3 * y0 : 3 * y1, 3 * x0 : 3 * x1] = 0.9
+    arguments = discs(*boxes), [0.7, 0.9, 0.8], alike(0, 0, 0), cosal_map, (100, 80)
+    usual = found(*arguments)
+    monkeypatch.setattr(object_instances, "MASK_PIXELS", 10000)
+    smaller = found(*arguments)
+    assert torch.equal(usual.embeddings, smaller.embeddings)
+    for mask, own in zip(usual.pred_masks, smaller.pred_masks, strict=True):
+        assert (mask & own).sum() > 0.95 * (mask | own).sum()
+        assert not (own & (cosal_map < 0.5)).any()
+
+
+def test_a_large_picture_takes_a_few_bytes_a_pixel():
+    cosal_map = np.ones((4000, 3000), np.float32)
+    regions = discs(*[(10 * i, 10 * i, 3000, 4000) for i in range(40)])
+    arrays = (x.numpy() for x in (windows(regions.proposals), regions.masks, regions.boxes))
+    scores, options = np.full(40, 0.9, np.float32), InstanceOptions(same_object_share=1.0)
+    tracemalloc.start()
+    instances = find_instances((4000, 3000), *arrays, scores, None, cosal_map, options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(instances) and peak < 200e6 + 5 * cosal_map.size

@@ -58,4 +58,4 @@ def saturated(maps: torch.Tensor) -> torch.Tensor:
         maps: probabilities, of any shape.
     """
     half = 0.5 / 255
-    return ((maps - half) / (1 - 2 * half)).clamp(0, 1)
+    return maps.sub(half).div_(1 - 2 * half).clamp_(0, 1)  # one map beside the given one
