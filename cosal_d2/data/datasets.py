@@ -13,14 +13,12 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, load_coco
+from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, is_large, load_coco
 from cosal_d2.utils.masks import to_rle
 from cosal_d2.utils.pictures import picture_size
 
 logger = logging.getLogger(__name__)
 
-# Share of the picture from which on an object's box is large, as the least area of a conversion.
-LARGE = 0.01
 SHOWN_LOST = 5  # names in a warning
 
 
@@ -195,9 +193,7 @@ class _Lost:
             return True
         name = os.path.basename(record["file_name"])
         self.names += [f"annotations[{i}] (id {a['id']}) of {name}" for i, a, _ in without_mask]
-        pixels = record["height"] * record["width"]
-        areas = [a["bbox"][2] * a["bbox"][3] for _, a, _ in without_mask]
-        if any(not area or area >= LARGE * pixels for area in areas):
+        if any(is_large(annotation, record) for _, annotation, _ in without_mask):
             self.unclean += 1
             record["clean"] = False
         truth_is_lost = any(cosalient for *_, cosalient in without_mask) and not any(

@@ -19,6 +19,8 @@ from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
 
 OPTIONS = SceneOptions(size=(72, 96))
 FAULTS = 30
+BOX = [[10, 10, 40, 10, 40, 30, 10, 30]]
+BOW_TIE = [[10, 10, 40, 30, 40, 10, 10, 30]]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -295,6 +297,62 @@ def test_other_faults_are_found_and_repaired(home, content, change, kind):
     change(content)
     report, fixed = repaired(home, content)
     assert kind in report["kinds"] and fixed["images"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda a, c: a.update(id=None), "missing field"),
+        (lambda a, c: a.update(id=True), "missing field"),
+        (lambda a, c: a.update(id=1.5), "missing field"),
+        (lambda a, c: a.update(bbox=None), "missing field"),
+        (lambda a, c: a.update(bbox={"x": 1}), "malformed box"),
+        (lambda a, c: a.update(iscrowd="maybe"), "malformed field"),
+        (lambda a, c: a.update(area=float("nan")), "malformed field"),
+        (lambda a, c: a.update(extra={"x": [float("inf")]}), "malformed field"),
+        (lambda a, c: a.update(ignore=1), "malformed field"),
+        (lambda a, c: c["images"][0].update(height=0, width=0), "missing field"),
+        (lambda a, c: c["images"][0].update(height=-72), "missing field"),
+        (lambda a, c: c["images"][0].update(clean="perhaps"), "malformed field"),
+        (
+            lambda a, c: a.update(segmentation=BOW_TIE, bbox=[9, 9, 40, 30]),
+            "self-intersecting mask",
+        ),
+        (lambda a, c: a.update(segmentation=[[1, 1, 4, 4], *BOX]), "malformed mask"),
+    ],
+)
+def test_what_can_be_mended_costs_no_annotation(home, content, change, kind):
+    count, entry = len(content["annotations"]), own(content, 0)[0]
+    entry.update(segmentation=BOX, bbox=[10, 10, 30, 20], area=600)
+    change(entry, content)
+    report, fixed = repaired(home, content)
+    assert set(report["kinds"]) <= {kind, "box not tight", "wrong area"}
+    assert kind in report["kinds"]
+    assert any("000000.jpg" in line for line in report["repairs"])
+    assert len(fixed["images"]) == 4 and len(fixed["annotations"]) == count
+    assert all("clean" not in image for image in fixed["images"])
+
+
+@pytest.mark.parametrize("nothing", [[], None, [[1, 1, 5, 5]], [3, 3], {"size": [72, 96]}])
+def test_the_other_objects_of_a_picture_outlast_one_without_mask(home, content, nothing):
+    lost, *others = own(content, 0)
+    lost["segmentation"] = nothing
+    for entry in others[1:]:
+        content["annotations"].remove(entry)  # a single one is left then
+    report, fixed = repaired(home, content)
+    (finding,) = [f for f in report["findings"] if f["severity"] == "error"]
+    assert finding["annotation_id"] == lost["id"] and "000000.jpg" in finding["file"]
+    assert finding["kind"] in ("empty mask", "malformed mask")
+    assert [a["id"] for a in own(fixed, 0)] == [others[0]["id"]]
+    assert [image.get("clean", True) for image in fixed["images"]] == [False, True, True, True]
+
+
+def test_an_annotation_that_is_there_twice_leaves_its_picture_clean(home, content):
+    content["annotations"].insert(1, dict(content["annotations"][0]))
+    count = len(content["annotations"])
+    _, fixed = repaired(home, content)
+    assert len(fixed["annotations"]) == count - 1
+    assert all("clean" not in image for image in fixed["images"])
 
 
 def test_an_image_that_loses_all_its_masks_is_left_out(home, content):

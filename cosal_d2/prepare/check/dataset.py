@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cosal_d2.utils.coco import is_id, load_coco
+from cosal_d2.utils.coco import load_coco
+from cosal_d2.utils.coco_fields import LARGEST_SIDE, is_id
 
 SPLIT_WORD = re.compile(
     r"(?:^|(?<=[_.-]))(train|training|val|valid|validation|test|testing|dev|trainval|minival|"
@@ -60,12 +61,26 @@ class Dataset:
 
 
 def has(entry: object, *fields: str) -> bool:
-    """Whether the fields are there; what is wrong with a box or a mask is no fault of the
-    structure."""
-    kinds = {"bbox": object, "segmentation": object, "file_name": str}
+    """Whether the fields are there and of use; what is wrong with a box or a mask is no fault of
+    the structure."""
     return isinstance(entry, dict) and all(
-        f in entry and isinstance(entry[f], kinds.get(f, (int, float, str))) for f in fields
+        f in entry and _USABLE.get(f, lambda value: True)(entry[f]) for f in fields
     )
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 0 < value <= LARGEST_SIDE
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+_USABLE = {
+    **dict.fromkeys(("id", "image_id", "category_id"), is_id),
+    **dict.fromkeys(("height", "width"), _is_side),
+    **dict.fromkeys(("file_name", "name"), _is_text),
+}
 
 
 def id_key(value: object) -> object:

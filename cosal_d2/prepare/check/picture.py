@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from pycocotools import mask as coco_mask
 
-from cosal_d2.prepare.check.dataset import id_key
+from cosal_d2.prepare.check.dataset import has, id_key
 from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
 from cosal_d2.prepare.check.near_duplicates import file_hash
 from cosal_d2.prepare.convert.picture_file import Picture, load_picture
@@ -96,7 +96,7 @@ class _PictureCheck:
         """The size; where it is right, boxes and masks."""
         given = (self.task.image.get("height"), self.task.image.get("width"))
         height, width = picture.upright
-        if None not in given and given != picture.upright:
+        if has(self.task.image, "height", "width") and given != picture.upright:
             note = " once its EXIF rotation is applied" if given == picture.stored else ""
             self.add(
                 "size mismatch",
@@ -109,7 +109,7 @@ class _PictureCheck:
         for annotation in self.task.annotations:
             entry = annotation[1]
             rle = self._mask(annotation, height, width) if "segmentation" in entry else None
-            if "bbox" in entry:
+            if entry.get("bbox") is not None:
                 self._box(annotation, rle, height, width)
             if rle is not None:
                 usable.append((annotation, rle))
@@ -119,7 +119,7 @@ class _PictureCheck:
     def _mask(self, annotation: Annotation, height: int, width: int) -> dict | None:
         """The mask, where it can be used."""
         segmentation = annotation[1]["segmentation"]
-        redraw = "draw the mask, or remove the annotation"
+        redraw = "draw the mask, or make it from the box with `cosal data coco --masks-from-boxes`"
         if segmentation is None or segmentation == [] or segmentation == [[]]:
             self.add("empty mask", "there is no mask", redraw, annotation)
             return None
@@ -215,7 +215,11 @@ class _PictureCheck:
         if members == 1 and not crowds:
             message = "there is exactly one co-salient instance"
             fix = "annotate the others, or make it a distractor with an empty truth"
-            self.add("single instance", message, fix)
+            severity = ERROR
+            if not self.task.image.get("clean", True):  # it says that others may lack
+                message += " in a picture that is not `clean`"
+                severity = WARNING
+            self.add("single instance", message, fix, severity=severity)
         elif group is not None and not members and not crowds:
             message = f"no object is of the cosalient_category {group!r}; the truth is empty"
             fix = "set it to null if that is meant"

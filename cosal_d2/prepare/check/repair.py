@@ -13,12 +13,9 @@ from cosal_d2.prepare.check.findings import ERROR, Finding, count_errors
 from cosal_d2.prepare.check.parts import sound_entries, write_part
 from cosal_d2.prepare.check.picture import is_polygon
 from cosal_d2.prepare.convert.dataset_writer import Target
-from cosal_d2.prepare.convert.picture_file import (
-    load_picture,
-    scaled_rle,
-    upright_rle,
-)
-from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.prepare.convert.picture_file import load_picture, scaled_rle, upright_rle
+from cosal_d2.utils.coco import DISTRACTOR, FIELDS, field_faults, is_large
+from cosal_d2.utils.coco_fields import is_id, shown
 from cosal_d2.utils.masks import rle_fields, to_rle
 from cosal_d2.utils.pictures import picture_size
 
@@ -57,8 +54,10 @@ def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str
     """A repaired copy of a dataset's json, and what was done, a line each.
 
     Pictures that cannot be read, that have exactly one co-salient instance, or that another split
-    has too are left out; so are annotations without a usable mask. Boxes come from masks, crossing
-    outlines become RLE, sizes come from pictures, ids that repeat are given anew.
+    has too are left out; so are annotations without a usable mask, whose pictures then are no
+    longer clean if the object was large or its class has a single one left. Boxes come from masks,
+    crossing outlines become RLE, sizes come from pictures, ids that lack or repeat are given anew,
+    further fields that cannot be read are taken away.
     """
     fixed = replace(dataset, content=copy.deepcopy(dataset.content))
     work = _Repair(fixed)
@@ -71,6 +70,7 @@ def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str
         "size mismatch": work.resize,
         "duplicate id": work.renumber,
         "missing field": work.complete,
+        "malformed field": work.unset,
         "unknown co-salient class": work.regroup,
         "duplicate category": work.join_categories,
     }
@@ -100,6 +100,7 @@ class _Repair:
         self.done: list[str] = []
         self.images: set[int] = set()
         self.annotations: set[int] = set()
+        self.doubles: set[int] = set()  # of the annotations, those that are there once more
 
     def note(self, finding: Finding, what: str) -> None:
         ids = f" (annotation {finding.annotation_id})" if finding.annotation_id is not None else ""
@@ -180,18 +181,40 @@ class _Repair:
             return
         entry = self._entry(finding)
         if next(a for a in self.content["annotations"] if a == entry) is not entry:
+            self.doubles.add(finding.annotation)
             self.drop(finding)
             return
+        self._give_id(entry, finding)
+
+    def _give_id(self, entry: dict, finding: Finding) -> None:
         numbers = [a.get("id") for _, a in self.dataset.entries("annotations")]
-        entry["id"] = max([n for n in numbers if isinstance(n, int)], default=0) + 1
+        entry["id"] = max([n for n in numbers if type(n) is int and is_id(n)], default=0) + 1
         self.note(finding, f"it gets the id {entry['id']}")
+
+    def unset(self, finding: Finding) -> None:
+        """A field beyond those that COCO instance format needs, with a value that is none."""
+        part, position = (
+            ("annotations", finding.annotation)
+            if finding.annotation is not None
+            else ("images", finding.image)
+        )
+        entry = self.content[part][position]
+        alone = {name: [entry] if name == part else [] for name in FIELDS}
+        for fault in list(field_faults(alone)):
+            if fault.field in entry and fault.field not in FIELDS[part]:
+                value = shown(entry.pop(fault.field))
+                self.note(finding, f"`{fault.field}`, {value}, is taken away")
 
     def complete(self, finding: Finding) -> None:
         """A missing field: boxes and sizes can be found, anything else cannot."""
         if finding.annotation is not None:
             entry = self._entry(finding)
-            if not has(entry, "id", "image_id", "category_id"):
+            if not has(entry, "image_id", "category_id"):
                 self.drop(finding)
+                return
+            if not has(entry, "id"):
+                self._give_id(entry, finding)
+            if entry.get("bbox") is not None:
                 return
             image = self.content["images"][self.dataset.owners()[id_key(entry["image_id"])]]
             rle = to_rle(entry["segmentation"], *self._size(image))
@@ -244,7 +267,13 @@ class _Repair:
     def apply(self) -> None:
         """Take out what was dropped, and images that lose all of their co-salient annotations, as
         their empty truth would be false."""
-        for position in self._emptied():
+        emptied, unclean = self._losses()
+        for position in unclean:
+            image = self.content["images"][position]
+            image["clean"] = False
+            name = self.dataset.picture_name(image)
+            self.done.append(f"{name}: objects without annotation are left: it is marked not clean")
+        for position in emptied:
             self.images.add(position)
             name = self.dataset.picture_name(self.content["images"][position])
             self.done.append(f"{name}: no co-salient annotation is left: the image is left out")
@@ -263,24 +292,33 @@ class _Repair:
             and not (isinstance(a, dict) and id_key(a.get("image_id")) in dropped)
         ]
 
-    def _emptied(self) -> list[int]:
-        """Positions of images that lose all of their co-salient annotations."""
+    def _losses(self) -> tuple[list[int], list[int]]:
+        """Positions of images that lose all of their co-salient annotations, and of those that
+        lose a large object, or all but one of the co-salient ones."""
         names = self.dataset.category_names()
-        own: dict[object, list[tuple[bool, str | None]]] = defaultdict(list)
+        own: dict[object, list[tuple[bool, dict]]] = defaultdict(list)
         for i, entry in self.dataset.entries("annotations"):
-            name = names.get(id_key(entry.get("category_id")))
-            own[id_key(entry.get("image_id"))].append((i in self.annotations, name))
-        found = []
+            if i not in self.doubles:
+                own[id_key(entry.get("image_id"))].append((i in self.annotations, entry))
+        emptied, unclean = [], []
         for position, image in self.dataset.entries("images"):
             group = image.get("cosalient_category")
-            lost = [
-                is_lost
-                for is_lost, name in own[id_key(image.get("id"))]
-                if name is None or (name != DISTRACTOR and group in (None, name))
-            ]
-            if position not in self.images and lost and all(lost):
-                found.append(position)
-        return found
+            every = own[id_key(image.get("id"))]
+            lost = [entry for is_lost, entry in every if is_lost]
+            members = []  # of the co-salient ones, whether each is lost
+            for is_lost, entry in every:
+                name = names.get(id_key(entry.get("category_id")))
+                if name is None or (name != DISTRACTOR and group in (None, name)):
+                    members.append(is_lost)
+            if position in self.images or not lost:
+                continue
+            if members and all(members):
+                emptied.append(position)
+            elif any(is_large(entry, image) for entry in lost) or (
+                any(members) and members.count(False) == 1
+            ):
+                unclean.append(position)
+        return emptied, unclean
 
 
 def _fitted(segmentation: object, former: tuple, size: tuple[int, int], turn: int = 1) -> dict:

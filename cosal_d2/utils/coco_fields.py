@@ -1,0 +1,179 @@
+"""The fields of COCO instance format: what each takes, and in which spellings."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+LARGEST_ID = 2**63 - 1
+LARGEST_SIDE = 10**6  # pixels
+LARGEST_NUMBER = 1e15
+SHOWN = 80  # characters of a value in a message
+_INTEGER = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
+_FLAGS = {"0": False, "1": True, "false": False, "true": True}
+
+
+def is_id(value: object) -> bool:
+    """Whether it is an id as :func:`load_coco` gives it."""
+    return (type(value) is int and abs(value) <= LARGEST_ID) or (type(value) is str and value != "")
+
+
+def shown(value: object) -> str:
+    """A value in a message: its ``repr``, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def parse_id(value: object) -> int | str:
+    """An id: a whole number, also as a float or a text, or any other text.
+
+    Raises:
+        ValueError: the fix, as of all parsers here.
+    """
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        value = int(value.strip().partition(".")[0])
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not is_id(value):
+        raise ValueError("give a whole number of at most 64 bits, or a text")
+    return value
+
+
+def parse_number(value: object) -> int | float:
+    """A finite number, also as a text."""
+    if isinstance(value, str) and "_" not in value:
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError("give a number") from None
+    if type(value) not in (int, float) or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise ValueError("give a number")
+    return value
+
+
+def parse_area(value: object) -> int | float:
+    """Pixels of a mask."""
+    number = parse_number(value)
+    if number < 0:
+        raise ValueError("give pixels, 0 or more")
+    return number
+
+
+def parse_side(value: object) -> int:
+    """A picture's height or width in whole pixels; 0 where it is not known."""
+    try:
+        number = parse_number(value)
+    except ValueError:
+        number = -1
+    if number != int(number) or not 0 <= number <= LARGEST_SIDE:
+        raise ValueError(f"give whole pixels, 1 to {LARGEST_SIDE}")
+    return int(number)
+
+
+def parse_box(value: object) -> list[int | float]:
+    """x, y, width and height in pixels."""
+    try:
+        box = [parse_number(v) for v in value] if isinstance(value, list) else []
+    except ValueError:
+        box = []
+    if len(box) != 4 or min(box[2:]) < 0:
+        raise ValueError("it needs x, y, width and height in pixels")
+    return box
+
+
+def parse_flag(value: object) -> int:
+    """0 or 1: also false, true, or the text of either."""
+    if isinstance(value, str):
+        value = _FLAGS.get(value.strip().lower())
+    if not isinstance(value, bool | int | float) or value not in (0, 1):
+        raise ValueError("give 0 or 1")
+    return int(value)
+
+
+def parse_ignore(value: object) -> int:
+    """The flag `ignore` of some converters, which only has to be 0 here."""
+    if parse_flag(value):
+        raise ValueError("mark a region of many objects with `iscrowd` 1, or remove the annotation")
+    return 0
+
+
+def parse_file_name(value: object) -> str:
+    """A path inside the image folder."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("give the picture's path inside the image folder")
+    return value
+
+
+def parse_name(value: object) -> str:
+    """A class: a text, or a number that is one."""
+    if type(value) in (int, float) and math.isfinite(value):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise ValueError("give the name of a class")
+    return value
+
+
+def parse_segmentation(value: object) -> list | dict:
+    """RLE, or polygons [x0, y0, x1, y1, ...] of any length; a polygon may also be given without
+    the list around it, or as pairs of x and y."""
+    if isinstance(value, dict):
+        return value
+    if not isinstance(value, list):
+        raise ValueError("`segmentation` is unreadable; give polygons or RLE")
+    if value and (not isinstance(value[0], list) or _is_pairs(value)):
+        value = [value]
+    return [_parse_polygon(polygon) for polygon in value]
+
+
+def _parse_polygon(polygon: object) -> list:
+    if not isinstance(polygon, list):
+        raise ValueError("give polygons [x0, y0, x1, y1, ...]")
+    if polygon and isinstance(polygon[0], list):
+        polygon = [v for pair in polygon for v in (pair if isinstance(pair, list) else [pair])]
+    try:
+        if math.isfinite(sum(polygon)):
+            return polygon
+    except (TypeError, OverflowError):  # texts, or numbers beyond any picture
+        pass
+    return [parse_number(v) for v in polygon]
+
+
+def _is_pairs(polygon: list) -> bool:
+    """Whether it is three points or more, each a list of x and y."""
+    return len(polygon) > 2 and all(
+        isinstance(p, list) and len(p) == 2 and not isinstance(p[0], list) for p in polygon
+    )
+
+
+def is_finite(value: object) -> bool:
+    """Whether no number in a json value is nan or infinite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list | dict):
+        return all(map(is_finite, value.values() if isinstance(value, dict) else value))
+    return True
+
+
+PARSERS: dict[str, dict[str, Callable]] = {
+    "images": {
+        "id": parse_id,
+        "file_name": parse_file_name,
+        "height": parse_side,
+        "width": parse_side,
+        "cosalient_category": parse_name,
+        "clean": parse_flag,
+        "weak_masks": parse_flag,
+    },
+    "annotations": {
+        "id": parse_id,
+        "image_id": parse_id,
+        "category_id": parse_id,
+        "bbox": parse_box,
+        "segmentation": parse_segmentation,
+        "area": parse_area,
+        "iscrowd": parse_flag,
+        "ignore": parse_ignore,
+    },
+    "categories": {"id": parse_id, "name": parse_name},
+}
