@@ -82,6 +82,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         help="binary: radius of a morphological opening that parts touching objects (0: none)",
     )
     add("--threshold", type=int, metavar="VALUE", help="binary: least value inside (half)")
+    add("--invert", action="store_true", help="binary: objects are black on white")
     add("--void", type=int, nargs="+", default=[], metavar="VALUE", help="index: of no object")
     add("--skip-missing", action="store_true", help="leave pictures without a mask out")
     _add_common_options(parser, Options(min_area=0.001, min_union=0.0, max_union=1.0))
@@ -237,6 +238,7 @@ def _masks(args: argparse.Namespace) -> Source:
         threshold=args.threshold,
         void=tuple(args.void),
         skip_missing=args.skip_missing,
+        invert=args.invert,
     )
 
 

@@ -1,4 +1,6 @@
-"""Scoring anybody's maps: folders of ``STEM.png`` or ``STEM_map.png`` against a dataset's truth."""
+"""Scoring anybody's maps: folders of ``STEM.png`` or ``STEM_map.png`` against a dataset's truth.
+
+Other formats than PNG are taken too, and ``STEM.jpg.png``."""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from cosal_d2.evaluation.field import field_curves
 from cosal_d2.evaluation.scorer import ALL, ImageResult, Scorer
 from cosal_d2.evaluation.tables import summarize_results
 from cosal_d2.evaluation.truth import TruthSet, decode_truth, load_truth
-from cosal_d2.utils.pictures import read_grey
+from cosal_d2.utils.mask_pictures import deepest, read_grey
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES
+from cosal_d2.utils.pixel_values import say_once
 
 OK, RESIZED, MISSING, EXTRA, CORRUPT = "ok", "resized", "missing", "extra", "corrupt"
 MAP_SUFFIX = "_map"
@@ -112,8 +116,10 @@ def evaluate_methods(
 ) -> MapsEvaluation:
     """Score folders of maps.
 
-    A map is an 8-bit grey ``STEM.png`` or ``STEM_map.png``; one of another size is resized
-    bilinearly to the truth's. All folders are checked before anything is scored.
+    A map is a grey ``STEM.png`` or ``STEM_map.png``, or of another format of pictures; one of
+    another size is resized bilinearly to the truth's. Where all maps of a method are files of 16
+    bits that hold fewer, 12 for example, these are the range. All folders are checked before
+    anything is scored.
 
     Args:
         dataset: what :func:`.truth.load_truth` takes, or its result.
@@ -141,8 +147,13 @@ def evaluate_methods(
         if not maps:
             raise ValueError(
                 f"--maps {name}={methods[name]}: none of its files is a map of one of the "
-                f"{len(truth.records)} images; maps are STEM.png or STEM_map.png"
+                f"{len(truth.records)} images; maps are STEM.png or STEM_map.png, or of another "
+                "format of pictures"
             )
+    depths = {name: deepest(maps.values()) for name, (maps, _) in found.items()}
+    for name, bits in depths.items():
+        if bits < 16:
+            say_once(f"{name}: its files of 16 bits hold {bits}, which are taken as their range")
     scorer = Scorer(measures, workers)
     try:
         records = tqdm(truth.records, unit="image", disable=None if progress else True)
@@ -152,7 +163,7 @@ def evaluate_methods(
                 if place in maps:
                     scorer.add(
                         (name, place),
-                        read_map(maps[place], *drawn.mask.shape) / 255,
+                        read_map(maps[place], *drawn.mask.shape, depths[name]) / 255,
                         drawn,
                         name=str(record["file_name"]),
                         image_id=record["image_id"],
@@ -169,16 +180,21 @@ def evaluate_methods(
     )
 
 
-def read_map(path: str | os.PathLike[str], height: int, width: int) -> np.ndarray:
+def read_map(path: str | os.PathLike[str], height: int, width: int, bits: int = 16) -> np.ndarray:
     """Read a map as 8-bit grey and resize it bilinearly to the truth's size, as the field does.
+
+    Args:
+        path: of the map.
+        height, width: of the truth.
+        bits: of a file of 16 bits, see :func:`.mask_pictures.read_grey`.
 
     Returns:
         ``(height, width)`` uint8.
 
     Raises:
-        ValueError: the file is not a picture, or is truncated.
+        ValueError: the file is not a picture, is truncated, or no map.
     """
-    grey = read_grey(path)
+    grey = read_grey(path, bits)
     if grey.shape != (height, width):
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR)
     return grey
@@ -190,7 +206,8 @@ def find_maps(
     """Find and check the maps of a method.
 
     A map is named after its image, in the same subfolder or, where only one image has that name,
-    directly in the folder. ``STEM.png`` comes before ``STEM_map.png``.
+    directly in the folder. ``STEM.png`` comes before ``STEM_map.png``, ``STEM.jpg.png`` of
+    ``STEM.jpg`` after both, and a PNG before other formats.
 
     Args:
         truth: the images.
@@ -212,8 +229,8 @@ def find_maps(
         p for p in root.rglob("*") if p.is_file() and not p.name.startswith((".", "Thumbs.db"))
     )
     index: dict[str, Path] = {}
-    for path in files:
-        if path.suffix.lower() == ".png":
+    for path in sorted(files, key=lambda p: p.suffix.lower() != ".png"):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
             index.setdefault(_normal(path.relative_to(root)), path)
     maps: dict[int, Path] = {}
     notes: list[MapFile] = []
@@ -234,7 +251,10 @@ def find_maps(
     for path in files:
         if path not in taken:
             name = path.relative_to(root).as_posix()
-            notes.append(MapFile(method, EXTRA, name, "", "no image of the dataset has this name"))
+            why = "no image of the dataset has this name"
+            if index.get(_normal(path.relative_to(root))) in taken:
+                why = "a map of the same image in another format is taken"
+            notes.append(MapFile(method, EXTRA, name, "", why))
     return maps, notes
 
 
@@ -250,10 +270,12 @@ def _possible_names(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     flat = Counter(stem.rsplit("/", 1)[-1] for stem in stems)
     known = {*stems, *flat}
     names = []
-    for stem in stems:
+    for stem, record in zip(stems, records, strict=True):
+        ending = Path(str(record["file_name"])).suffix
         base = stem.rsplit("/", 1)[-1]
         own = [stem, base] if flat[base] == 1 else [stem]
-        suffixed = (f"{name}{MAP_SUFFIX}" for name in own)
+        suffixed = [f"{name}{MAP_SUFFIX}" for name in own]
+        suffixed += [f"{name}{ending}" for name in own]
         names.append([*own, *(name for name in suffixed if name not in known)])
     return names
 

@@ -14,8 +14,9 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
 from cosal_d2.data.datasets import check_registered, load_cosal_json, register_all_cosal
+from cosal_d2.utils.mask_pictures import read_truth
 from cosal_d2.utils.masks import mask_rle, to_rle
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES, read_grey
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, unread_hint
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def load_truth(dataset: str | os.PathLike[str]) -> TruthSet:
     Args:
         dataset: a name in Detectron2's ``DatasetCatalog`` (``cosal_X`` is registered on the way
             where ``DETECTRON2_DATASETS`` has it); or a COCO json, whose images need not be there;
-            or a folder of masks, one an image, white on black.
+            or a folder of masks, one an image, see :func:`.mask_pictures.read_truth`.
 
     Raises:
         FileNotFoundError: it is none of the three.
@@ -182,18 +183,16 @@ def _from_masks(folder: Path) -> TruthSet:
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
     for path in paths:
         if path.suffix.lower() not in PICTURE_SUFFIXES:
-            notes.append(f"{path}: not a picture, no mask")
+            notes.append(f"{path}: not a picture, no mask{unread_hint([path.suffix.lower()])}")
             continue
         relative = path.relative_to(folder)
         stem = relative.with_suffix("").as_posix()
         if stem in seen:
             raise ValueError(f"{seen[stem]} and {path} are two masks of one stem; keep one")
         seen[stem] = path
-        grey = read_grey(path)
-        mask = grey > 128
-        if not mask.any() and grey.any():
-            notes.append(f"{path}: no pixel above 128, so every pixel above 0 is taken as truth")
-            mask = grey > 0
+        mask, note = read_truth(path)
+        if note:
+            notes.append(f"{path}: {note}")
         crowd = {"segmentation": mask_rle(mask), "iscrowd": 1, "cosalient": True}
         records.append(
             {

@@ -24,8 +24,9 @@ from cosal_d2.inference.predictor import CoSaliencyPredictor
 from cosal_d2.paper.classical import METHODS
 from cosal_d2.utils.drawing import map_to_uint8
 from cosal_d2.utils.files import write_json
+from cosal_d2.utils.mask_pictures import read_grey
 from cosal_d2.utils.parallel import ordered_map, worker_count
-from cosal_d2.utils.pictures import read_grey, read_image, write_png
+from cosal_d2.utils.pictures import read_image, write_png
 
 SETTINGS_FILE = ".maps.json"
 

@@ -56,7 +56,7 @@ def test_a_folder_of_masks_of_any_kind(tmp_path):
     for r in loaded.records:
         np.testing.assert_array_equal(decode_truth(r).mask, truth, r["file_name"])
     reasons = [note.split(": ")[1] for note in loaded.notes]
-    assert [reason[:12] for reason in reasons] == ["no pixel abo", "not a pictur", "no pixel abo"]
+    assert [reason[:12] for reason in reasons] == ["no pixel abo", "not a pictur", "it has a pal"]
     pictures["white"].save(tmp_path / "white.bmp")
     with pytest.raises(ValueError, match="are two masks of one stem"):
         load_truth(tmp_path)

@@ -10,7 +10,7 @@ from converter_data import convert, read_back, truth
 from PIL import Image
 
 from cosal_d2.prepare.convert.mask_folders import components
-from cosal_d2.prepare.convert.mask_pictures import read_binary
+from cosal_d2.utils.mask_pictures import read_binary
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INSIDE = np.zeros((40, 60), bool)

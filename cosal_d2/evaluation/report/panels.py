@@ -12,7 +12,7 @@ import numpy as np
 
 from cosal_d2.evaluation.maps import read_map
 from cosal_d2.evaluation.truth import Truth
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES, read_image
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, encoded, read_image
 
 COLOURS = {"background": (40, 40, 40), "crowd": (255, 255, 255), "distractor": (0, 128, 255)}
 GREENS = ((80, 200, 60), (150, 220, 90), (60, 170, 120), (120, 230, 180), (40, 140, 40))
@@ -25,7 +25,7 @@ def _data_address(picture: np.ndarray, longest: int) -> str:
     if scale < 1:
         size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    content = encoded(picture, ".jpg", JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 

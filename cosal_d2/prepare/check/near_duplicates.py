@@ -9,7 +9,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps
 
-from cosal_d2.utils.pictures import READING_ERRORS, upright_bgr
+from cosal_d2.utils.pictures import READING_ERRORS, open_picture, upright_bgr
 
 SIDE = 16  # frequencies a side: hashes of 256 bits
 # Bits that may differ. Copies (JPEG quality 30, a quarter of the size, 15 % brighter, grey, 1 %
@@ -35,7 +35,7 @@ def picture_hash(image: Image.Image) -> np.ndarray | None:
 def file_hash(file: Path) -> np.ndarray | None:
     """The hashes of a picture file; None where it is missing, no picture, or plain."""
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             image.draft("RGB", (16 * SIDE, 16 * SIDE))
             return picture_hash(image)
     except READING_ERRORS:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cosal_d2.prepare.composites.cutouts import (
@@ -27,7 +26,7 @@ from cosal_d2.prepare.composites.cutouts import (
 )
 from cosal_d2.utils.coco import check_fields, load_coco
 from cosal_d2.utils.masks import to_rle
-from cosal_d2.utils.pictures import READING_ERRORS, read_image, upright_size
+from cosal_d2.utils.pictures import READING_ERRORS, open_picture, read_image, upright_size
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +142,7 @@ def read_rgba(file: Path) -> np.ndarray:
         ValueError: the file is no picture, or has no alpha.
     """
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             transparent, rgba = image.has_transparency_data, np.asarray(image.convert("RGBA"))
     except READING_ERRORS as error:
         raise ValueError(f"{file} is not readable as a picture: {error}") from error
@@ -210,7 +209,7 @@ def _box_rle(box: object, height: int, width: int) -> dict:
 def _picture(entry: dict, folder: Path, json_file: Path) -> Picture:
     file = folder / entry["file_name"]
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             height, width = upright_size(image)
     except FileNotFoundError as error:
         raise FileNotFoundError(

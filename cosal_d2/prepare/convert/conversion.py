@@ -32,6 +32,7 @@ from cosal_d2.prepare.convert.picture_file import (
 from cosal_d2.prepare.convert.selection import Selected, SourceObject, select, spelled
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.masks import rle_fields
+from cosal_d2.utils.size_limit import LIMIT_VARIABLE, max_pixels
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,11 @@ def _entry(scene: Scene, chosen: Selected, options: Options) -> Entry:
         rles = [scaled_rle(rle, size) for rle in rles]
         if not (picture.is_jpeg or PurePosixPath(name).suffix.lower() == suffix):
             name += suffix
+    elif size[0] * size[1] > max_pixels():
+        raise ValueError(
+            f"{scene.file}: {size[0] * size[1] / 1e6:.0f} megapixels are read at reduced scale, "
+            f"which its masks would not fit; give --max-side, or set {LIMIT_VARIABLE}"
+        )
     least = options.min_area * scene.height * scene.width
     annotations = [
         {**_roles(item, chosen.group, least), **fields, "iscrowd": int(item.crowd)}

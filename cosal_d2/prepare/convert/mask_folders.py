@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +11,18 @@ import cv2
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.mask_pictures import indexed, read_binary, read_values
+from cosal_d2.prepare.convert.mask_names import pair_masks
 from cosal_d2.prepare.convert.selection import SourceObject
-from cosal_d2.prepare.convert.source_files import by_stem, need_folder
+from cosal_d2.prepare.convert.source_files import need_folder
 from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.mask_pictures import (
+    has_white_ground,
+    indexed,
+    read_binary,
+    read_values,
+)
 from cosal_d2.utils.masks import mask_rle
+from cosal_d2.utils.pixel_values import say_once
 
 SAMPLE = 50  # masks that `auto` looks at
 MAX_COLOURS = 100  # more are no instance colours
@@ -31,11 +40,12 @@ def mask_source(
     threshold: int | None = None,
     void: tuple[int, ...] = (),
     skip_missing: bool = False,
+    invert: bool = False,
 ) -> Source:
-    """Pictures with a mask picture each.
+    """Pictures with a mask picture each, or with one an object.
 
     Args:
-        images, masks: folders; names agree but for the suffix, in subfolders too.
+        images, masks: folders; names agree as :func:`.pair_masks` says, in subfolders too.
         kind: `binary`: connected components are objects; `index`: every value but 0 is one; `auto`
             looks at the first masks.
         suffix: what mask names have more than picture names.
@@ -45,6 +55,7 @@ def mask_source(
         threshold: binary: least value inside; None: half the range.
         void: index: values of no object.
         skip_missing: leave pictures without a mask out.
+        invert: binary: objects are black on white.
 
     Raises:
         FileNotFoundError: a folder or a mask is missing.
@@ -55,44 +66,24 @@ def mask_source(
         raise ValueError(f"opening: a radius of {opening} pixels; give 0 or more")
     if category == DISTRACTOR:
         raise ValueError(f"category: {DISTRACTOR!r} is never co-salient; give another name")
-    pairs = _pairs(images, masks, suffix, skip_missing)
+    pairs = pair_masks(images, masks, suffix, skip_missing)
+    sample = [files[0] for _, files in pairs[:SAMPLE]]
     if kind == "auto":
-        kind = _guess([mask for _, mask in pairs[:SAMPLE]])
+        kind = _guess(sample)
     if kind == "binary":
-        read = partial(_read_binary, images, category, threshold, min_area, opening)
+        if not invert:
+            _check_ground(sample, threshold)
+        read = partial(_read_binary, images, category, threshold, min_area, opening, invert)
     else:
         read = partial(_read_indexed, images, category, frozenset(void))
     return Source(pairs, read, f"Masks of {masks.name}", {category: 1})
-
-
-def _pairs(images: Path, masks: Path, suffix: str, skip_missing: bool) -> list[tuple[Path, Path]]:
-    found = {
-        stem.removesuffix(suffix): file
-        for stem, file in by_stem(masks).items()
-        if stem.endswith(suffix)
-    }
-    pictures = by_stem(images)
-    if images.resolve() == masks.resolve() and suffix:
-        pictures = {s: p for s, p in pictures.items() if not s.endswith(suffix)}
-    missing = [stem for stem in pictures if stem not in found]
-    if missing and not skip_missing:
-        raise FileNotFoundError(
-            f"{pictures[missing[0]]}: no mask {missing[0]}{suffix}.png (or another suffix) in "
-            f"{masks}; add it, or give --mask-suffix or --skip-missing"
-        )
-    if len(missing) == len(pictures):
-        raise FileNotFoundError(
-            f"{images}: no picture has a mask in {masks}; masks are named as their pictures"
-        )
-    return [(picture, found[stem]) for stem, picture in pictures.items() if stem in found]
 
 
 def _guess(masks: list[Path]) -> str:
     """`index` where a mask counts 0 to N, 2 <= N < 128, or has a few colours, and none is black and
     white of 8 or 16 bits."""
     counts = False
-    for file in masks:
-        values = np.unique(read_values(file))
+    for values in map(np.unique, _readable(read_values, masks)):
         high = int(values[-1])
         if len(values) == 2 and high in (255, 65535):
             return "binary"
@@ -108,19 +99,72 @@ def _read_binary(
     threshold: int | None,
     min_area: float,
     opening: int,
-    task: tuple[Path, Path],
+    invert: bool,
+    task: tuple[Path, tuple[Path, ...]],
 ) -> Scene:
-    picture, file = task
-    mask = read_binary(file, threshold)
+    picture, files = task
+    if len(files) > 1:
+        return _read_objects(images, category, threshold, invert, task)
+    mask = _inside(files[0], threshold, invert)
     objects = [SourceObject(category, r) for r in components(mask, min_area * mask.size, opening)]
     return Scene(picture, picture.relative_to(images).as_posix(), *mask.shape, objects)
 
 
-def _read_indexed(
-    images: Path, category: str, void: frozenset[int], task: tuple[Path, Path]
+def _read_objects(
+    images: Path,
+    category: str,
+    threshold: int | None,
+    invert: bool,
+    task: tuple[Path, tuple[Path, ...]],
 ) -> Scene:
-    picture, file = task
-    values = read_values(file)
+    """The scene of a picture with a mask an object; those without a pixel are left out."""
+    picture, files = task
+    masks = [_inside(file, threshold, invert) for file in files]
+    for file, mask in zip(files, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            raise ValueError(
+                f"{file}: {mask.shape} pixels (height, width), but {files[0]} has "
+                f"{masks[0].shape}; make them agree"
+            )
+    objects = [SourceObject(category, mask_rle(mask)) for mask in masks if mask.any()]
+    return Scene(picture, picture.relative_to(images).as_posix(), *masks[0].shape, objects)
+
+
+def _inside(file: Path, threshold: int | None, invert: bool) -> np.ndarray:
+    mask = read_binary(file, threshold)
+    if invert:
+        return ~mask
+    if has_white_ground(mask):
+        say_once(f"{file}: its border is white; if its objects are black, give --invert")
+    return mask
+
+
+def _check_ground(masks: list[Path], threshold: int | None) -> None:
+    """Refuse black objects on white, which would become one object, the ground."""
+    white = [
+        has_white_ground(m) for m in _readable(partial(read_binary, threshold=threshold), masks)
+    ]
+    if sum(white) > len(white) / 2:
+        raise ValueError(
+            f"{masks[0].parent}: {sum(white)} of the first {len(white)} masks have a white border, "
+            "so their objects seem to be black; give --invert"
+        )
+
+
+def _readable(read: Callable[[Path], np.ndarray], files: list[Path]) -> Iterator[np.ndarray]:
+    """What can be read; the conversion names the rest."""
+    for file in files:
+        with contextlib.suppress(OSError, ValueError):
+            yield read(file)
+
+
+def _read_indexed(
+    images: Path, category: str, void: frozenset[int], task: tuple[Path, tuple[Path, ...]]
+) -> Scene:
+    picture, files = task
+    if len(files) > 1:
+        return _read_objects(images, category, None, False, task)
+    values = read_values(files[0])
     objects = [SourceObject(category, mask_rle(mask)) for _, mask in indexed(values, void)]
     return Scene(picture, picture.relative_to(images).as_posix(), *values.shape, objects)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,14 @@ from PIL import ExifTags, Image, ImageOps
 from pycocotools import mask as coco_mask
 
 from cosal_d2.utils.masks import mask_rle
-from cosal_d2.utils.pictures import READING_ERRORS, upright_bgr, upright_size
+from cosal_d2.utils.pictures import (
+    READING_ERRORS,
+    encoded,
+    open_picture,
+    upright_bgr,
+    upright_size,
+)
+from cosal_d2.utils.size_limit import check_size
 
 JPEG_QUALITY = 95
 
@@ -52,11 +58,13 @@ def load_picture(file: Path, data: bytes | None = None) -> Picture:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            stored, upright = image.size[::-1], upright_size(image)
+        with open_picture(data, str(file)) as image:
+            upright = upright_size(image)
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
             orientation = orientation if orientation in range(2, 9) else 1
+            stored = upright[::-1] if orientation in (5, 6, 7, 8) else upright
             image.draft("L", (1, 1))
+            check_size(image)
             image.load()
             is_jpeg = image.format in ("JPEG", "MPO")
             return Picture(data, stored, upright, orientation, is_jpeg)
@@ -72,14 +80,13 @@ def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
     Returns:
         The new file's content (JPEG of a JPEG, else PNG) and its suffix.
     """
-    with Image.open(io.BytesIO(picture.data)) as image:
+    with open_picture(picture.data) as image:
         image.draft(None, (2 * max_side, 2 * max_side))
         pixels = upright_bgr(image)
     size = scaled(picture.upright, max_side)
     pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
     suffix = ".jpg" if picture.is_jpeg else ".png"
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if picture.is_jpeg else []
-    return cv2.imencode(suffix, pixels, quality)[1].tobytes(), suffix
+    return encoded(pixels, suffix, JPEG_QUALITY if picture.is_jpeg else None), suffix
 
 
 def scaled(size: tuple[int, int], max_side: int) -> tuple[int, int]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
 from cosal_d2.prepare.convert.left_out import NO_CLASS, LeftOut
-from cosal_d2.prepare.convert.mask_pictures import indexed, read_values
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import (
     by_stem,
@@ -19,6 +18,7 @@ from cosal_d2.prepare.convert.source_files import (
     read_lines,
     read_names,
 )
+from cosal_d2.utils.mask_pictures import indexed, read_values
 from cosal_d2.utils.masks import mask_rle
 
 VOID = 255
