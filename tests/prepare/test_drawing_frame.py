@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from converter_data import convert, read_back, truth, write_squares
+from converter_data import convert, read_back, save_picture, square, truth, write_squares
 
 from cosal_d2.prepare.convert.drawing_frame import drawing_frame
 from cosal_d2.utils.masks import mask_rle
@@ -70,6 +70,23 @@ def test_what_fits_both_ways_is_named_and_not_clean(tmp_path, capsys, kind):
     assert "a.png" in shown.split("marked not clean")[1] and image["clean"] is False
 
 
+def test_a_tool_that_states_stored_sizes_of_upright_pictures_does_so_for_all(tmp_path, capsys):
+    """What fits both ways is upright where another picture of the json surely is; it is named."""
+
+    def add_another(content):
+        content["images"].append({**content["images"][0], "id": 2, "file_name": "b.png"})
+        for number, (x, y, side) in enumerate(LOW, 10):
+            own = {"id": number, "image_id": 2, "bbox": [x, y, side, side]}
+            own["segmentation"] = [np.ravel(square(x, y, side)).tolist()]
+            content["annotations"].append({**content["annotations"][0], **own})
+
+    save_picture(tmp_path / "in" / "images" / "b.png", STORED, orientation=6)
+    image, found = converted(tmp_path, "coco", BOTH, STORED, change=add_another)
+    assert (found != drawn(BOTH, UPRIGHT)).mean() < 0.03 and "clean" not in image
+    shown = capsys.readouterr().out
+    assert "taken as drawn on it upright, as others here are" in shown and "a.png" in shown
+
+
 @pytest.mark.parametrize(
     ("kind", "stated", "orientation"),
     [("coco", STORED, 3), ("labelme", STORED, 4), ("coco", (0, 0), 8), ("yolo", UPRIGHT, 6)],
@@ -111,5 +128,6 @@ def test_rle_tells_by_its_own_size(tmp_path, capsys, made_of):
 def test_a_picture_is_opened_only_where_corners_leave_the_stated_size(tmp_path):
     missing = tmp_path / "missing.jpg"
     assert drawing_frame(missing, STORED, (96.5, 128)).size == STORED
+    assert drawing_frame(missing, STORED, (96.5, 128), others_upright=True).size == STORED
     with pytest.raises(FileNotFoundError, match="missing.jpg"):
         drawing_frame(missing, STORED, (120, 90))

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.drawing_frame import SLACK, Size, drawing_frame, reach_of
+from cosal_d2.prepare.convert.drawing_frame import SLACK, Size, drawing_frame, is_upright, reach_of
 from cosal_d2.prepare.convert.left_out import (
     BOX,
     CROSSED,
     FEW_POINTS,
+    NO_AREA,
     NO_MASK,
     OTHER_SIZE,
     UNREADABLE,
@@ -23,7 +24,7 @@ from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.polygons import are_crossed, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
-from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
+from cosal_d2.utils.coco import FIELDS, check_fields, load_coco, parse_box
 from cosal_d2.utils.masks import to_rle
 
 # Fields that the conversion writes itself; others go into the dataset as they are.
@@ -65,7 +66,7 @@ def coco_source(json_file: Path, images: Path) -> Source:
     keep_ids = all(isinstance(image["id"], int) for image in content["images"])
     return Source(
         tasks,
-        partial(_read, json_file.name, PictureFolder(images), names, keep_ids),
+        partial(_read, json_file.name, PictureFolder(images), names, keep_ids, _any_upright(tasks)),
         f"Selected from {json_file.name}",
         {name: i for i, name in reversed(names.items())},  # of equal names the first id
         {"licenses": content["licenses"]} if "licenses" in content else {},
@@ -77,6 +78,7 @@ def _read(
     folder: PictureFolder,
     names: dict[int, str],
     keep_ids: bool,
+    others_upright: bool,
     task: tuple[dict, list[dict]],
 ) -> Scene:
     image, annotations = task
@@ -84,7 +86,7 @@ def _read(
     polygons = [_polygons(entry.get("segmentation")) for entry in annotations]
     sizes = [_rle_size(entry.get("segmentation")) for entry in annotations]
     reach = None if any(sizes) else reach_of([p for own in polygons if own for p in own])
-    frame = drawing_frame(file, _stated(image, sizes), reach)
+    frame = drawing_frame(file, _stated(image, sizes), reach, others_upright=others_upright)
     some_fit = frame.size in sizes or any(polygons)
     objects, left_out, clipped = [], [], 0
     for entry, own in zip(annotations, polygons, strict=True):
@@ -113,9 +115,27 @@ def _read(
         kept,
         left_out=left_out,
         clipped=clipped,
-        stated=frame.stated,
-        reach=reach,
+        frame=frame,
     )
+
+
+def _any_upright(tasks: list[tuple[dict, list[dict]]]) -> bool:
+    """Whether boxes of any picture show that the tool states stored sizes of pictures that it shows
+    upright, as Label Studio does."""
+    for image, entries in tasks:
+        stated, boxes = _stated(image, []), [_box(entry) for entry in entries]
+        far = [(y + h, x + w) for x, y, w, h in filter(None, boxes)]
+        if stated and far and is_upright(stated, tuple(map(max, zip(*far, strict=True)))):
+            return True
+    return False
+
+
+def _box(entry: dict) -> list[float] | None:
+    """x, y, width and height of an annotation; None where it has none."""
+    try:
+        return parse_box(entry.get("bbox"))
+    except ValueError:
+        return None
 
 
 def _stated(image: dict, mask_sizes: list[Size | None]) -> Size | None:
@@ -155,6 +175,8 @@ def _mask(entry: dict, polygons: list[np.ndarray] | None, size: Size, where: str
     segmentation = entry.get("segmentation")
     area = _spanned_area(entry, polygons or [])
     if segmentation in (None, [], {}, "") or polygons == []:
+        if entry.get("keypoints") and not area:
+            return LeftOut(NO_AREA, f"{where}: it has points alone", 0)
         what = BOX if area else NO_MASK
         return LeftOut(what, f"{where}: `segmentation` is empty; draw the mask", area)
     if polygons is not None:
@@ -174,11 +196,10 @@ def _mask(entry: dict, polygons: list[np.ndarray] | None, size: Size, where: str
 
 def _spanned_area(entry: dict, polygons: list[np.ndarray]) -> float | None:
     """Area of an annotation's box, pixels; None where it has neither box nor corners."""
-    try:
-        _, _, width, height = (float(v) for v in entry["bbox"])
-        return max(width * height, 0.0)
-    except (KeyError, TypeError, ValueError):
+    box = _box(entry)
+    if box is None:
         return spanned(np.concatenate(polygons)) if polygons else None
+    return float(box[2] * box[3])
 
 
 def _is_crowd(entry: dict) -> bool:

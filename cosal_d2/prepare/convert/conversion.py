@@ -48,7 +48,7 @@ class Scene:
         data: the picture's content, where it is no file of its own.
         left_out: shapes that make no object.
         clipped: number of objects that reached beyond the picture.
-        stated, reach: as in `Frame`.
+        frame: what its size rests on; None where that is the masks' own.
     """
 
     file: Path
@@ -60,8 +60,7 @@ class Scene:
     data: bytes | None = None
     left_out: list[LeftOut] = field(default_factory=list)
     clipped: int = 0
-    stated: bool = True
-    reach: tuple[float, float] | None = None
+    frame: Frame | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -201,7 +200,7 @@ def _remarks(
         if shape.is_large(least)
     ]
     clean = not remarks
-    frame = Frame(scene.height, scene.width, scene.stated, scene.reach)
+    frame = scene.frame or Frame(*scene.size, stated=scene.size)
     open_question = doubt(frame, picture) if scene.objects else None
     if open_question is not None:
         mark = "marked not clean: " if open_question.severe else ""

@@ -14,6 +14,7 @@ import numpy as np
 from cosal_d2.prepare.convert.picture_file import Picture, load_picture
 
 SLACK = 1.0  # pixels by which corners may leave the picture that they were drawn on
+FAR = 0.05  # share of the longer side that nobody draws beyond a picture by mistake
 
 Size = tuple[int, int]  # height, width
 
@@ -24,18 +25,19 @@ class Frame:
 
     Attributes:
         height, width: pixels.
-        stated: whether the annotation, or a mask's own size, gave it; else the picture's file did.
+        stated: the size that the annotation, or a mask's own, gives; None where it gives none.
         reach: farthest y and x of all corners, pixels; None where masks are made of pixels, or
             corners are shares of the size.
     """
 
     height: int
     width: int
-    stated: bool = True
+    stated: Size | None
     reach: tuple[float, float] | None = None
 
     @property
     def size(self) -> Size:
+        """(height, width) in pixels."""
         return self.height, self.width
 
 
@@ -46,36 +48,47 @@ def reach_of(corners: list[np.ndarray]) -> tuple[float, float] | None:
     return (float(points[:, 1].max()), float(points[:, 0].max())) if len(points) else None
 
 
+def is_upright(stated: Size, reach: tuple[float, float]) -> bool:
+    """Whether corners leave the stated size by far and fit into it the other way round, so that
+    they were surely drawn on a picture that EXIF turns upright."""
+    return excess(reach, stated) > FAR * max(stated) and excess(reach, stated[::-1]) <= SLACK
+
+
 def drawing_frame(
     file: Path,
     stated: Size | None,
     reach: tuple[float, float] | None,
     data: bytes | None = None,
+    others_upright: bool = False,
 ) -> Frame:
     """The frame of a picture's polygons. The picture is opened only where corners leave the stated
-    size, or where none is stated.
+    size, where none is stated, or where it is open which way up they were drawn.
 
     Args:
         file: the picture.
         stated: the size that the annotation says.
         reach: of all corners.
         data: the picture's content, where it is no file of its own.
+        others_upright: whether others of the source are surely drawn upright, with the stored size
+            stated: so are those that fit both ways.
 
     Raises:
         FileNotFoundError, ValueError: the picture is needed, and missing or unreadable.
     """
-    if stated is not None and _excess(reach, stated) <= SLACK:
-        return Frame(*stated, True, reach)
+    fits = stated is not None and excess(reach, stated) <= SLACK
+    if fits and not (others_upright and reach and excess(reach, stated[::-1]) <= SLACK):
+        return Frame(*stated, stated, reach)
     picture = load_picture(file, data)
-    stored, upright = picture.stored, picture.upright
-    preferred = [upright, stored] if stated is None else [stated]
-    if stated is not None and {stored, upright} <= {stated, stated[::-1]}:
-        preferred += [s for s in (upright, stored) if s != stated]
-    best = preferred[0]
-    for size in preferred[1:]:
-        if _excess(reach, size) + SLACK < _excess(reach, best):
+    choice = [picture.upright, picture.stored]
+    if stated is not None and not set(choice) <= {stated, stated[::-1]}:
+        choice = [stated]  # no size of the picture
+    elif stated is not None and not others_upright:
+        choice.sort(key=lambda size: size != stated)
+    best = choice[0]
+    for size in choice[1:]:
+        if excess(reach, size) + SLACK < excess(reach, best):
             best = size
-    return Frame(*best, stated is not None, reach)
+    return Frame(*best, stated, reach)
 
 
 @dataclass(frozen=True)
@@ -99,19 +112,18 @@ def doubt(frame: Frame, picture: Picture) -> Doubt | None:
     if stored == upright:
         return Doubt("EXIF rotation that no size tells of, taken as drawn on it upright", False)
     other = stored if frame.size == upright else upright
-    if abs(_excess(frame.reach, other) - _excess(frame.reach, frame.size)) > SLACK:
+    if abs(excess(frame.reach, other) - excess(frame.reach, frame.size)) > SLACK:
         return None
-    if not frame.stated:
+    if frame.stated is None:
         return Doubt("EXIF rotation and no size stated, taken as drawn on it upright", False)
-    if frame.size == stored and frame.reach is not None:
-        return Doubt(
-            "EXIF rotation, the stored size stated, and corners that fit it stored and upright; "
-            "taken as drawn on it stored",
-            True,
-        )
-    return None
+    if frame.stated == upright or frame.reach is None:
+        return None
+    what = "EXIF rotation, the stored size stated, and corners that fit it stored and upright"
+    if frame.size == upright:
+        return Doubt(f"{what}; taken as drawn on it upright, as others here are", False)
+    return Doubt(f"{what}; taken as drawn on it stored", True)
 
 
-def _excess(reach: tuple[float, float] | None, size: Size) -> float:
+def excess(reach: tuple[float, float] | None, size: Size) -> float:
     """Pixels by which corners leave a frame at its lower or right edge."""
     return 0.0 if reach is None else max(0.0, reach[0] - size[0], reach[1] - size[1])

@@ -76,8 +76,7 @@ def _read(folder: Path, pictures: PictureFolder | None, task: Path) -> Scene:
         data=data,
         left_out=left_out,
         clipped=clipped,
-        stated=frame.stated,
-        reach=reach,
+        frame=frame,
     )
 
 

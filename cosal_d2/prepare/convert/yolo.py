@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
+from cosal_d2.prepare.convert.drawing_frame import Frame
 from cosal_d2.prepare.convert.left_out import BOX, CROSSED, FEW_POINTS, LeftOut
 from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
@@ -101,7 +102,8 @@ def _read(images: Path, classes: dict[int, str], task: tuple[Path, Path | None])
         objects.append(SourceObject(name, found))
         clipped += bool(shares.min() < -WRITTEN or shares.max() > 1 + WRITTEN)
     name = picture.relative_to(images).as_posix()
-    return Scene(picture, name, *size, objects, left_out=left_out, clipped=clipped, stated=False)
+    frame = Frame(*size, stated=None)
+    return Scene(picture, name, *size, objects, left_out=left_out, clipped=clipped, frame=frame)
 
 
 def _parsed(where: str, line: str, classes: dict[int, str]) -> tuple[str, np.ndarray]:
