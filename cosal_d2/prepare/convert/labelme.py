@@ -16,6 +16,7 @@ from cosal_d2.prepare.convert.left_out import NO_LABEL, UNREADABLE, LeftOut
 from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import find_files, need_folder, read_text, safe_name
+from cosal_d2.utils.coco import parse_side
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 
@@ -54,11 +55,9 @@ def _read(folder: Path, pictures: PictureFolder | None, task: Path) -> Scene:
     picture, data = _picture(task, content, inside, pictures)
     given = content.get("imageHeight") or 0, content.get("imageWidth") or 0
     try:
-        size = int(given[0]), int(given[1])
-    except (TypeError, ValueError):
-        size = -1, -1
-    if min(size) < 0:
-        raise ValueError(f"{task}: imageHeight and imageWidth are {given}; correct or remove them")
+        size = parse_side(given[0]), parse_side(given[1])
+    except ValueError as error:
+        raise ValueError(f"{task}: imageHeight and imageWidth are {given}; {error}") from error
     shapes, left_out = _shapes(task, content["shapes"])
     reach = reach_of([shape.outer_corners() for shape in shapes])
     frame = drawing_frame(picture, size if all(size) else None, reach, data)

@@ -19,6 +19,7 @@ from cosal_d2.prepare.convert.left_out import (
     LeftOut,
 )
 from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
+from cosal_d2.utils.masks import FARTHEST
 
 LINES = ("point", "points", "line", "linestrip")
 TWO_POINTS = ("rectangle", "circle", "mask")
@@ -101,8 +102,10 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
         points = np.full((1, 2), np.nan)
     if points.size == 0:
         points = np.empty((0, 2))
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-        return LeftOut(UNREADABLE, f"{where}: `points` are no pairs of x and y; draw it again")
+    if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
+        return LeftOut(
+            UNREADABLE, f"{where}: `points` are no pairs of x and y in pixels; draw it again"
+        )
     label = "" if entry.get("label") is None else str(entry["label"]).strip()
     made = Shape(where, number, label, entry.get("group_id"), kind, points, entry.get("mask"))
     fault = _fault(made)

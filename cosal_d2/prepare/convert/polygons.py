@@ -62,5 +62,6 @@ def spanned(corners: np.ndarray) -> float | None:
     """Area of the upright box around corners, (N, 2); None where one is no number."""
     if not len(corners):
         return 0.0
-    area = float(np.prod(corners.max(axis=0) - corners.min(axis=0)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        area = float(np.prod(corners.max(axis=0) - corners.min(axis=0)))
     return area if np.isfinite(area) else None

@@ -128,7 +128,7 @@ def _parsed(where: str, line: str, classes: dict[int, str]) -> tuple[str, np.nda
             "without it"
         )
     if not _are_inside(shares):
-        tracked = len(shares) > 4 and _are_inside(shares[:-1]) and shares[-1] % 1 == 0
+        tracked = len(shares) > 4 and _are_inside(shares[:-1]) and float(shares[-1]).is_integer()
         raise ValueError(
             f"{where}: coordinates are shares of width and height; they lie within 0 and 1"
             + ("; the last two columns may be a confidence and a track id" if tracked else "")
