@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from converter_data import convert, read_back, save_picture, square, truth, write_squares
+from PIL import Image
 
 from cosal_d2.prepare.convert.drawing_frame import drawing_frame
 from cosal_d2.utils.masks import mask_rle
@@ -123,6 +124,22 @@ def test_rle_tells_by_its_own_size(tmp_path, capsys, made_of):
     expected = drawn(BOTH, made_of)
     np.testing.assert_array_equal(found, expected if made_of == UPRIGHT else turned(expected))
     assert "EXIF" not in capsys.readouterr().out and "clean" not in image
+
+
+@pytest.mark.parametrize("made_of", [UPRIGHT, STORED])
+def test_masks_that_are_pictures_tell_by_their_size(tmp_path, made_of):
+    root = tmp_path / "VOC"
+    save_picture(root / "JPEGImages" / "a.png", STORED, orientation=6)
+    values = np.zeros(made_of, np.uint8)
+    for number, own in enumerate(BOTH, 1):
+        values[drawn([own], made_of)] = number
+    for part, array in (("Object", values), ("Class", values > 0)):
+        (root / f"Segmentation{part}").mkdir()
+        Image.fromarray(array.astype(np.uint8)).save(root / f"Segmentation{part}" / "a.png")
+    _, found = read_back(convert(tmp_path, ["voc", "--voc", root]))
+    expected = drawn(BOTH, made_of)
+    expected = expected if made_of == UPRIGHT else turned(expected)
+    np.testing.assert_array_equal(truth(found["a.png"]), expected)
 
 
 def test_a_picture_is_opened_only_where_corners_leave_the_stated_size(tmp_path):

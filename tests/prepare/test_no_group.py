@@ -55,7 +55,9 @@ def test_shapes_that_were_left_out_are_named(tmp_path, capsys):
     convert(tmp_path, line, status=1)
     error = capsys.readouterr().err
     assert "shapes left out: 2 with a box but no mask; labels met: none" in error
-    assert f"{label}: line 1: a box, not a polygon" in error
+    assert f"{label}: line 1: a box, not a polygon" in error and "--keep-empty" not in error
+    convert(tmp_path, line, "--keep-empty", status=1)  # for its empty truth would be false
+    assert "1 with a large shape left out, and without a group" in capsys.readouterr().err
 
 
 def test_crowds_are_named(tmp_path, capsys):

@@ -85,6 +85,13 @@ def test_converters_find_pictures_by_it(tmp_path, kind, name):
     assert list(found) == ["a.png"]
 
 
+def test_labels_of_yolo_are_found_whatever_their_case(tmp_path):
+    line = write_squares(tmp_path / "in", "yolo")
+    (tmp_path / "in" / "labels" / "a.txt").rename(tmp_path / "in" / "labels" / "A.TXT")
+    _, found = read_back(convert(tmp_path, line))
+    assert len(found["a.png"]) == 2
+
+
 def test_near_names_are_shown_by_converters(tmp_path, capsys):
     line = write_squares(
         tmp_path / "in", "coco", lambda c: c["images"][0].update(file_name="b.png")

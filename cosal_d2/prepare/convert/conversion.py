@@ -67,6 +67,10 @@ class Scene:
         """(height, width) of its masks, pixels."""
         return self.height, self.width
 
+    def lacks_large(self, least: float) -> bool:
+        """Whether a shape that makes no object may well be one of `least` pixels or more."""
+        return any(shape.is_large(least) for shape in self.left_out)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -142,6 +146,8 @@ def _convert_picture(
         if chosen is None:
             return Skipped("without a group", shapes=shapes)
         least = options.min_area * scene.height * scene.width
+        if chosen.group is None and scene.lacks_large(least):
+            return Skipped("with a large shape left out, and without a group", shapes=shapes)
         shapes.update(_left_out(objects, chosen, least))
         return replace(_entry(scene, chosen, options), shapes=shapes)
     except (OSError, ValueError) as error:

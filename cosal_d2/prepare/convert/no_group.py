@@ -26,6 +26,7 @@ class _Findings:
     """What was seen in the pictures."""
 
     pictures: int = 0
+    empty: int = 0  # that may be kept as such
     labels: Counter = field(default_factory=Counter)
     most: Counter = field(default_factory=Counter)
     crowds: int = 0
@@ -53,6 +54,7 @@ def why_no_group(
         except (OSError, ValueError):
             continue  # named as faulty
         seen.pictures += 1
+        seen.empty += not scene.lacks_large(options.min_area * scene.height * scene.width)
         seen.messages += [shape.message for shape in scene.left_out]
         seen.crowds += sum(o.crowd for o in scene.objects)
         names = [o.class_name for o in spelled(scene.objects, spelling) if o.area and not o.crowd]
@@ -62,7 +64,7 @@ def why_no_group(
         changes = _remedy(scene, spelling, options)
         if changes:
             seen.remedies[tuple(name for name, _ in changes)].append(changes)
-    return _told(seen)
+    return _told(seen, options.keep_empty)
 
 
 def _remedy(scene: Scene, spelling: Spelling, options: Options) -> Changes:
@@ -108,7 +110,7 @@ def _rounded(share: float, way: Callable[[float], int]) -> float:
     return min(float(f"{way(share / unit) * unit:.3g}"), 1.0)
 
 
-def _told(seen: _Findings) -> str:
+def _told(seen: _Findings, keep_empty: bool) -> str:
     """The findings as a sentence of a few parts."""
     labels = ", ".join(
         f"{name} ({count}, at most {seen.most[name]} in a picture)"
@@ -120,8 +122,8 @@ def _told(seen: _Findings) -> str:
         parts.append(f"{seen.crowds} regions are crowds (iscrowd 1), which do not count")
     for changes in sorted(seen.remedies.values(), key=len, reverse=True):
         parts.append(f"{_command(changes)} would keep {len(changes)} of {seen.pictures}")
-    if seen.pictures:
-        parts.append(f"--keep-empty would keep {seen.pictures} with an empty truth")
+    if seen.empty and not keep_empty:
+        parts.append(f"--keep-empty would keep {seen.empty} with an empty truth")
     return "; ".join(parts) + "".join(f"\n{message}" for message in seen.messages[:5])
 
 
