@@ -247,7 +247,7 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
     pairs.
 
     Args:
-        config_file: a path, or the name of a shipped config such as ``"cosal_vgg16_cpu.yaml"``. Its
+        config_file: a path, or the name of a shipped config such as ``"cosal_vgg16.yaml"``. Its
             ``_BASE_`` is a file beside it, or else the shipped config of that name.
         opts: alternating keys and values, as on a Detectron2 command line.
 

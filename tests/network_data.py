@@ -26,6 +26,8 @@ TINY = [
     *("INPUT.MIN_SIZE_TRAIN", "(48, 64)", "INPUT.MAX_SIZE_TRAIN", "96"),
     *("INPUT.MIN_SIZE_TEST", "64", "INPUT.MAX_SIZE_TEST", "96"),
     *("DATALOADER.NUM_WORKERS", "0", "SOLVER.WARMUP_ITERS", "0", "TEST.EVAL_PERIOD", "0"),
+    *("INPUT.COMPOSITES.PROB", "0.0", "INPUT.COMPOSITES.PASTE_PROB", "0.0"),
+    *("INPUT.COMPOSITES.SINGLES", "()", "SOLVER.IMS_PER_BATCH", "2"),
     *("DATASETS.TRAIN", "()", "DATASETS.TEST", "()", "TEST.TRIPLET_PROBE_IMAGES", "0"),
 ]
 # On top of TINY, which is the paper's network.
@@ -39,7 +41,7 @@ RESNET = [
 
 
 def tiny_config(*opts):
-    return get_cosal_config("cosal_vgg16_cpu.yaml", [*TINY, *opts])
+    return get_cosal_config("cosal_vgg16.yaml", [*TINY, *opts])
 
 
 def tiny_model(*opts, seed=0):

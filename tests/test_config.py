@@ -22,7 +22,8 @@ def test_every_shipped_config_passes_its_own_checks(name):
     assert cfg.MODEL.META_ARCHITECTURE == "CoSaliencyNet"
     assert cfg.INPUT.FORMAT == "BGR"
     # An extension of the released recipe that the paper's do not have.
-    assert (name in ("cosal_r50", "cosal_vgg16_cpu")) == cfg.MODEL.GROUPING.ENABLED
+    grouped = ("Base-Released", "cosal_r50", "cosal_vgg16")
+    assert (name in grouped) == cfg.MODEL.GROUPING.ENABLED
 
 
 def test_the_online_config_is_the_papers_recipe():
@@ -45,13 +46,20 @@ def test_the_online_config_is_the_papers_recipe():
     assert (cfg.INPUT.OBJECT_CROP.PROB, cfg.INPUT.OCCLUSION.PROB) == (0.5, 0.3)
 
 
-def test_the_unet_config_is_the_cpu_config_without_the_branch():
-    unet, cpu = (get_cosal_config(f"cosal_vgg16_{n}.yaml") for n in ("unet", "cpu"))
+def test_the_unet_config_is_its_twin_without_the_branch():
+    unet, twin = get_cosal_config("cosal_vgg16_unet.yaml"), get_cosal_config("cosal_vgg16.yaml")
     for key in ("MODEL.RELEASED", "OUTPUT_DIR"):
-        cpu.merge_from_list([key, ""])
+        twin.merge_from_list([key, ""])
         unet.merge_from_list([key, ""])
-    cpu.merge_from_list(["MODEL.RFM.SAMPLER", "", "MODEL.GROUPING.ENABLED", "False"])
-    assert unet == cpu
+    twin.merge_from_list(["MODEL.RFM.SAMPLER", "", "MODEL.GROUPING.ENABLED", "False"])
+    assert unet == twin
+
+
+def test_the_released_networks_share_one_recipe():
+    r50, vgg16 = get_cosal_config("cosal_r50.yaml"), get_cosal_config("cosal_vgg16.yaml")
+    for part in ("SOLVER", "DATASETS", "INPUT", "DATALOADER", "SEED"):
+        assert r50[part] == vgg16[part]
+    assert r50.MODEL.RFM == vgg16.MODEL.RFM
 
 
 def test_detectron2s_defaults_stay_as_they_are():
@@ -61,12 +69,12 @@ def test_detectron2s_defaults_stay_as_they_are():
 
 def test_pairs_override_the_file_and_a_file_may_have_a_base(tmp_path):
     mine = tmp_path / "mine.yaml"
-    base = find_config("cosal_vgg16_cpu")
+    base = find_config("cosal_vgg16")
     mine.write_text(f'_BASE_: "{base}"\nMODEL:\n  RFM:\n    MARGIN: 0.25\n')
     cfg = get_cosal_config(str(mine), ["SOLVER.MAX_ITER", "7"])
     assert (cfg.MODEL.RFM.MARGIN, cfg.SOLVER.MAX_ITER) == (0.25, 7)
     assert cfg.SOLVER.OPTIMIZER == "ADAMW"
-    assert find_config("cosal_vgg16_cpu.yaml") == base
+    assert find_config("cosal_vgg16.yaml") == base
     with pytest.raises(FileNotFoundError, match="nothing.yaml.*cosal_vgg16_online.yaml"):
         find_config("nothing.yaml")
 
@@ -191,7 +199,7 @@ def test_augmentations_that_cannot_be_built_are_refused_by_key(key, value, wante
 @pytest.mark.parametrize(("available", "device"), [(False, "cpu"), (True, "cuda")])
 def test_cuda_falls_back_to_the_cpu_where_there_is_none(monkeypatch, available, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert device == get_cosal_config("cosal_vgg16_cpu.yaml").MODEL.DEVICE
+    assert device == get_cosal_config("cosal_vgg16.yaml").MODEL.DEVICE
 
 
 def test_importing_the_config_module_loads_neither_torch_nor_detectron2():

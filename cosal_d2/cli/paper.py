@@ -25,7 +25,7 @@ def _add_table1(verbs: argparse._SubParsersAction) -> None:
         run_table1,
         help="train the columns of Table 1 (ablation) from one config, and write the table",
         example="cosal paper table1 --list\n"
-        "cosal paper table1 --config-file cosal_vgg16_cpu.yaml --data cosal_train "
+        "cosal paper table1 --config-file cosal_vgg16.yaml --data cosal_train "
         "--test cosal_val --columns 4,6,7 --seeds 0 1 2 --iterations 1000 --out output/table1",
     )
     add = parser.add_argument
@@ -93,7 +93,7 @@ def _add_retrieval(verbs: argparse._SubParsersAction) -> None:
         "retrieval",
         run_retrieval,
         help="compare the embeddings of objects: is the nearest region of the same class",
-        example="cosal paper retrieval --config-file cosal_vgg16_cpu.yaml --data cosal_val "
+        example="cosal paper retrieval --config-file cosal_vgg16.yaml --data cosal_val "
         "--out output/retrieval",
     )
     parser.description = (

@@ -14,9 +14,9 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         "train",
         run,
         help="train a network, or score a trained one on its config's test datasets",
-        example="cosal train --config-file cosal_vgg16_cpu.yaml OUTPUT_DIR output/mine\n"
-        "cosal train --config-file cosal_vgg16_cpu.yaml --resume OUTPUT_DIR output/mine\n"
-        "cosal train --config-file cosal_vgg16_cpu.yaml --eval-only "
+        example="cosal train --config-file cosal_vgg16.yaml OUTPUT_DIR output/mine\n"
+        "cosal train --config-file cosal_vgg16.yaml --resume OUTPUT_DIR output/mine\n"
+        "cosal train --config-file cosal_vgg16.yaml --eval-only "
         "MODEL.WEIGHTS output/mine/model_final.pth",
     )
     parser.add_argument(

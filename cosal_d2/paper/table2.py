@@ -28,11 +28,11 @@ SCENES = ("table2_gallery", 6, (240, 320))  # name, seed and size of the synthet
 NETWORKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "U-Net": ("cosal_vgg16_unet.yaml", ()),
     "ours-offline": (
-        "cosal_vgg16_cpu.yaml",
+        "cosal_vgg16.yaml",
         ("MODEL.RELEASED", "", "MODEL.GROUPING.ENABLED", "False")
         + ("MODEL.RFM.SAMPLER", "OfflineSampler"),
     ),
-    "ours-online": ("cosal_vgg16_cpu.yaml", ()),
+    "ours-online": ("cosal_vgg16.yaml", ()),
 }
 
 

@@ -64,7 +64,7 @@ def stand_in(monkeypatch):
 
 
 def predict(*argv, opts=TINY_GROUPED):
-    config = ["--config-file", "cosal_vgg16_cpu.yaml"]  # which TINY is made for
+    config = ["--config-file", "cosal_vgg16.yaml"]  # which TINY is made for
     return main(["predict", *config, *map(str, argv), "--opts", *map(str, opts)])
 
 

@@ -17,7 +17,7 @@ from cosal_d2.utils.drawing import draw_instances, draw_regions
 def draw(tmp_path):
     """The command, drawing into ``tmp_path/out``."""
     main = load_tool("tools/visualize_data.py").main
-    start = ["--config-file", "cosal_vgg16_cpu.yaml", "--out", str(tmp_path / "out")]
+    start = ["--config-file", "cosal_vgg16.yaml", "--out", str(tmp_path / "out")]
     return lambda *more: main([*start, *more])
 
 

@@ -29,7 +29,7 @@ def train(dataset, tmp_path):
     def run(*flags, opts=()):
         data = ["DATASETS.TRAIN", f"('{dataset}',)", "DATASETS.TEST", f"('{dataset}',)"]
         own = [*TINY, *data, "OUTPUT_DIR", str(tmp_path / "output"), "MODEL.RFM.SAMPLER", ""]
-        return main(["train", "--config-file", "cosal_vgg16_cpu.yaml", *flags, *own, *opts])
+        return main(["train", "--config-file", "cosal_vgg16.yaml", *flags, *own, *opts])
 
     return run
 

@@ -209,7 +209,7 @@ def test_the_best_embedding_is_the_learned_one_that_finds_most():
 
 
 def run(weights, name, *more):
-    start = ["paper", "retrieval", "--config-file", "cosal_vgg16_cpu.yaml", "--data", name, *more]
+    start = ["paper", "retrieval", "--config-file", "cosal_vgg16.yaml", "--data", name, *more]
     return main([*start, "--opts", *TINY, "MODEL.WEIGHTS", weights, *GROUPING])
 
 
@@ -254,7 +254,7 @@ def test_seen_classes_are_not_asked_for(untouched_loggers, dataset, weights, cap
     ],
 )
 def test_the_command_refuses_what_is_unusable(untouched_loggers, tmp_path, capsys, more, message):
-    start = ["--config-file", "cosal_vgg16_cpu.yaml", "--out", str(tmp_path / "out")]
+    start = ["--config-file", "cosal_vgg16.yaml", "--out", str(tmp_path / "out")]
     assert main(["paper", "retrieval", *start, *more]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -143,7 +143,7 @@ def test_what_is_asked_for_is_checked_before_training(table, tmp_path, changes, 
 
 def test_the_command_trains_scores_and_writes_the_table(dataset, tmp_path, capsys, steps):
     out = tmp_path / "table"
-    line = ["paper", "table1", "--config-file", "cosal_vgg16_cpu.yaml", "--data", dataset]
+    line = ["paper", "table1", "--config-file", "cosal_vgg16.yaml", "--data", dataset]
     line += ["--test", dataset, "--columns", "4,7", "--iterations", "2", "--out", str(out)]
     assert main([*line, "--opts", *TINY]) == 0
     done = [("4_0", 0), ("4_0", 1), ("7_0", 0), ("7_0", 1)]
@@ -204,7 +204,7 @@ def test_cells_of_other_settings_are_refused(table, tmp_path):
     table()
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     for changes, message in (
-        ({"opts": ["SOLVER.BASE_LR", "0.5"]}, "SOLVER.BASE_LR was 0.0006, now it is 0.5"),
+        ({"opts": ["SOLVER.BASE_LR", "0.5"]}, "SOLVER.BASE_LR was 0.0008, now it is 0.5"),
         ({"iterations": 3}, "SOLVER.* was 1, now it is 3"),
     ):
         with pytest.raises(ValueError, match=f"4_0 was trained with other.*{message}"):

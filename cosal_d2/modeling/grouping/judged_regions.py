@@ -10,24 +10,8 @@ import torch
 from detectron2.structures import Instances
 
 from cosal_d2.modeling.grouping.region_masks import RegionSet, windows
+from cosal_d2.modeling.grouping.verdicts import Verdicts
 from cosal_d2.utils.object_instances import InstanceOptions, ObjectInstances, find_instances
-
-
-@dataclass
-class Verdicts:
-    """What the grouping says about the K regions of one image.
-
-    Attributes:
-        group: (K,) logits of belonging to the repeated group.
-        weight: (K,) logits: how much a region counts where regions overlap.
-        repeats: () logit of whether anything repeats in the image.
-        pairs: (K, K) logits of being two instances of one class.
-    """
-
-    group: torch.Tensor
-    weight: torch.Tensor
-    repeats: torch.Tensor
-    pairs: torch.Tensor
 
 
 @dataclass

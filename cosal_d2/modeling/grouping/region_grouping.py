@@ -18,7 +18,7 @@ from torch import nn
 
 from cosal_d2.modeling.backbone.encoder import region_features
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
-from cosal_d2.modeling.grouping.judged_regions import JudgedRegions, Verdicts
+from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
 from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
 from cosal_d2.modeling.grouping.region_labels import (
@@ -42,11 +42,10 @@ from cosal_d2.modeling.grouping.region_selection import (
     select_regions,
     suppress_duplicates,
 )
+from cosal_d2.modeling.grouping.verdicts import NO_EVIDENCE, Verdicts, settle
 from cosal_d2.modeling.regions import jitter_boxes
 from cosal_d2.utils.object_instances import InstanceOptions
 
-# Lowest evidence of resemblance, a logit; that of regions that are one object.
-NO_EVIDENCE = -20.0
 # Objectness logit of a region that is known to be an object.
 KNOWN_OBJECTNESS = 4.0
 # Where another region stands for the same object, a region's weight is multiplied by this (ours).
@@ -238,12 +237,16 @@ class RegionGrouping(nn.Module):
         if by_last:  # it stands for its object, whatever else was found there
             regions.objectness[-1] = regions.objectness.max() + 1
         verdicts = self.compare(embeddings, regions)
+        certainty = maskness(regions.masks.float())
         if by_last:  # the judge's threshold is of its own logits, not of resemblance
             least = torch.tensor(self.options.pair_threshold).logit().item()
             verdicts.group = verdicts.pairs[-1] - least + self.threshold
             verdicts.group[-1] = -NO_EVIDENCE
-        scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid()
-        scores = scores * maskness(regions.masks.float())
+        else:
+            is_object = F.logsigmoid(regions.objectness.float()) + certainty.clamp(min=1e-6).log()
+            different = different_objects(regions.boxes.float(), self.same_object_share)
+            verdicts = settle(verdicts, is_object, different, self.sharpness)
+        scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid() * certainty
         return JudgedRegions(
             image_size, regions, embeddings, verdicts, scores, self.options, by_last
         )

@@ -1,0 +1,61 @@
+"""What the grouping says of the regions of an image, and how it is settled at test time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+# Lowest evidence of resemblance, a logit; that of regions that are one object.
+NO_EVIDENCE = -20.0
+# Taken from a logit that counts only where there is no other.
+LAST_RESORT = 1e3
+
+
+@dataclass
+class Verdicts:
+    """What the grouping says about the K regions of one image.
+
+    Attributes:
+        group: (K,) logits of belonging to the repeated group.
+        weight: (K,) logits: how much a region counts where regions overlap.
+        repeats: () logit of whether anything repeats in the image.
+        pairs: (K, K) logits of being two instances of one class.
+    """
+
+    group: torch.Tensor
+    weight: torch.Tensor
+    repeats: torch.Tensor
+    pairs: torch.Tensor
+
+
+def settle(
+    verdicts: Verdicts, is_object: torch.Tensor, different: torch.Tensor, sharpness: float
+) -> Verdicts:
+    """The judge's verdicts, each asked again against those of the others (ours).
+
+    The judge has seen each region's resemblances in sum; here a region is compared with those that
+    the judge takes for the group. Its logit becomes the mean of the judge's and of the resemblance
+    to them. And something repeats as much as the judge of the image says so and there is a pair of
+    different objects that are alike and both of the group.
+
+    Args:
+        verdicts: the judge's.
+        is_object: (K,) logarithms of the probability that the region is an object.
+        different: (K, K), whether two regions can be different objects.
+        sharpness: how much the likeliest members count for more than others.
+    """
+    group, pairs = verdicts.group, verdicts.pairs.clamp(min=NO_EVIDENCE)
+    if len(group) == 0:
+        return verdicts
+    itself = torch.eye(len(group), device=group.device)
+    # A region that shares its place with all others is compared with them, and with itself never.
+    members = (sharpness * group + is_object)[None] - LAST_RESORT * ((~different).float() + itself)
+    pairs = torch.where(itself.bool(), NO_EVIDENCE, pairs)
+    resemblance = (members.softmax(dim=1) * pairs).sum(dim=1)
+    member = F.logsigmoid(group) + is_object
+    both = F.logsigmoid(pairs) + member[:, None] + member[None]
+    best = torch.where(different, both, 2 * NO_EVIDENCE).max()
+    repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=1e-6)
+    return Verdicts((group + resemblance) / 2, verdicts.weight, repeats, verdicts.pairs)
