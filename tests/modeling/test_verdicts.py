@@ -1,0 +1,66 @@
+"""The judge's verdicts, settled against the members of the group."""
+
+import pytest
+import torch
+
+from cosal_d2.modeling.grouping.verdicts import NO_EVIDENCE, Verdicts, settle
+
+SURE = torch.tensor(-1e-3)  # logarithm of the probability of being an object
+
+
+def verdicts(group, pairs, repeats=10.0):
+    pairs = torch.tensor(pairs, dtype=torch.float32).reshape(len(group), len(group))
+    return Verdicts(
+        torch.tensor(group, dtype=torch.float32),
+        torch.zeros(len(group)),
+        torch.tensor(repeats),
+        pairs,
+    )
+
+
+def settled(found, different=None):
+    count = len(found.group)
+    if different is None:
+        different = ~torch.eye(count, dtype=torch.bool)
+    return settle(found, SURE.expand(count), different, sharpness=4.0)
+
+
+def test_a_region_is_moved_towards_its_resemblance_to_the_likeliest_members():
+    # Two alike that the judge is sure of; it lets a third in that resembles neither, and leaves
+    # out a fourth that resembles both.
+    pairs = [[9, 5, -6, 4], [5, 9, -6, 4], [-6, -6, 9, -6], [4, 4, -6, 9]]
+    result = settled(verdicts([3, 3, 1, -1], pairs))
+    assert result.group.tolist() == pytest.approx([4.0, 4.0, -2.5, 1.5], abs=0.01)
+
+
+def test_a_region_is_not_compared_with_itself_or_with_what_is_the_same_object():
+    different = torch.tensor([[False, False, True], [False, False, True], [True, True, False]])
+    pairs = [[9, 8, -6], [8, 9, -6], [-6, -6, 9]]
+    result = settled(verdicts([2, 2, 2], pairs), different)
+    assert result.group.tolist() == pytest.approx([-2.0, -2.0, -2.0], abs=0.01)
+    # What shares its place with all others is compared with those.
+    result = settled(verdicts([2, 2], [[9, 4], [4, 9]]), torch.zeros((2, 2), dtype=torch.bool))
+    assert result.group.tolist() == pytest.approx([3.0, 3.0], abs=0.01)
+    assert result.repeats.sigmoid() < 1e-5
+
+
+def test_one_region_alone_resembles_nothing():
+    result = settled(verdicts([6], [[9]]))
+    assert result.group.item() == pytest.approx((6 + NO_EVIDENCE) / 2)
+    assert result.repeats.sigmoid() < 1e-5
+    nothing = verdicts([], [])
+    assert settled(nothing) is nothing
+
+
+@pytest.mark.parametrize(
+    ("group", "alike", "repeats"), [([5, -5], 5, 10.0), ([5, 5], -5, 10.0), ([5, 5], 5, -5.0)]
+)
+def test_something_repeats_as_a_pair_does_that_is_alike_and_of_the_group(group, alike, repeats):
+    score = settled(verdicts(group, [[9, alike], [alike, 9]], repeats)).repeats.sigmoid()
+    assert score < 0.01 < 0.95 < settled(verdicts([5, 5], [[9, 5], [5, 9]])).repeats.sigmoid()
+
+
+def test_pairs_and_weights_stay():
+    found = verdicts([1, 2], [[9, 3], [3, 9]])
+    result = settled(found)
+    assert result.pairs is found.pairs and result.weight is found.weight
