@@ -147,7 +147,7 @@ def _cut_out(
     """A picture whose alpha varies: the alpha is the mask, unless what it shows is one as well."""
     if palette is not None:
         pixels = _colours_of(pixels, np.reshape(palette, (-1, 3)))
-    shown = pixels[alpha == alpha.max()]
+    shown = pixels[alpha > alpha.max() / 2]
     deep = 1 if pixels.dtype == np.uint8 else 257
     grey = shown.ndim == 1 or _spread(shown[:, None]) <= GREY_SPREAD * deep
     levels = np.unique(shown if shown.ndim == 1 else shown[:, 0])

@@ -169,6 +169,96 @@ def test_maps_of_any_kind_are_read_as_grey(tmp_path):
     np.testing.assert_array_equal(read_map(tmp_path / "grey.PNG", 6, 10), small)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".TIF", ".bmp", ".jpg.png"])
+def test_maps_of_other_formats_and_names_score_as_png(data, tmp_path, suffix):
+    other = tmp_path / "maps"
+    other.mkdir()
+    for path in data["good"].iterdir():
+        with Image.open(path) as image:
+            options = {"quality": 100} if suffix == ".jpg" else {}
+            image.save(other / f"{path.stem}{suffix}", **options)
+    methods = {"png": data["good"], "other": other}
+    evaluation = evaluate_methods(data["json"], methods, measures="fast", workers=0)
+    assert not evaluation.problems
+    png, found = evaluation.metrics["png"], evaluation.metrics["other"]
+    assert found == pytest.approx(png, abs=0.01 if suffix == ".jpg" else 0)
+
+
+def test_of_two_formats_png_is_taken_and_the_other_named(data, tmp_path):
+    folder = write_maps(tmp_path / "maps", data["records"])
+    Image.new("L", (9, 9)).save(folder / "2.jpg")
+    problems = evaluate_methods(data["json"], {"m": folder}, measures="fast", workers=0).problems
+    assert [(p.status, p.file) for p in problems] == [("extra", "2.jpg")]
+    assert "another format" in problems[0].detail
+
+
+def test_maps_of_12_in_16_bits_score_as_8_bits(data, tmp_path, caplog):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for path in data["good"].iterdir():
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.uint16)
+        cv2.imwrite(str(folder / path.name), np.rint(values / 255 * 4095).astype(np.uint16))
+    methods = {"eight": data["good"], "deep": folder}
+    evaluation = evaluate_methods(data["json"], methods, measures="fast", workers=0)
+    metrics = evaluation.metrics
+    assert metrics["deep"] == pytest.approx(metrics["eight"], abs=2e-3)
+    assert "deep: its files of 16 bits hold 12" in caplog.text
+
+
+def test_coloured_and_twofold_maps_are_named_and_stop_the_scoring(data, tmp_path, capsys):
+    folder = write_maps(tmp_path / "maps", data["records"])
+    with Image.open(folder / "1.png") as image:
+        grey = np.asarray(image)
+    jet = cv2.applyColorMap(np.linspace(0, 255, grey.size).astype(np.uint8), cv2.COLORMAP_JET)
+    cv2.imwrite(str(folder / "1.png"), jet.reshape(*grey.shape, 3))
+    ramp = np.linspace(0, 255, grey.size).reshape(grey.shape).astype(np.uint8)
+    Image.fromarray(np.dstack([ramp, 255 - ramp])).save(folder / "2.png")
+    (folder / "3.png").unlink()
+    Image.fromarray(np.full(grey.shape, np.nan, np.float32)).save(folder / "3.tif")
+    assert evaluate(data["json"], [f"m={folder}"], tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    for name, words in (
+        ("1.png", "it is coloured"),
+        ("2.png", "both its grey levels and its alpha"),
+        ("3.tif", "no numbers"),
+    ):
+        assert f"m: corrupt: {name}" in error and words in error
+
+
+def test_cut_outs_score_by_their_alpha(data, tmp_path):
+    folder = tmp_path / "cutouts"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for path in data["good"].iterdir():
+        with Image.open(path) as image:
+            alpha = np.asarray(image)
+        photo = noise.integers(0, 256, (*alpha.shape, 3), dtype=np.uint8)
+        Image.fromarray(np.dstack([photo, alpha])).save(folder / path.name)
+    methods = {"maps": data["good"], "cutouts": folder}
+    metrics = evaluate_methods(data["json"], methods, measures="fast", workers=0).metrics
+    assert metrics["cutouts"] == metrics["maps"]
+
+
+def test_masks_by_palette_and_by_alpha_score_as_black_and_white(data, tmp_path, capsys):
+    palette, alpha = tmp_path / "palette", tmp_path / "alpha"
+    for folder in (palette, alpha):
+        folder.mkdir()
+    for path in data["masks"].iterdir():
+        with Image.open(path) as image:
+            inside = np.asarray(image) > 128
+        labels = Image.fromarray(inside.astype(np.uint8), "P")
+        labels.putpalette([0, 0, 0, 40, 0, 0])
+        labels.save(palette / path.name)
+        silhouette = np.dstack([0 * inside, 255 * inside]).astype(np.uint8)
+        Image.fromarray(silhouette).save(alpha / path.name)
+    maps = {"m": data["good"]}
+    expected = evaluate_methods(data["masks"], maps, measures="fast", workers=0).metrics
+    for folder, word in ((palette, "palette"), (alpha, "alpha")):
+        found = evaluate_methods(folder, maps, measures="fast", workers=0)
+        assert found.metrics == expected
+        assert all(word in note for note in found.truth.notes) and found.truth.notes
+
+
 def truth_of(folder, names):
     """The truth of a json whose images have these names."""
     path = write_json(folder / "named.json", scenes(len(names)))
