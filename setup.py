@@ -27,6 +27,7 @@ setup(
         *("h5py", "imagehash", "jinja2", "numpy", "pillow", "protobuf>=4.22", "shapely", "tqdm"),
     ],
     extras_require={
+        "heic": ["pillow-heif"],
         "opencv": ["opencv-python-headless"],
         "measures": ["pysodmetrics"],
         "test": ["hypothesis", "playwright", "pysodmetrics", "pytest", "pytest-timeout"],

@@ -85,7 +85,7 @@ def write_picture(result: Path, path: Path) -> None:
 
 def frames(video: Path) -> Image.Image:
     """Frames of a video from its first to its last, side by side."""
-    capture = cv2.VideoCapture(str(video))
+    capture = cv2.VideoCapture(os.fsencode(video))
     read = [capture.read()[1] for _ in range(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))]
     chosen = [read[i] for i in np.linspace(0, len(read) - 1, FRAMES).round().astype(int)]
     return Image.fromarray(np.hstack(chosen)[:, :, ::-1])

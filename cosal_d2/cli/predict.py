@@ -174,6 +174,7 @@ def _pictures(args: argparse.Namespace) -> int:
     from cosal_d2.inference.pipeline import predict_pictures
     from cosal_d2.inference.saving import ResultWriter
     from cosal_d2.inference.sources import find_pictures
+    from cosal_d2.utils.pictures import unread_hint
 
     found = find_pictures(args.input, args.output, recursive=args.recursive)
     predictor = _predictor(args)
@@ -191,7 +192,8 @@ def _pictures(args: argparse.Namespace) -> int:
         )
         failed = [*found.unfound, *failed]
         if found.passed_over:
-            print(f"passed over: {found.passed_over_text()}", file=sys.stderr)
+            hint = unread_hint(found.passed_over)
+            print(f"passed over: {found.passed_over_text()}{hint}", file=sys.stderr)
         if failed:
             print(f"{len(failed)} failed:", *failed, sep="\n  ", file=sys.stderr)
     done = total - len(failed) + len(found.unfound)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cosal_d2.inference.result_files import RESULT_NAME, RUN_FILES, is_result
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, unread_hint
 
 EARLIER = "results of an earlier run"
 
@@ -77,7 +77,9 @@ def find_pictures(inputs: Sequence[str], output: str, *, recursive: bool = False
             if os.path.isdir(entry) and not recursive:
                 what += "; --recursive looks into its folders too"
             if not place:
-                raise FileNotFoundError(f"--input {what}")
+                hint = unread_hint(found.passed_over)
+                passed = f" ({found.passed_over_text()}{hint})" if hint else ""
+                raise FileNotFoundError(f"--input {what}{passed}")
             found.unfound.append(f"{place}: {what}")
         for source in sources:
             owner = owners.get(source.stem)
@@ -93,7 +95,8 @@ def find_pictures(inputs: Sequence[str], output: str, *, recursive: bool = False
     found.passed_over = +found.passed_over
     if not found.pictures:
         reasons = [*found.unfound[:1], found.passed_over_text()]
-        raise FileNotFoundError(f"no picture in --input: {'; '.join(filter(None, reasons))}")
+        hint = unread_hint(found.passed_over)
+        raise FileNotFoundError(f"no picture in --input: {'; '.join(filter(None, reasons))}{hint}")
     _refuse_overwriting(found.pictures, inputs, output)
     return found
 

@@ -45,6 +45,12 @@ def test_other_formats_are_counted_by_suffix(tree):
     assert found.unfound == []
 
 
+def test_heic_pictures_are_counted_with_what_reads_them(tmp_path):
+    touch(tmp_path, "a.HEIC", "b.heic")
+    with pytest.raises(FileNotFoundError, match="2 .heic; pip install pillow-heif"):
+        find_pictures([str(tmp_path)], "out")
+
+
 def test_files_and_patterns_are_found_once_and_files_whatever_their_suffix(tree):
     one, other = str(tree / "b.jpg"), str(tree / "raw.HEIC")
     pattern = str(tree.parent / "in*" / "*.*")
