@@ -36,7 +36,7 @@ PICTURE_SUFFIXES = (
 HEIC_FIX = "pip install pillow-heif, which reads HEIC"
 # What Pillow and its readers raise on files that are no pictures, or damaged ones.
 READING_ERRORS = (
-    *(OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error),
+    *(OSError, SyntaxError, EOFError, ValueError, RuntimeError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
 ANIMATED = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")

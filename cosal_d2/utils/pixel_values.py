@@ -59,6 +59,7 @@ def colour_values(image: Image.Image) -> tuple[np.ndarray, int | None]:
     image.fp.seek(0)
     data = image.fp.read()
     bits = stated_bits(image)
+    image.load()  # OpenCV does not tell of a truncated file
     values = decode_deep(data)
     if values is None or values.ndim != 3:
         raise OSError("its channels of more than 8 bits cannot be decoded; is the file truncated?")

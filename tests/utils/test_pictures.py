@@ -153,7 +153,9 @@ def content_of(kind):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000"]
+)
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5])
 def test_a_damaged_file_is_named(tmp_path, kind, share):
     content = content_of(kind)
@@ -351,3 +353,19 @@ def test_any_name_is_written_and_read(tmp_path):
 def test_a_picture_is_encoded_as_its_suffix_says():
     assert encoded(RGB, ".jpg", 50)[:2] == b"\xff\xd8"
     assert len(encoded(RGB, ".jpg", 10)) < len(encoded(RGB, ".jpg", 90))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000"])
+def test_a_file_with_wrong_bytes_is_read_or_named(tmp_path, kind):
+    """Whatever a reader raises on damaged files becomes a ValueError."""
+    content, path = content_of(kind), tmp_path / "a.img"
+    for number in range(40):
+        random = np.random.default_rng(number)
+        damaged = np.frombuffer(content, np.uint8).copy()
+        places = random.integers(0, min(len(damaged), 400), 1 + number % 5)
+        damaged[places] = random.integers(0, 256, len(places))
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert read_image(path).dtype == np.uint8
+        except ValueError as error:
+            assert "a.img" in str(error)

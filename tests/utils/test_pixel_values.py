@@ -178,3 +178,17 @@ def test_a_picture_without_any_number_is_refused_by_name(tmp_path):
 def test_kinds_that_nothing_reads_are_named_with_a_fix(tmp_path):
     with pytest.raises(ValueError, match=r"a\.tif.*a TIFF of an unusual kind.*8 or 16 bits"):
         read(tmp_path / "a.tif", tiff(RNG.random((4, 5)).astype(np.float16)))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_truncated_deep_pictures_are_named(tmp_path, share):
+    values = noise(16, 3)
+    contents = {
+        "a.png": png16(values),
+        "a.tif": tiff(values),
+        "b.tif": tiff(values.astype(np.float64)),
+        "a.ppm": b"P6\n17 12\n65535\n" + values.astype(">u2").tobytes(),
+    }
+    for name, content in contents.items():
+        with pytest.raises(ValueError, match=name):
+            read(tmp_path / name, content[: int(len(content) * share)])

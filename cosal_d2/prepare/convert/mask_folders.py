@@ -15,6 +15,7 @@ from cosal_d2.prepare.convert.mask_names import pair_masks
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
 from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.mask_kinds import MAX_COLOURS
 from cosal_d2.utils.mask_pictures import (
     has_white_ground,
     indexed,
@@ -25,7 +26,6 @@ from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pixel_values import say_once
 
 SAMPLE = 50  # masks that `auto` looks at
-MAX_COLOURS = 100  # more are no instance colours
 
 
 def mask_source(
