@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from cosal_d2.data.datasets import check_registered, load_cosal_json, register_all_cosal
 from cosal_d2.utils.mask_pictures import read_truth
+from cosal_d2.utils.mask_words import picture_name
 from cosal_d2.utils.masks import mask_rle, to_rle
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES, unread_hint
 
@@ -181,6 +183,7 @@ def _from_masks(folder: Path) -> TruthSet:
     """A mask stands for an unknown number of objects, so it is a crowd."""
     records, notes, seen = [], [], {}
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    names = _picture_names(paths, folder)
     for path in paths:
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             notes.append(f"{path}: not a picture, no mask{unread_hint([path.suffix.lower()])}")
@@ -196,7 +199,7 @@ def _from_masks(folder: Path) -> TruthSet:
         crowd = {"segmentation": mask_rle(mask), "iscrowd": 1, "cosalient": True}
         records.append(
             {
-                "file_name": relative.as_posix(),
+                "file_name": names[path],
                 "image_id": stem,
                 "height": mask.shape[0],
                 "width": mask.shape[1],
@@ -204,3 +207,14 @@ def _from_masks(folder: Path) -> TruthSet:
             }
         )
     return TruthSet(folder.resolve().name, tuple(records), None, tuple(notes))
+
+
+def _picture_names(paths: Sequence[Path], folder: Path) -> dict[Path, str]:
+    """The picture of each mask, such as ``a.png`` of ``a_mask.png``; the mask's own name where two
+    would be of one picture."""
+    names = {path: picture_name(path.relative_to(folder)) for path in paths}
+    stems = Counter(name.with_suffix("") for name in names.values())
+    return {
+        path: (name if stems[name.with_suffix("")] == 1 else path.relative_to(folder)).as_posix()
+        for path, name in names.items()
+    }

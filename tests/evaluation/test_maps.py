@@ -184,6 +184,16 @@ def test_maps_of_other_formats_and_names_score_as_png(data, tmp_path, suffix):
     assert found == pytest.approx(png, abs=0.01 if suffix == ".jpg" else 0)
 
 
+def test_masks_of_other_names_find_their_maps(data, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for path in data["masks"].iterdir():
+        (masks / f"{path.stem}_mask.png").write_bytes(path.read_bytes())
+    maps = {"m": data["good"]}
+    expected = evaluate_methods(data["masks"], maps, measures="fast", workers=0).metrics
+    assert evaluate_methods(masks, maps, measures="fast", workers=0).metrics == expected
+
+
 def test_of_two_formats_png_is_taken_and_the_other_named(data, tmp_path):
     folder = write_maps(tmp_path / "maps", data["records"])
     Image.new("L", (9, 9)).save(folder / "2.jpg")

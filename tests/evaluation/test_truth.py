@@ -60,3 +60,19 @@ def test_a_folder_of_masks_of_any_kind(tmp_path):
     pictures["white"].save(tmp_path / "white.bmp")
     with pytest.raises(ValueError, match="are two masks of one stem"):
         load_truth(tmp_path)
+
+
+def test_masks_named_by_other_tools_are_of_their_pictures(tmp_path):
+    names = (
+        "a_mask.png",
+        "b.jpg.png",
+        "c-gt.png",
+        "d.png",
+        "d_mask.png",
+        "mask.png",
+        "e_masked.png",
+    )
+    for name in names:
+        Image.fromarray(box_mask(6, 8, (2, 1, 5, 3))).save(tmp_path / name)
+    found = [r["file_name"] for r in load_truth(tmp_path).records]
+    assert found == ["a.png", "b.jpg", "c.png", "d.png", "d_mask.png", "e_masked.png", "mask.png"]

@@ -6,15 +6,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from cosal_d2.prepare.convert.source_files import by_stem
+from cosal_d2.utils.mask_words import SEPARATORS, is_mask_word
 from cosal_d2.utils.pictures import HEIC_SUFFIXES, PICTURE_SUFFIXES, unread_hint
 from cosal_d2.utils.pixel_values import say_once
-
-SEPARATORS = "_-. /"
-# What follows a picture's name in that of its one mask.
-MASK_WORDS = (
-    *("mask", "masks", "gt", "groundtruth", "ground_truth", "seg", "segmentation", "segmented"),
-    *("label", "labels", "matte", "alpha"),
-)
 
 
 def pair_masks(
@@ -23,7 +17,7 @@ def pair_masks(
     """Each picture with its mask, or with its masks where there is one an object.
 
     Of ``a.jpg`` the mask is ``a.png``, ``a.jpg.png`` or ``a_mask.png`` (or another of
-    :data:`MASK_WORDS`, after any of :data:`SEPARATORS`). Where there is none of them, all masks
+    :data:`.mask_words.MASK_WORDS`, after a separator). Where there is none of them, all masks
     whose name goes on after ``a`` and a separator, such as ``a_1.png``, ``a-apple-0.png`` or
     ``a/1.png``, are one an object; the longest name of a picture counts. The log says how many
     masks are of no picture, and how many pictures are HEIC that cannot be read here.
@@ -69,7 +63,7 @@ def _is_beside_its_picture(stem: str, suffix: str, pictures: dict[str, Path]) ->
     if suffix:
         return stem.endswith(suffix)
     owner = _owner(stem, pictures)
-    return owner is not None and _is_mask_word(stem, owner)
+    return owner is not None and is_mask_word(stem[len(owner) :])
 
 
 def _owned(
@@ -87,7 +81,7 @@ def _owned(
         if name is None or names[name] in owned:
             strangers.append(file)
         else:
-            parts[names[name]].append((file, _is_mask_word(stem, name)))
+            parts[names[name]].append((file, is_mask_word(stem[len(name) :])))
     for stem, files in parts.items():
         named = [file for file, is_mask in files if is_mask]
         if len(named) > 1:
@@ -104,10 +98,6 @@ def _owner(stem: str, names: dict[str, str] | dict[str, Path]) -> str | None:
     """The longest of the names after which a separator and more follow."""
     places = (i for i in range(len(stem) - 2, 0, -1) if stem[i] in SEPARATORS)
     return next((stem[:i] for i in places if stem[:i] in names), None)
-
-
-def _is_mask_word(stem: str, name: str) -> bool:
-    return stem[len(name) :].strip(SEPARATORS).lower() in MASK_WORDS
 
 
 def _say_unread(images: Path) -> None:
