@@ -18,6 +18,8 @@ DEFAULT_CONFIG = "cosal_r50.yaml"  # of predictions
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIMIZERS = ("SGD", "ADAMW")
 MEASURES = ("paper", "fast", "all")
+LOWER_IS_BETTER = ("MAE", "count_error")
+BEST_METRICS = ("F0.3", "F1", "adpF", "P", "R", "object_recall", "box_recall", *LOWER_IS_BETTER)
 RESULTS = ("map", "mask", "overlay", "cutout", "objects", "json", "csv")  # of a prediction
 FILLS = ("noise", "mean", "background")  # of random occlusion
 MASK_GROUPS = 8  # of the normalisation in MODEL.GROUPING's masks
@@ -46,6 +48,15 @@ def add_cosal_config(cfg: CfgNode) -> None:
     # "SGD" (paper) or "ADAMW" (ours, for short schedules).
     cfg.SOLVER.OPTIMIZER = "SGD"
 
+    # Parts in which a process computes its share of a batch, one after another, where memory is
+    # short; their gradients are averaged, as those of as many processes (ours).
+    cfg.SOLVER.GRADIENT_PARTS = 1
+    # Checkpoints that a training keeps beside the final one, the latest; 0 keeps all (ours).
+    cfg.SOLVER.CHECKPOINTS_KEPT = 5
+
+    # Measure on the first test dataset by which evaluations during the training choose
+    # model_best.pth; "" for none. Choose on pictures that no score is reported on (ours).
+    cfg.TEST.BEST_METRIC = "F0.3"
     # Number of images in the fixed probe whose share of satisfied triplets is logged every
     # TEST.EVAL_PERIOD iterations; 0 turns it off (ours).
     cfg.TEST.TRIPLET_PROBE_IMAGES = 0
@@ -356,6 +367,16 @@ def check_config(cfg: CfgNode) -> None:
     if cfg.TEST.MEASURES not in MEASURES:
         raise ValueError(
             f"TEST.MEASURES is {cfg.TEST.MEASURES!r}; use one of {', '.join(MEASURES)}"
+        )
+    if cfg.TEST.BEST_METRIC not in ("", *BEST_METRICS):
+        raise ValueError(
+            f"TEST.BEST_METRIC is {cfg.TEST.BEST_METRIC!r}; use one of {', '.join(BEST_METRICS)}, "
+            'or "" for none'
+        )
+    if cfg.SOLVER.GRADIENT_PARTS < 1 or cfg.SOLVER.CHECKPOINTS_KEPT < 0:
+        raise ValueError(
+            f"SOLVER.GRADIENT_PARTS is {cfg.SOLVER.GRADIENT_PARTS}, to be 1 or more, and "
+            f"SOLVER.CHECKPOINTS_KEPT {cfg.SOLVER.CHECKPOINTS_KEPT}, to be 0 or more"
         )
     if cfg.MODEL.RFM.SAMPLER and not cfg.MODEL.FEATURE_SENSITIVE.ENABLED:
         raise ValueError(

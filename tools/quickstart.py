@@ -87,7 +87,7 @@ def main() -> None:
         cosal("data", "synthetic", *series, "--distractors", *distractors, "--size", *SIZE)
     print(f"\n$ export DETECTRON2_DATASETS={root}")
     os.environ["DETECTRON2_DATASETS"] = str(root)
-    cosal("train", "--config-file", "quickstart.yaml", "OUTPUT_DIR", output)
+    cosal("train", "--config-file", "quickstart.yaml", "--resume", "OUTPUT_DIR", output)
     gallery = draw_gallery(output)
     tables = score_tables(output / "inference")
     print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from pathlib import Path
@@ -15,7 +16,7 @@ from detectron2.utils.file_io import PathManager
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
 from cosal_d2.modeling.backbone.encoder import ENCODER_PREFIX, load_encoder
 from cosal_d2.modeling.backbone.released import RELEASED_PREFIX
-from cosal_d2.utils.files import replacing, write_text
+from cosal_d2.utils.files import write_bytes, write_text
 
 TEST_TIME_PARTS = ("backbone.", "feature_sensitive.", "decoder.")
 RPN_PART, GROUPING_PART = "proposal_generator.", "grouping."
@@ -37,7 +38,11 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
     partial = False
 
     def save(self, name: str, **kwargs) -> None:
-        """Write ``name``.pth: the weights, the checkpointables, and plain ``kwargs``."""
+        """Write ``name``.pth: the weights, the checkpointables, and plain ``kwargs``.
+
+        Raises:
+            OSError: the file cannot be written; the former one of its name stays.
+        """
         if not self.save_dir or not self.save_to_disk:
             return
         data = {"model": own_state_dict(self.model)}
@@ -45,8 +50,9 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
         data.update(kwargs)
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
-        with replacing(Path(path)) as temporary:
-            torch.save(data, temporary)
+        content = io.BytesIO()  # torch.save would hide why a file cannot be written
+        torch.save(data, content)
+        write_bytes(Path(path), content.getbuffer())
         self.tag_last_checkpoint(f"{name}.pth")
 
     def load(self, path: str, *args, **kwargs) -> dict:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 
 import detectron2.engine
 from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from cosal_d2.config import find_config, get_cosal_config
-from cosal_d2.engine.checkpoint import CoSaliencyCheckpointer, load_network, released_weights
+from cosal_d2.engine.checkpoint import load_network, released_weights
+from cosal_d2.engine.resume import find_start, newest_checkpoint
+from cosal_d2.engine.run_record import record_run
+from cosal_d2.engine.signals import SIGNALS, ForwardedSignals, TrainingStopped
 from cosal_d2.engine.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
 # What a process raises for the user to read.
-USER_ERRORS = ("ValueError", "FileNotFoundError", "EncoderWeightsError")
+USER_ERRORS = (
+    *("ValueError", "EncoderWeightsError", "FloatingPointError"),
+    *("OSError", "FileNotFoundError", "PermissionError"),
+)
 
 
 def launch(args: argparse.Namespace) -> None:
@@ -30,23 +38,34 @@ def launch(args: argparse.Namespace) -> None:
             ``default_argument_parser``.
 
     Raises:
-        ValueError: several machines without an address where they meet; or one of several processes
-            ended with a ValueError or an OSError, in its words.
+        ValueError: several machines without an address where they meet; a loss that is not finite;
+            or one of several processes ended with an error for the user, in its words.
+        TrainingStopped: by SIGTERM or SIGINT.
     """
     if args.num_machines > 1 and args.dist_url == "auto":
         raise ValueError(
             "--dist-url is auto, which serves one machine: give the first machine's address, such "
             "as tcp://192.168.0.1:29500, on all of them"
         )
+    several = args.num_gpus * args.num_machines > 1
+    signals = ForwardedSignals()
     try:
-        detectron2.engine.launch(
-            main,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args,),
-        )
+        with signals if several else contextlib.nullcontext():
+            detectron2.engine.launch(
+                main,
+                args.num_gpus,
+                num_machines=args.num_machines,
+                machine_rank=args.machine_rank,
+                dist_url=args.dist_url,
+                args=(args,),
+            )
+    except FloatingPointError as error:
+        raise ValueError(error) from error
+    except ProcessExitedException as error:
+        for number in SIGNALS:
+            if error.exit_code in (128 + number, -number):
+                raise TrainingStopped(number) from error
+        raise
     except ProcessRaisedException as error:  # its text is the process's traceback
         kind, _, words = str(error).strip().splitlines()[-1].partition(": ")
         if kind.rpartition(".")[2] in USER_ERRORS:
@@ -65,6 +84,8 @@ def main(args: argparse.Namespace) -> dict | None:
     scored = cfg.clone()
     if args.eval_only:
         scored.MODEL.WEIGHTS = weights_to_score(cfg, args.resume)
+    else:
+        find_start(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()), args.resume)
     cfg.freeze()
     detectron2.engine.default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cosal_d2")
@@ -74,6 +95,7 @@ def main(args: argparse.Namespace) -> dict | None:
     check_encoder(cfg)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
+    record_run(trainer.cfg, trainer.resumed_from, trainer.picture_sizes)
     return trainer.train()
 
 
@@ -99,16 +121,17 @@ def weights_to_score(cfg: CfgNode, resume: bool) -> str:
     Raises:
         ValueError: there are none, or nothing chooses between checkpoint and released file.
     """
-    folder = CoSaliencyCheckpointer(None, cfg.OUTPUT_DIR)
-    trained = folder.get_checkpoint_file() if folder.has_checkpoint() else ""
+    if cfg.MODEL.WEIGHTS and not resume:
+        return cfg.MODEL.WEIGHTS
+    trained = newest_checkpoint(cfg.OUTPUT_DIR)
     if resume and trained:
         return trained
-    if trained and not (cfg.MODEL.WEIGHTS or cfg.MODEL.RELEASED):
+    if trained and not cfg.MODEL.RELEASED:
         raise ValueError(
             f"MODEL.WEIGHTS is empty; {trained} was trained here: give --resume to score it"
         )
     weights = released_weights(cfg)
-    if trained and not cfg.MODEL.WEIGHTS:
+    if trained:
         raise ValueError(
             f"{trained} was trained here, and {weights} is released for this config: give --resume "
             f"to score the first, or MODEL.WEIGHTS {weights} to score the second"

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+# No space on the disk, in a quota, or below the limit of a file's size.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What `replacing` writes; earlier versions wrote .NAME.PID.tmp and, of checkpoints, NAME.tmpPID.
+UNFINISHED = re.compile(
+    r"\.\d+\..*\.part(\.[^.]*)?|\..*\.\d+\.tmp|(model_\w+\.pth|last_checkpoint)\.tmp\d*"
+)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,10 +28,21 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside ``path``, then rename it."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file beside ``path``, then rename it.
+
+    Raises:
+        OSError: it cannot be written; where there is no space it names ``path`` and the bytes that
+            are needed.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            reason = f"{os.strerror(error.errno)}; {len(content):,} bytes are needed"
+            raise OSError(error.errno, reason, os.fspath(path)) from error
+        raise
 
 
 @contextlib.contextmanager
@@ -38,6 +58,14 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what kills have left of :func:`replacing` in a folder that no other process writes
+    into."""
+    for path in Path(folder).glob("*"):
+        if UNFINISHED.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import resource
 
 import pytest
 import torch
@@ -56,16 +57,17 @@ def test_a_checkpoint_holds_weights_and_plain_types(model, saved):
     assert sorted(p.name for p in saved.parent.iterdir()) == ["last_checkpoint", "model.pth"]
 
 
-def test_a_failing_save_leaves_the_old_file_as_it_was(model, saved, monkeypatch):
+def test_a_full_disk_leaves_the_old_file_and_names_path_and_bytes(model, saved):
     before = saved.read_bytes()
-
-    def fail(data, path):
-        path.write_bytes(b"half of it")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        CoSaliencyCheckpointer(model, str(saved.parent)).save("model")
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, former[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"File too large; [\d,]+ bytes are needed: '.*model.pth'"
+        ):
+            CoSaliencyCheckpointer(model, str(saved.parent)).save("model", note="more")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
     assert saved.read_bytes() == before
     assert sorted(p.name for p in saved.parent.iterdir()) == ["last_checkpoint", "model.pth"]
 
