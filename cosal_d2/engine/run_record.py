@@ -20,7 +20,6 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
-import cosal_d2
 from cosal_d2.utils.files import write_json
 
 FILE = "run.json"
@@ -50,12 +49,13 @@ def record_run(cfg: CfgNode, checkpoint: str, sizes: Mapping[str, int]) -> None:
 
 
 def _entry(cfg: CfgNode, checkpoint: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+    packages = dict(sorted((d.name, d.version) for d in metadata.distributions()))
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "checkpoint": os.path.basename(checkpoint) or None,
         "command": sys.argv,
-        "code": {"cosal_d2": cosal_d2.__version__, **_commit()},
-        "packages": dict(sorted((d.name, d.version) for d in metadata.distributions())),
+        "code": {"cosal_d2": packages.get("cosal_d2"), **_commit()},
+        "packages": packages,
         "data": data_hashes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST], sizes),
         "hardware": _hardware(),
         "config": yaml.safe_load(cfg.dump()),
@@ -84,7 +84,7 @@ def data_hashes(names: list[str], sizes: Mapping[str, int]) -> dict[str, str]:
 
 def _commit() -> dict[str, Any]:
     """The commit of a clone, and whether files differ from it; nothing for an installed wheel."""
-    root = Path(cosal_d2.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {}
     git = ["git", "-C", os.fspath(root)]
