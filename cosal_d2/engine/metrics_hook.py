@@ -12,6 +12,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 
 WINDOW = 20  # iterations over which Detectron2's writers smooth
+TIMES = ("time", "data_time", "rank_data_time", "eta_seconds")  # of the machine that it runs on
 
 
 class MetricsWriter(hooks.PeriodicWriter):
@@ -69,6 +70,7 @@ class MetricsWriter(hooks.PeriodicWriter):
         values = {
             name: [hints[name], history.values()[-max(1, storage.count_samples(name, WINDOW)) :]]
             for name, history in storage.histories().items()
+            if name not in TIMES
         }
         written = max(getattr(writer, "_last_write", None) or -1 for writer in self._writers[1:])
         return {"size": os.path.getsize(self.path), "written": written, "values": values}
