@@ -265,7 +265,8 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
     Raises:
         FileNotFoundError: no such file, and no shipped config of that name.
         ValueError: the file is no yaml, a key is unknown, or has a value that the network cannot be
-            built with.
+            built with, or ``opts`` ask for a device that is not here. One that only the file or
+            Detectron2's default names becomes the CPU.
     """
     require_detectron2()
     import torch
@@ -289,10 +290,32 @@ def get_cosal_config(config_file: str = "", opts: list[str] | None = None) -> Cf
         cfg.merge_from_list(list(opts or []))
     except (AssertionError, KeyError) as error:
         raise ValueError(f"config changes {' '.join(map(str, opts))}: {error}") from error
-    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+    if "MODEL.DEVICE" in list(opts or [])[::2]:
+        check_device(cfg.MODEL.DEVICE)
+    elif cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     check_config(cfg)
     return cfg
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that is not here.
+
+    Raises:
+        ValueError: see the message.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name}: torch knows no such device; use cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name}: torch finds no GPU here; use cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {name}: torch finds {torch.cuda.device_count()} here; they count from cuda:0"
+        )
 
 
 def _read_config(path: str) -> CfgNode:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
@@ -47,10 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal cannot show is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # Detectron2's own, about its calls into torch: nothing that the user could act on.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
-    warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
     try:
         return args.run(args) or 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from cosal_d2.cli.verbs import add_opts, add_verb
-from cosal_d2.config import DEFAULT_CONFIG, DTYPES, RESULTS
+from cosal_d2.config import DEFAULT_CONFIG, DTYPES, RESULTS, find_config
 
 # Options that say nothing of a video.
 OF_PICTURES = ("save", "threshold", "recursive", "skip_existing", "like", "batch")
@@ -171,13 +172,19 @@ def _pictures(args: argparse.Namespace) -> int:
         raise ValueError("--smoothing is of a video; leave it out, or give --video")
     if args.threshold is not None and "mask" not in save:
         raise ValueError("--threshold is the level of the mask; add mask to --save")
-    from cosal_d2.inference.pipeline import predict_pictures
-    from cosal_d2.inference.saving import ResultWriter
+    # What takes long to import comes after what may be wrong.
     from cosal_d2.inference.sources import find_pictures
     from cosal_d2.utils.pictures import unread_hint
 
     found = find_pictures(args.input, args.output, recursive=args.recursive)
+
+    from cosal_d2.inference.saving import ResultWriter, check_output
+
+    check_output(args.output)
     predictor = _predictor(args)
+
+    from cosal_d2.inference.pipeline import predict_pictures
+
     if not predictor.cfg.MODEL.GROUPING.ENABLED:
         _refuse_objects(args, save)
     total = len(found.pictures)
@@ -220,25 +227,49 @@ def _video(args: argparse.Namespace) -> int:
             raise ValueError(f"--{option.replace('_', '-')} is of pictures; leave it out")
     if args.webcam is not None and args.output is not None:
         raise ValueError("--output is of files: a camera's frames are only shown; leave it out")
-    from functools import partial
+    from functools import cache, partial
 
+    from cosal_d2.inference.saving import check_output
     from cosal_d2.inference.video import predict_video
 
+    if args.output is not None:
+        check_output(args.output)
     source = args.video if args.webcam is None else args.webcam
-    predictor = partial(_predictor(args), tiles=args.tiles)
-    count = predict_video(predictor, source, args.output, smoothing=args.smoothing or 0.0)
+    predictor = cache(partial(_predictor, args))  # made once the video is open
+
+    def predict(frame, tiles):
+        return predictor()(frame, tiles=tiles)
+
+    frames = partial(predict, tiles=args.tiles)
+    count = predict_video(frames, source, args.output, smoothing=args.smoothing or 0.0)
     print(f"{count} frames done")
     return 0
 
 
 def _predictor(args: argparse.Namespace):
-    """The predictor; device and precision, and nothing else below a warning, go to stderr."""
+    """The predictor; its own line, and nothing else below a warning, goes to stderr."""
     import logging
 
-    from cosal_d2.config import get_cosal_config
-    from cosal_d2.inference import CoSaliencyPredictor
+    from cosal_d2.config import check_device, get_cosal_config
 
+    _check_files(args)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cosal_d2.inference").setLevel(logging.INFO)
     cfg = get_cosal_config(args.config_file, args.opts)
+    check_device(args.device or cfg.MODEL.DEVICE)
+    # Only now, as it takes seconds.
+    from cosal_d2.inference import CoSaliencyPredictor
+
     return CoSaliencyPredictor(cfg, device=args.device, dtype=args.dtype, size=args.size)
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Refuse a config or weights that are not there, before anything is imported to read them.
+
+    Raises:
+        FileNotFoundError: naming it.
+    """
+    find_config(args.config_file)
+    weights = dict(zip(args.opts[::2], args.opts[1::2], strict=False)).get("MODEL.WEIGHTS")
+    if weights and "://" not in weights and not os.path.isfile(weights):
+        raise FileNotFoundError(f"no weights at {weights}: set MODEL.WEIGHTS to a checkpoint file")

@@ -48,6 +48,9 @@ def predict_pictures(
 
     Returns:
         a sentence for each picture that has not all its results.
+
+    Raises:
+        OSError: the folder of the results can no longer be written to.
     """
     threads = max(1, min(MOST_THREADS, worker_count(None) - 1))
     ahead = 2 * batch + threads
@@ -57,6 +60,7 @@ def predict_pictures(
     saved = read_ahead(partial(_save, writer), predicted, ahead, threads)
     for source, outcome in tqdm(saved, total=len(sources), unit="picture", disable=None):
         if errors := writer.append(source, outcome):
+            writer.require_room()
             reason = "; ".join(errors)
             failed.append(reason if source.path in reason else f"{source.path}: {reason}")
             tqdm.write(f"failed: {failed[-1]}", file=sys.stderr)

@@ -11,9 +11,9 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
-from cosal_d2.config import DEFAULT_CONFIG, check_config, get_cosal_config
+from cosal_d2.config import DEFAULT_CONFIG, check_config, check_device, get_cosal_config
 from cosal_d2.data.augmentations import build_augmentation
-from cosal_d2.engine.checkpoint import load_network
+from cosal_d2.engine.checkpoint import load_network, released_weights
 from cosal_d2.inference.picture_predictor import Box, PicturePredictor
 from cosal_d2.inference.results import CoSaliencyResult
 from cosal_d2.inference.tiles import predict_tiles
@@ -67,15 +67,23 @@ class CoSaliencyPredictor(PicturePredictor):
         check_config(cfg)
         if size is not None:
             _set_size(cfg, size)
-        _check_device(cfg.MODEL.DEVICE)
+        check_device(cfg.MODEL.DEVICE)
         self.cfg = cfg
         self.model = load_network(cfg)
         fold_frozen_norms(self.model.backbone)
         self.resize = T.AugmentationList(build_augmentation(cfg, is_train=False))
-        precision = str(self.model.dtype).removeprefix("torch.")
         on_cpu = self.model.device.type == "cpu"
         level = logging.WARNING if on_cpu else logging.INFO  # a missing GPU is never silent
-        logger.log(level, "computing on %s in %s", self.model.device, precision)
+        logger.log(level, self._description())
+
+    def _description(self) -> str:
+        """Network, weights, device and precision, in one line."""
+        own = self.cfg.MODEL
+        name = os.path.splitext(own.RELEASED)[0]  # that of the config
+        name = name or f"{own.META_ARCHITECTURE} ({own.BACKBONE.NAME})"
+        precision = str(self.model.dtype).removeprefix("torch.")
+        weights = released_weights(self.cfg)
+        return f"{name}, weights {weights}: computing on {self.model.device} in {precision}"
 
     @torch.inference_mode()
     def _predict(
@@ -119,24 +127,6 @@ class CoSaliencyPredictor(PicturePredictor):
         seen = T.AugInput(picture[:, :, ::-1] if self.cfg.INPUT.FORMAT == "RGB" else picture)
         self.resize(seen)
         return torch.from_numpy(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
-
-
-def _check_device(name: str) -> None:
-    """Refuse a device that is not here.
-
-    Raises:
-        ValueError: see the message.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device {name}: torch knows no such device; use cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name}: torch finds no GPU here; use cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device {name}: torch finds {torch.cuda.device_count()} here; they count from cuda:0"
-        )
 
 
 def _set_size(cfg: CfgNode, size: int) -> None:

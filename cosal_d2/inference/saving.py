@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
 import itertools
 import json
 import os
+import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,21 +32,34 @@ if TYPE_CHECKING:
     from cosal_d2.inference.results import CoSaliencyResult
     from cosal_d2.inference.sources import Source
 
+LEAST_ROOM = 2**16  # bytes without which there is no use in going on
 CATEGORY = {"id": 1, "name": "co-salient object"}
 
 
 def _read_record(line: str) -> tuple[str, int]:
     record = json.loads(line)
-    return _stem(record["image"]["file_name"]), len(record["annotations"])
+    return record["image"]["file_name"], len(record["annotations"])
 
 
 def _read_row(line: str) -> tuple[str, int]:
     name, _, count, _ = next(csv.reader([line]))
-    return _stem(name), int(count)
+    return name, int(count)
 
 
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
+def check_output(output: str | os.PathLike) -> None:
+    """Refuse a folder of results that could not be made or written to, without making it.
+
+    Raises:
+        OSError: saying why.
+    """
+    path = Path(output)
+    if os.path.lexists(path) and not path.is_dir():
+        raise NotADirectoryError(f"{output} is no folder; give one for the results")
+    there = next(x for x in (path, *path.absolute().parents) if os.path.lexists(x))
+    if not there.is_dir():
+        raise NotADirectoryError(f"{output}: {there} is no folder; give one for the results")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{output} cannot be written to; give another folder")
 
 
 class Saved(NamedTuple):
@@ -88,11 +104,12 @@ class ResultWriter:
         self.threshold = threshold
         if unknown := self.save.difference(RESULTS):
             raise ValueError(f"save {', '.join(unknown)}: give any of {', '.join(RESULTS)}")
-        if self.output.exists() and not self.output.is_dir():
-            raise NotADirectoryError(f"{output} is no folder; give one for the results")
+        check_output(output)
         self.output.mkdir(parents=True, exist_ok=True)
-        if not os.access(self.output, os.W_OK | os.X_OK):
-            raise PermissionError(f"{output} cannot be written to; give another folder")
+        self.require_room()
+        for file in self.tables:
+            if os.path.lexists(file) and not file.is_file():
+                raise ValueError(f"{file} is no file; move it away, or give another folder")
         records = self.output / RECORDS_FILE
         if "json" in self.save and (self.output / COCO_FILE).exists() and not records.exists():
             raise ValueError(
@@ -109,10 +126,7 @@ class ResultWriter:
 
     def done(self, source: Source) -> bool:
         """Whether all that is asked for is there."""
-        stem = source.stem
-        if self.counts and stem not in self.counts.values:
-            return False
-        if self.records and stem not in self.records.values:
+        if any(source.name not in journal.values for journal in self._journals):
             return False
         return all(map(is_result, self.pictures(source)))
 
@@ -121,14 +135,39 @@ class ResultWriter:
         stem = source.stem
         paths = [self._path(stem, kind) for kind in _PICTURES if kind in self.save]
         if "objects" in self.save:
-            paths += [_object_path(self.output, stem, i) for i in range(self.records.values[stem])]
+            count = self.records.values[source.name]
+            paths += [_object_path(self.output, stem, i) for i in range(count)]
         return paths
 
     @property
     def tables(self) -> list[Path]:
         """The files of the run, as they are after its end."""
-        coco = [self.output / COCO_FILE] if "json" in self.save else []
-        return coco + [journal.path for journal in (self.records, self.counts) if journal]
+        names = [COCO_FILE] if "json" in self.save else []
+        names += [RECORDS_FILE] if self.save & {"objects", "json"} else []
+        names += [COUNTS_FILE] if "csv" in self.save else []
+        return [self.output / name for name in names]
+
+    @property
+    def _journals(self) -> list[Journal]:
+        return [journal for journal in (self.records, self.counts) if journal]
+
+    def require_room(self) -> None:
+        """Make sure that the folder takes files.
+
+        Raises:
+            OSError: not even a small one.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.output) as file:
+                file.write(bytes(LEAST_ROOM))
+                file.flush()
+        except OSError as error:
+            if error.errno == errno.EFBIG:  # a limit of each file, not of the folder
+                return
+            raise OSError(
+                f"{self.output} cannot be written to ({error.strerror}); make room or give another "
+                "folder, and go on with --skip-existing"
+            ) from error
 
     def write(self, source: Source, result: CoSaliencyResult) -> Saved:
         """Write the files of one picture; one that cannot be written is no reason to leave out the
@@ -158,7 +197,7 @@ class ResultWriter:
         errors = list(saved.errors)
         for journal, line, value in saved.lines:
             try:
-                journal.append(source.stem, line, value)
+                journal.append(source.name, line, value)
             except OSError as error:
                 errors.append(one_line(error))
         return list(dict.fromkeys(errors))
@@ -166,11 +205,13 @@ class ResultWriter:
     def __enter__(self) -> ResultWriter:
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        for journal in filter(None, (self.records, self.counts)):
-            journal.close()
-        if "json" in self.save:
-            self._write_coco()
+    def __exit__(self, kind: type | None, *_: Any) -> None:
+        # An error before, such as that of a full disk, is the one to tell.
+        with contextlib.suppress(OSError) if kind else contextlib.nullcontext():
+            for journal in self._journals:
+                journal.close()
+            if "json" in self.save:
+                self._write_coco()
 
     def _path(self, stem: str, kind: str) -> Path:
         return self.output / f"{stem}_{kind}.png"
@@ -239,5 +280,7 @@ def _write_objects(output: Path, stem: str, result: CoSaliencyResult) -> None:
 
 def one_line(error: Exception) -> str:
     """What an error says, in one line, with its type where it was not foreseen."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return "the name of a result would be longer than its folder takes; rename the picture"
     text = " ".join(str(error).split())
     return text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
+import stat
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,15 +20,23 @@ EARLIER = "results of an earlier run"
 
 
 class Source(NamedTuple):
-    """A picture, and its name below the output: its file name, or the path in its folder."""
+    """A picture, and its name below the output: its file name, or the path in its folder.
+
+    Attributes:
+        path: of the file.
+        name: unique in a run.
+        keeps_suffix: whether its results have the suffix in their names, as those of ``a.jpg`` and
+            ``a.png`` in one run do.
+    """
 
     path: str
     name: str
+    keeps_suffix: bool = False
 
     @property
     def stem(self) -> str:
-        """The name without its suffix, which its results share."""
-        return os.path.splitext(self.name)[0]
+        """What the names of its results begin with."""
+        return self.name if self.keeps_suffix else os.path.splitext(self.name)[0]
 
 
 @dataclass
@@ -37,8 +47,9 @@ class Sources:
         pictures: in the order of the inputs, sorted within each.
         passed_over: how many files of each other suffix, and how many results of earlier runs, were
             passed over.
-        unfound: a sentence for each line of a list that names nothing, and for each folder that
-            cannot be read.
+        unfound: a sentence for each input and line of a list that names nothing, for each folder
+            that cannot be read, and for all that is named like a picture but is none: a folder, a
+            link to nothing or in a circle, a pipe, a device, a second picture of one name.
     """
 
     pictures: list[Source] = field(default_factory=list)
@@ -63,42 +74,50 @@ def find_pictures(inputs: Sequence[str], output: str, *, recursive: bool = False
         recursive: look into the folders of folders too.
 
     Raises:
-        FileNotFoundError: an input names nothing; in a list, only if all others do so too.
-        ValueError: two pictures would have results of one name, or a result would overwrite an
-            input.
+        FileNotFoundError: there is no picture.
+        ValueError: a result would overwrite an input.
     """
     found = Sources()
     owners: dict[str, str] = {}
     for entry, place in _entries(inputs):
-        results = found.passed_over[EARLIER]
+        said = len(found.unfound), found.passed_over[EARLIER]
         sources = list(_expanded(entry, recursive, found))
-        if not sources and found.passed_over[EARLIER] == results:
+        if not sources and said == (len(found.unfound), found.passed_over[EARLIER]):
             what = f"{entry}: no such picture, or none in it"
             if os.path.isdir(entry) and not recursive:
                 what += "; --recursive looks into its folders too"
-            if not place:
-                hint = unread_hint(found.passed_over)
-                passed = f" ({found.passed_over_text()}{hint})" if hint else ""
-                raise FileNotFoundError(f"--input {what}{passed}")
-            found.unfound.append(f"{place}: {what}")
+            found.unfound.append(f"{place}: {what}" if place else f"--input {what}")
         for source in sources:
-            owner = owners.get(source.stem)
-            if owner is None:
-                owners[source.stem] = source.path
+            owner = owners.setdefault(source.name, source.path)
+            if owner == source.path:
                 found.pictures.append(source)
             elif not _same(owner, source.path):
-                raise ValueError(
-                    f"{owner} and {source.path} would have results of one name, "
-                    f"{source.stem}_*.png; rename one, give a folder of both with --recursive, or "
-                    "use two outputs"
+                found.unfound.append(
+                    f"{source.path} and {owner} have one name, and would have results of one name; "
+                    "rename one, give a folder of both with --recursive, or use two outputs"
                 )
     found.passed_over = +found.passed_over
     if not found.pictures:
-        reasons = [*found.unfound[:1], found.passed_over_text()]
-        hint = unread_hint(found.passed_over)
-        raise FileNotFoundError(f"no picture in --input: {'; '.join(filter(None, reasons))}{hint}")
+        passed_over = found.passed_over_text() + unread_hint(found.passed_over)
+        reasons = "; ".join(filter(None, [*found.unfound[:1], passed_over]))
+        named = reasons.startswith("--input ")
+        raise FileNotFoundError(reasons if named else f"no picture in --input: {reasons}")
+    found.pictures = _with_own_stems(list(dict.fromkeys(found.pictures)))
     _refuse_overwriting(found.pictures, inputs, output)
     return found
+
+
+def _with_own_stems(sources: Sequence[Source]) -> list[Source]:
+    """Let pictures keep their suffix whose results would have one name without it."""
+    kept: set[str] = set()
+    while True:
+        owners = defaultdict(list)
+        for source in sources:
+            owners[source._replace(keeps_suffix=source.name in kept).stem].append(source.name)
+        alike = {name for names in owners.values() if len(names) > 1 for name in names}
+        if alike <= kept:
+            return [source._replace(keeps_suffix=source.name in kept) for source in sources]
+        kept |= alike
 
 
 def _entries(inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -130,18 +149,18 @@ def _lines(file: Iterable[bytes], name: str) -> Iterator[tuple[str, str]]:
 
 def _expanded(entry: str, recursive: bool, found: Sources) -> Iterator[Source]:
     """The pictures of a file, a folder or a pattern; others are counted in ``found``."""
-    if os.path.isfile(entry):
-        if is_result(entry):
-            found.passed_over[EARLIER] += 1
-        else:
-            yield Source(entry, os.path.basename(entry))
-    elif os.path.isdir(entry):
+    if os.path.isdir(entry):
         for path in _files(entry, recursive, found):
             if _is_picture(path, found):
                 yield Source(path, os.path.relpath(path, entry))
+    elif os.path.lexists(entry):
+        if is_result(entry):
+            found.passed_over[EARLIER] += 1
+        elif _is_file(entry, found):
+            yield Source(entry, os.path.basename(entry))
     else:
         for path in sorted(glob.glob(entry, recursive=True)):
-            if not os.path.isdir(path) and _is_picture(path, found):
+            if (_has_picture_suffix(path) or not os.path.isdir(path)) and _is_picture(path, found):
                 yield Source(path, os.path.basename(path))
 
 
@@ -158,17 +177,49 @@ def _files(folder: str, recursive: bool, found: Sources) -> Iterator[str]:
         if not again:
             yield from (os.path.join(root, name) for name in sorted(names) if name[0] != ".")
         deeper = recursive and not again
+        for path in (os.path.join(root, name) for name in sorted(folders) if name[0] != "."):
+            if _has_picture_suffix(path) and not (deeper and not _is_empty(path)):
+                _is_file(path, found)
         folders[:] = sorted(name for name in folders if deeper and name[0] != ".")
 
 
 def _is_picture(path: str, found: Sources) -> bool:
-    suffix = os.path.splitext(path)[1].lower()
     if is_result(path):
         found.passed_over[EARLIER] += 1
-    elif suffix in PICTURE_SUFFIXES:
-        return True
+    elif _has_picture_suffix(path):
+        return _is_file(path, found)
     elif os.path.basename(path) not in RUN_FILES:
+        suffix = os.path.splitext(path)[1].lower()
         found.passed_over[suffix or "without a suffix"] += 1
+    return False
+
+
+def _is_empty(folder: str) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:  # which is said when it is looked into
+        return False
+
+
+def _has_picture_suffix(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
+
+
+def _is_file(path: str, found: Sources) -> bool:
+    """Whether a path is a file or a link to one; in ``found`` is said what it is instead."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        what = error.strerror
+        if error.errno == errno.ENOENT and os.path.islink(path):
+            what = f"a link to {os.readlink(path)}, which is not there"
+        elif error.errno == errno.ELOOP:
+            what = "a link in a circle"
+    else:
+        if stat.S_ISREG(mode):
+            return True
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
+    found.unfound.append(f"{path}: no picture, but {what}")
     return False
 
 

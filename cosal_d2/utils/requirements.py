@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
+import warnings
 from importlib.util import find_spec
 
 TORCH_PINS = ("torch==2.14.1", "torchvision==0.29.1")
@@ -16,7 +18,8 @@ def location(module: str) -> str | None:
 
 
 def require_detectron2() -> None:
-    """Check that torch, torchvision, Detectron2 and OpenCV can be imported.
+    """Check that torch, torchvision, Detectron2 and OpenCV can be imported, and let them keep to
+    themselves what they say of each other.
 
     Raises:
         ImportError: one sentence with what is missing and the command that installs it.
@@ -24,9 +27,20 @@ def require_detectron2() -> None:
     names = ("torch", "torchvision", "detectron2", "cv2")
     missing = [name for name in names if location(name) is None]
     if not missing:
+        _silence_known_warnings()
         return
     python = shlex.quote(sys.executable)
     command = f"{python} -m cosal_d2.install_detectron2"
     if {"torch", "torchvision"} & set(missing):
         command = f"{python} -m pip install {' '.join(TORCH_PINS)} && {command}"
     raise ImportError(f"cosal_d2 needs {', '.join(missing)}, not found here; run: {command}")
+
+
+def _silence_known_warnings() -> None:
+    """Of Detectron2's calls into torch: nothing that a user could act on."""
+    for category, message in (
+        (FutureWarning, ".*torch.jit.script. is deprecated"),
+        (UserWarning, "torch.meshgrid: in an upcoming release"),
+    ):
+        warnings.filterwarnings("ignore", message=message, category=category)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)

@@ -3,7 +3,10 @@
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +17,7 @@ from PIL import Image
 from prediction_data import StandIn, annotated, rows, write_pictures
 
 from cosal_d2.cli import main
+from cosal_d2.config import RESULTS
 from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.inference import CoSaliencyPredictor
 from cosal_d2.utils.pictures import read_image
@@ -175,6 +179,32 @@ def test_a_broken_picture_is_named_at_the_end_and_the_others_are_done(tmp_path, 
     assert len(names(tmp_path / "out")) == 10
 
 
+def test_odd_files_are_named_and_the_run_goes_on(tmp_path, stand_in, capfd):
+    folder = write_pictures(tmp_path / "in", 2)
+    content = (folder / "00.png").read_bytes()
+    for name in (b"\xb0\xa1.png", b"a" * 245 + b".png", b"00.bmp"):
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(content)
+    (folder / "folder.jpg").mkdir()
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    assert (
+        predict("--input", folder, "--output", tmp_path / "out", "--save", ",".join(RESULTS)) == 1
+    )
+    written = capfd.readouterr()
+    assert written.out.startswith("4 of 5 pictures done")
+    summary = written.err.split("4 failed:\n")[1]
+    for name in ("folder.jpg", "circle.jpg", "pipe.jpg", f"{'a' * 245}.png"):
+        assert summary.count(name) == 1
+    found = {"00.bmp", "00.png", "01.png", f"{'a' * 245}.png", os.fsdecode(b"\xb0\xa1.png")}
+    assert {row["name"] for row in rows(tmp_path / "out")} == found
+    assert set(annotated(tmp_path / "out")) == found
+    assert {"00.bmp_map.png", "00.png_map.png", "01_map.png"} < names(tmp_path / "out")
+    (folder / "gone\udcff.jpg").symlink_to(os.fsdecode(b"\xff"))
+    more = ["--input", folder, "--output", tmp_path / "out", "--save", "map", "--skip-existing"]
+    assert predict(*more) == 1
+    assert "4 of 5 pictures done (5 by an earlier run)" not in capfd.readouterr().out
+
+
 def test_options_reach_the_predictor(tmp_path, stand_in):
     folder = write_pictures(tmp_path / "in", 3)
     arguments = ["--input", folder, "--output", tmp_path / "out", "--like", "1,2.5,9,8"]
@@ -208,6 +238,9 @@ def test_videos_and_cameras_go_their_own_way(tmp_path, stand_in, monkeypatch, ca
         (["--input", "PICTURE", "--config-file", "unknown.yaml"], "unknown.yaml"),
         (["--input", "PICTURE"], "no weights at none.pth: set MODEL.WEIGHTS"),
         (["--input", "PICTURE", "--device", "cuda"], "device cuda: torch finds no GPU"),
+        (["--input", "PICTURE", "--opts-device"], "device cuda: torch finds no GPU"),
+        (["--video", "gone.mp4"], "no such video: gone.mp4"),
+        (["--input", "PICTURE", "--output", "PICTURE/x"], "no folder; give one"),
         (["--input", "PICTURE", "--threshold", "0.5"], "add mask to --save"),
         (["--input", "PICTURE", "--smoothing", "0.5"], "--smoothing is of a video"),
         (["--video", "a.mp4", "--skip-existing"], "--skip-existing is of pictures; leave it out"),
@@ -219,9 +252,15 @@ def test_what_cannot_be_started_is_said_in_one_line(
     folder, tmp_path, capsys, argv, message, monkeypatch
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    argv = [str(folder / "grey.png") if a == "PICTURE" else a for a in argv]
-    opts = [*TINY_GROUPED, "MODEL.WEIGHTS", "none.pth"]
-    assert predict(*argv, "--output", tmp_path / "out", opts=opts) == 1
+    argv = [a.replace("PICTURE", str(folder / "grey.png")) for a in argv]
+    opts = [*TINY_GROUPED]
+    if "--opts-device" in argv:
+        argv.remove("--opts-device")
+        opts += ["MODEL.DEVICE", "cuda"]
+    elif "--device" not in argv:
+        opts += ["MODEL.WEIGHTS", "none.pth"]
+    argv = ["--output", str(tmp_path / "out"), *argv]
+    assert predict(*argv, opts=opts) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("cosal: error: ") and message in line
     assert not (tmp_path / "out").exists()
@@ -267,7 +306,47 @@ def test_device_and_precision_are_said_once(folder, tmp_path, weights, caplog):
     with caplog.at_level(logging.INFO):
         assert predict("--input", folder, "--output", tmp_path / "out", opts=opts) == 0
     said = [r.getMessage() for r in caplog.records if r.name.startswith("cosal_d2.inference")]
-    assert said == ["computing on cpu in float32"]
+    assert said == [f"cosal_vgg16_cpu, weights {weights}: computing on cpu in float32"]
+
+
+def run(*argv, cwd):
+    """`cosal predict` in a process of its own, which then prints which heavy modules it has."""
+    code = (
+        "import sys; from cosal_d2.cli import main; status = main(sys.argv[1:])\n"
+        "print(sorted({'torch', 'detectron2', 'scipy', 'matplotlib'} & set(sys.modules)))\n"
+        "sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, "predict", *map(str, argv)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--input", "nowhere", "--output", "out"),
+        ("--input", "a.png", "--output", "a.png/out"),
+        ("--input", "a.png", "--output", "out", "--config-file", "none.yaml"),
+        ("--input", "a.png", "--output", "out", "--opts", "MODEL.WEIGHTS", "none.pth"),
+        ("--video", "none.mp4", "--output", "out"),
+    ],
+)
+def test_what_is_not_there_is_said_before_anything_heavy_is_imported(tmp_path, argv):
+    (tmp_path / "a.png").touch()
+    done = run(*argv, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("cosal: error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "torch" not in done.stdout and "matplotlib" not in done.stdout
+    assert argv[0] == "--video" or done.stdout == "[]\n"
+
+
+def test_a_run_says_one_line_of_itself_and_nothing_else(folder, tmp_path, weights):
+    opts = [*TINY_GROUPED, "MODEL.WEIGHTS", weights]
+    argv = ["--input", folder / "grey.png", "--output", "out", "--config-file"]
+    done = run(*argv, "cosal_vgg16_cpu.yaml", "--opts", *opts, cwd=tmp_path)
+    assert done.stdout.startswith("1 of 1 pictures done, results in out\n")
+    line = f"cosal_vgg16_cpu, weights {weights}: computing on cpu in float32\n"
+    assert done.returncode == 0 and done.stderr == line
 
 
 def test_objects_json_is_json(tmp_path, stand_in):

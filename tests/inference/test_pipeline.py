@@ -13,7 +13,7 @@ import pytest
 from prediction_data import StandIn, annotated, rows, write_pictures
 
 from cosal_d2.inference.pipeline import predict_pictures
-from cosal_d2.inference.saving import ResultWriter
+from cosal_d2.inference.saving import ResultWriter, Saved
 from cosal_d2.inference.sources import find_pictures
 from cosal_d2.utils.pictures import read_image
 
@@ -82,6 +82,28 @@ def test_one_result_that_cannot_be_written_is_a_failure_of_its_picture(tmp_path)
     (text,) = predict(StandIn(), folder, tmp_path / "out")
     assert text.startswith(f"{folder}/01.png: ") and "out/01_map.png" in text
     assert len(rows(tmp_path / "out")) == 3
+
+
+def test_a_disk_that_is_full_ends_the_run_with_one_error(tmp_path, capsys):
+    class Full(ResultWriter):
+        room = 2
+
+        def write(self, source, result):
+            self.room -= 1
+            if self.room < 0:
+                return Saved([], [f"{source.name}: No space left on device"])
+            return super().write(source, result)
+
+        def require_room(self):
+            if self.room < 0:
+                raise OSError("out cannot be written to")
+
+    folder = write_pictures(tmp_path / "in", 20)
+    predictor = StandIn()
+    with pytest.raises(OSError, match="out cannot be written to"):
+        predict(predictor, folder, tmp_path / "out", writer=Full)
+    assert len(predictor.batches) < 12 and len(annotated(tmp_path / "out")) == 2
+    assert "failed" not in capsys.readouterr().err
 
 
 def test_the_network_works_on_while_results_are_saved_but_not_without_bound(tmp_path):

@@ -149,7 +149,8 @@ def test_files_may_be_named_by_paths_and_a_config_may_be_frozen(config, tmp_path
 def test_device_and_precision_are_told(config, caplog):
     predictor = CoSaliencyPredictor(config, device="cpu", dtype="bfloat16")
     dtype = str(predictor.model.dtype).removeprefix("torch.")  # float32 on an old CPU
-    assert f"computing on cpu in {dtype}" in caplog.messages
+    said = f"cosal_vgg16_cpu, weights {config.MODEL.WEIGHTS}: computing on cpu in {dtype}"
+    assert said in caplog.messages
     assert config.MODEL.DTYPE == "float32"  # the caller's config stays as it is
 
 

@@ -1,6 +1,9 @@
 """The files of a prediction."""
 
+import errno
+import io
 import os
+import resource
 
 import cv2
 import numpy as np
@@ -12,7 +15,7 @@ from pycocotools.coco import COCO
 
 from cosal_d2.config import RESULTS
 from cosal_d2.inference import saving
-from cosal_d2.inference.saving import ResultWriter, is_result, write_result
+from cosal_d2.inference.saving import ResultWriter, check_output, is_result, write_result
 from cosal_d2.inference.sources import Source
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -193,6 +196,86 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(NotADirectoryError, match="/a is no folder; give one"):
         ResultWriter(tmp_path / "a", ["map"])
+
+
+@pytest.mark.parametrize("below", ["a", "a/b/c", "link"])
+def test_an_output_that_cannot_be_made_is_refused_without_making_anything(tmp_path, below):
+    (tmp_path / "a").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(NotADirectoryError, match="no folder; give one"):
+        check_output(tmp_path / below)
+    check_output(tmp_path / "new" / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "link"]
+
+
+@pytest.mark.parametrize("name", ["counts.csv", "objects.json", "objects.jsonl"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_the_place_of_a_file_of_the_run_is_refused(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} is no file; move it away"):
+        ResultWriter(tmp_path, RESULTS, keep=True)
+
+
+def test_results_of_names_that_differ_by_their_suffix_are_apart(tmp_path):
+    sources = [Source("a.jpg", "a.jpg", True), Source("a.png", "a.png", True)]
+    with ResultWriter(tmp_path, RESULTS) as writer:
+        for source, groups in zip(sources, ((0, 0), (0, 0, 0)), strict=True):
+            assert writer.append(source, writer.write(source, result(IMAGE, groups))) == []
+        assert all(map(writer.done, sources))
+    assert annotated(tmp_path) == {"a.jpg": 2, "a.png": 3}
+    assert [row["count"] for row in rows(tmp_path)] == ["2", "3"]
+    assert len(list(tmp_path.glob("a.jpg_*.png"))) == 6
+    assert len(list(tmp_path.glob("a.png_*.png"))) == 7
+
+
+@pytest.mark.parametrize("stem", ["a" * 245, "\u00e9" * 122 + "a", "\u732b" * 81 + "aa"])
+def test_results_whose_names_are_too_long_are_named_and_the_others_are_written(tmp_path, stem):
+    with ResultWriter(tmp_path, RESULTS) as writer:
+        errors = write(writer, f"{stem}.jpg")
+        assert write(writer, "b.jpg") == []
+    assert errors == [
+        "the name of a result would be longer than its folder takes; rename the picture"
+    ]
+    assert is_result(tmp_path / f"{stem}_map.png")
+    assert annotated(tmp_path) == {f"{stem}.jpg": 5, "b.jpg": 5}
+
+
+def test_a_name_may_have_all_its_bytes(tmp_path):
+    stem = "a" * (255 - len("_overlay.png"))
+    with ResultWriter(tmp_path, ["overlay"]) as writer:
+        assert write(writer, f"{stem}.jpg") == []
+
+
+def test_a_full_disk_is_told_of_the_file_that_did_not_fit(tmp_path):
+    """Files of more than 20 kB do not fit; small ones do."""
+    large = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with ResultWriter(tmp_path, ["map", "cutout", "csv"]) as writer:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            source = Source("a.jpg", "a.jpg")
+            saved = writer.write(source, result(large))
+            (error,) = writer.append(source, saved)
+            writer.require_room()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "too large" in error and f"'{tmp_path}/a_cutout.png'" in error
+    assert {p.name for p in tmp_path.iterdir()} == {"a_map.png", "counts.csv"}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_folder_that_takes_nothing_is_told_at_once(tmp_path, monkeypatch, code):
+    class Refusing(io.BytesIO):
+        def flush(self):
+            raise OSError(code, os.strerror(code))
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: Refusing())
+    reason = f"{tmp_path}/new cannot be written to .{os.strerror(code)}.; make room .*skip-existing"
+    with pytest.raises(OSError, match=reason):
+        ResultWriter(tmp_path / "new", ["map"])
 
 
 def test_an_unknown_result_is_refused(tmp_path):

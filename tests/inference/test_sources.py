@@ -127,12 +127,86 @@ def test_a_users_own_picture_of_a_results_name_is_a_picture(tree):
     assert names([tree]) == ["a.PNG", "a_mask.png", "a_object_01.png", "b.jpg"]
 
 
-def test_two_pictures_whose_results_would_have_one_name_are_refused(tree):
+def stems(inputs, **options):
+    found = find_pictures(list(map(str, inputs)), "out", **options).pictures
+    return {source.name: source.stem for source in found}
+
+
+def test_pictures_whose_names_differ_by_their_suffix_alone_keep_it(tree):
     touch(tree, "b.png", "x/b.bmp")
-    with pytest.raises(ValueError, match=r"b.jpg and .*b.png would have results of one name, b_"):
-        find_pictures([str(tree)], "out")
-    with pytest.raises(ValueError, match="b.jpg and .*x/b.bmp would"):
-        find_pictures([str(tree / "b.jpg"), str(tree / "x" / "b.bmp")], "out")
+    assert stems([tree]) == {"a.PNG": "a", "b.jpg": "b.jpg", "b.png": "b.png"}
+    assert stems([tree / "b.jpg", tree / "x" / "b.bmp"]) == {"b.jpg": "b.jpg", "b.bmp": "b.bmp"}
+    assert stems([tree], recursive=True)["x/b.bmp"] == "x/b"  # the only one of its folder
+    touch(tree, "b.png.gif")  # whose results would have the name of b.png's, then
+    own = stems([tree])
+    assert own["b.png.gif"] == "b.png.gif" and len(set(own.values())) == len(own) == 4
+
+
+def test_of_two_pictures_of_one_name_the_second_is_named_and_left_out(tree):
+    found = find_pictures([str(tree / "x"), str(tree / "b.jpg"), str(tree / "x" / "a.jpg")], "out")
+    assert len(found.pictures) == 2 and not found.unfound  # twice the same
+    touch(tree, "y/a.jpg")
+    found = find_pictures([str(tree / "x"), str(tree / "y" / "a.jpg"), str(tree / "b.jpg")], "out")
+    assert [source.name for source in found.pictures] == ["a.jpg", "b.jpg"]
+    (sentence,) = found.unfound
+    assert sentence.startswith(f"{tree}/y/a.jpg and {tree}/x/a.jpg have one name")
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """One picture, and what is named like one but is none."""
+    folder = tmp_path / "odd"
+    touch(folder, "good.jpg", "notes.fifo")
+    (folder / "folder.jpg").mkdir()
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    (folder / "one.png").symlink_to("other.png")
+    (folder / "other.png").symlink_to("one.png")
+    os.mkfifo(folder / "pipe.jpg")
+    os.mkfifo(folder / "pipe_map.png")
+    (folder / "null.tif").symlink_to("/dev/null")
+    return folder
+
+
+ODD = {
+    **{"folder.jpg": "a folder", "gone.jpg": "a link to nowhere.jpg, which is not there"},
+    **dict.fromkeys(("circle.jpg", "one.png", "other.png"), "a link in a circle"),
+    **dict.fromkeys(("pipe.jpg", "pipe_map.png", "null.tif"), "a pipe, device or socket"),
+}
+
+
+@pytest.mark.parametrize("way", ["folder", "shell", "pattern", "list", "recursive"])
+def test_what_is_named_like_a_picture_but_is_none_is_named_and_left_out(odd, tmp_path, way):
+    shell = [str(path) for path in sorted(odd.iterdir()) if path.suffix != ".fifo"]
+    (tmp_path / "list.txt").write_text("\n".join(shell))
+    inputs = {"shell": shell, "pattern": [f"{odd}/*.*"], "list": [f"@{tmp_path}/list.txt"]}
+    found = find_pictures(inputs.get(way, [str(odd)]), "out", recursive=way == "recursive")
+    assert [source.name for source in found.pictures] == ["good.jpg"]
+    said = "\n".join(sorted(found.unfound))
+    expected = dict(ODD)
+    if way in ("shell", "list"):
+        expected["folder.jpg"] = ""  # it is looked into as any folder
+    for name, what in expected.items():
+        assert (
+            f"{odd}/{name}: no picture, but {what}" in said if what else f"{odd}/{name}: " in said
+        )
+    assert len(found.unfound) == len(ODD)
+
+
+def test_a_folder_named_like_a_picture_is_looked_into_with_its_tree(odd):
+    touch(odd, "folder.jpg/in.png")
+    found = find_pictures([str(odd)], "out", recursive=True)
+    assert [source.name for source in found.pictures] == ["good.jpg", "folder.jpg/in.png"]
+    assert not [x for x in found.unfound if "folder.jpg" in x]
+
+
+def test_one_input_that_names_nothing_leaves_the_others(tree):
+    found = find_pictures([str(tree / "b.jpg"), str(tree / "gone.jpg"), "*.none"], "out")
+    assert [source.name for source in found.pictures] == ["b.jpg"]
+    assert found.unfound == [
+        f"--input {tree}/gone.jpg: no such picture, or none in it",
+        "--input *.none: no such picture, or none in it",
+    ]
 
 
 def test_no_input_is_overwritten_by_a_result(tree, tmp_path):

