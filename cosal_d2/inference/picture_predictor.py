@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
+from cosal_d2.inference.inputs import Box, Picture, check_several, named_picture
 from cosal_d2.inference.results import CoSaliencyResult
 from cosal_d2.utils.parallel import read_ahead
-from cosal_d2.utils.pictures import read_image, upright_bgr
-
-Picture = str | os.PathLike | Image.Image | np.ndarray
-Box = Sequence[float]
 
 
 class PicturePredictor(ABC):
@@ -26,7 +21,8 @@ class PicturePredictor(ABC):
         """What repeats in a picture.
 
         Args:
-            image: a path, a PIL image, or uint8 BGR (H, W, 3) as OpenCV reads it.
+            image: a path, a PIL image, or uint8 BGR (H, W, 3) as OpenCV reads it
+                (:func:`~cosal_d2.inference.inputs.named_picture`).
             like: a box XYXY in the picture's pixels around one object: then the result is that
                 object and all that resembles it.
             tiles: windows along the picture's longer side, for many small objects or a large
@@ -51,10 +47,12 @@ class PicturePredictor(ABC):
         Args:
             images, like, tiles: as for one picture.
         """
+        check_several(images)
+        images = list(images)
         like = [None] * len(images) if like is None else like
         if len(like) != len(images):
             raise ValueError(f"like: {len(like)} boxes for {len(images)} pictures; give one each")
-        return self._predict([_named(image) for image in images], like, tiles)
+        return self._predict([named_picture(image) for image in images], like, tiles)
 
     def stream(
         self, images: Iterable[Picture], batch: int = 1, tiles: int = 1
@@ -68,10 +66,11 @@ class PicturePredictor(ABC):
             tiles: as for one picture.
 
         Raises:
-            ValueError: the batch is less than 1.
+            ValueError: the batch is less than 1, or there is one picture alone.
         """
         if batch < 1:
             raise ValueError(f"batch={batch}: give 1 or more pictures of a forward pass")
+        check_several(images)
         with (
             contextlib.closing(self._one_by_one(images, batch, tiles)) as results,
             # One thread: it takes the next result, for which the network may have to work.
@@ -89,7 +88,7 @@ class PicturePredictor(ABC):
     ) -> Iterator[CoSaliencyResult]:
         """Results of a stream, worked out when they are asked for; pictures are read ahead."""
         waiting = []
-        for picture in read_ahead(_named, images):
+        for picture in read_ahead(named_picture, images):
             waiting.append(picture)
             if len(waiting) == batch:
                 yield from self._predict(waiting, [None] * batch, tiles)
@@ -102,38 +101,3 @@ class PicturePredictor(ABC):
         self, named: list[tuple[str, np.ndarray]], like: Sequence[Box | None], tiles: int
     ) -> list[CoSaliencyResult]:
         """Results of pictures, uint8 BGR (H, W, 3), with their names."""
-
-
-def _named(image: Picture) -> tuple[str, np.ndarray]:
-    """The name of a picture's file, or "picture" where it has none, and its pixels."""
-    is_path = isinstance(image, str | os.PathLike)
-    return os.path.basename(image) if is_path else "picture", read_picture(image)
-
-
-def read_picture(image: Picture) -> np.ndarray:
-    """A picture in any form as uint8 BGR (H, W, 3), upright.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no picture.
-    """
-    if isinstance(image, str | os.PathLike):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return upright_bgr(image)
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
-        raise ValueError(
-            f"a picture of type {array.dtype} and shape {array.shape}; give uint8 BGR (H, W, 3), "
-            "or a PIL image or a path"
-        )
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.shape[2] == 1:
-        return np.repeat(array, 3, axis=2)
-    if array.shape[2] != 3:
-        raise ValueError(
-            f"a picture of {array.shape[2]} channels; give 3, BGR, or a PIL image, whose "
-            "transparency is understood"
-        )
-    return np.ascontiguousarray(array)

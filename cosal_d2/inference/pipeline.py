@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from cosal_d2.inference.picture_predictor import Box, PicturePredictor
+from cosal_d2.inference.inputs import Box
+from cosal_d2.inference.picture_predictor import PicturePredictor
 from cosal_d2.inference.results import CoSaliencyResult
 from cosal_d2.inference.saving import ResultWriter, Saved, one_line
 from cosal_d2.inference.sources import Source

@@ -14,7 +14,8 @@ from detectron2.data import transforms as T
 from cosal_d2.config import DEFAULT_CONFIG, check_config, check_device, get_cosal_config
 from cosal_d2.data.augmentations import build_augmentation
 from cosal_d2.engine.checkpoint import load_network, released_weights
-from cosal_d2.inference.picture_predictor import Box, PicturePredictor
+from cosal_d2.inference.inputs import Box, checked_box
+from cosal_d2.inference.picture_predictor import PicturePredictor
 from cosal_d2.inference.results import CoSaliencyResult
 from cosal_d2.inference.tiles import predict_tiles
 from cosal_d2.modeling.backbone.encoder import TOP_STRIDE
@@ -90,7 +91,7 @@ class CoSaliencyPredictor(PicturePredictor):
         self, named: list[tuple[str, np.ndarray]], like: Sequence[Box | None], tiles: int
     ) -> list[CoSaliencyResult]:
         pictures = [picture for _, picture in named]
-        if tiles < 1:
+        if not isinstance(tiles, int) or tiles < 1:
             raise ValueError(f"tiles={tiles}: give 1 or more windows along the longer side")
         for name, asked in (("like", any(x is not None for x in like)), ("tiles", tiles > 1)):
             if asked and self.model.grouping is None:
@@ -99,7 +100,7 @@ class CoSaliencyPredictor(PicturePredictor):
                     "the default"
                 )
         boxes = [
-            None if box is None else _checked_box(box, *picture.shape[:2])
+            None if box is None else checked_box(box, *picture.shape[:2])
             for picture, box in zip(pictures, like, strict=True)
         ]
         if tiles > 1:
@@ -140,17 +141,3 @@ def _set_size(cfg: CfgNode, size: int) -> None:
     if cfg.INPUT.MIN_SIZE_TEST:  # 0 leaves pictures as large as they are
         cfg.INPUT.MAX_SIZE_TEST = round(cfg.INPUT.MAX_SIZE_TEST * size / cfg.INPUT.MIN_SIZE_TEST)
     cfg.INPUT.MIN_SIZE_TEST = size
-
-
-def _checked_box(box: Box, height: int, width: int) -> np.ndarray:
-    """A box XYXY, clipped to the picture, float64 (4,)."""
-    values = np.asarray(box, dtype=np.float64)
-    if values.shape != (4,) or not np.isfinite(values).all():
-        raise ValueError(f"like={box}: give x0,y0,x1,y1 in pixels")
-    clipped = values.clip(0, [width, height, width, height])
-    if (clipped[2:] - clipped[:2] < 1).any():
-        raise ValueError(
-            f"like={box}: no pixel of the picture ({width} x {height}) is inside; give x0,y0,x1,y1 "
-            "with x0 < x1 and y0 < y1"
-        )
-    return clipped

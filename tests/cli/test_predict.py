@@ -306,7 +306,7 @@ def test_device_and_precision_are_said_once(folder, tmp_path, weights, caplog):
     with caplog.at_level(logging.INFO):
         assert predict("--input", folder, "--output", tmp_path / "out", opts=opts) == 0
     said = [r.getMessage() for r in caplog.records if r.name.startswith("cosal_d2.inference")]
-    assert said == [f"cosal_vgg16_cpu, weights {weights}: computing on cpu in float32"]
+    assert said == [f"cosal_vgg16, weights {weights}: computing on cpu in float32"]
 
 
 def run(*argv, cwd):
@@ -343,9 +343,9 @@ def test_what_is_not_there_is_said_before_anything_heavy_is_imported(tmp_path, a
 def test_a_run_says_one_line_of_itself_and_nothing_else(folder, tmp_path, weights):
     opts = [*TINY_GROUPED, "MODEL.WEIGHTS", weights]
     argv = ["--input", folder / "grey.png", "--output", "out", "--config-file"]
-    done = run(*argv, "cosal_vgg16_cpu.yaml", "--opts", *opts, cwd=tmp_path)
+    done = run(*argv, "cosal_vgg16.yaml", "--opts", *opts, cwd=tmp_path)
     assert done.stdout.startswith("1 of 1 pictures done, results in out\n")
-    line = f"cosal_vgg16_cpu, weights {weights}: computing on cpu in float32\n"
+    line = f"cosal_vgg16, weights {weights}: computing on cpu in float32\n"
     assert done.returncode == 0 and done.stderr == line
 
 

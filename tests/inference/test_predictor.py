@@ -113,6 +113,11 @@ def test_a_box_around_nothing_is_refused(predictor, box, message, tiles):
 
 
 def test_options_that_no_network_can_follow_are_refused(config, predictor, monkeypatch):
+    with pytest.raises(ValueError, match=r"tiles=1.5: give 1 or more"):
+        predictor(noise(), tiles=1.5)
+    for several in (predictor.batch, lambda x: next(predictor.stream(x))):
+        with pytest.raises(ValueError, match="several pictures are taken here, .* not ndarray"):
+            several(noise())
     with pytest.raises(ValueError, match="tiles=0: give 1 or more"):
         predictor(noise(), tiles=0)
     with pytest.raises(ValueError, match="like: 1 boxes for 2 pictures"):
@@ -149,7 +154,7 @@ def test_files_may_be_named_by_paths_and_a_config_may_be_frozen(config, tmp_path
 def test_device_and_precision_are_told(config, caplog):
     predictor = CoSaliencyPredictor(config, device="cpu", dtype="bfloat16")
     dtype = str(predictor.model.dtype).removeprefix("torch.")  # float32 on an old CPU
-    said = f"cosal_vgg16_cpu, weights {config.MODEL.WEIGHTS}: computing on cpu in {dtype}"
+    said = f"cosal_vgg16, weights {config.MODEL.WEIGHTS}: computing on cpu in {dtype}"
     assert said in caplog.messages
     assert config.MODEL.DTYPE == "float32"  # the caller's config stays as it is
 
@@ -193,6 +198,7 @@ def test_a_batch_gives_what_its_pictures_give_alone(predictor, inputs):
     found = predictor.batch([noise(*size) for size in sizes])
     assert [x.map.shape for x in found] == sizes
     assert predictor.batch([]) == []
+    assert len(predictor.batch(noise(seed=i) for i in range(2))) == 2
 
 
 @pytest.mark.parametrize(("count", "batch", "batches"), [(5, 1, [1] * 5), (5, 2, [2, 2, 1])])
