@@ -18,13 +18,14 @@ setup(
     packages=[*find_packages(include=["cosal_d2", "cosal_d2.*"]), "cosal_d2.configs"],
     package_dir={"cosal_d2.configs": "configs"},
     package_data={
-        "cosal_d2": ["released/*.pth", "released/*.json"],
+        "cosal_d2": ["released/*.safetensors", "released/*.pth", "released/*.json"],
         "cosal_d2.configs": ["**/*.yaml"],
         "cosal_d2.evaluation.report": ["*.html", "*.css", "*.js"],
     },
     python_requires=">=3.10",
     install_requires=[
-        *("h5py", "imagehash", "jinja2", "numpy", "pillow", "protobuf>=4.22", "shapely", "tqdm"),
+        *("h5py", "imagehash", "jinja2", "numpy", "pillow", "protobuf>=4.22", "safetensors"),
+        *("shapely", "tqdm"),
     ],
     extras_require={
         "heic": ["pillow-heif"],

@@ -80,10 +80,14 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.RELEASED = ""
 
     # Weights that the encoder starts from, loaded when the network is built: "vgg16://imagenet", or
-    # a file in the encoder's names (.pth, .npz, or Detectron2's .pkl) or of a network that holds
-    # it; "" for those of MODEL.WEIGHTS, or random ones (paper: VGG-16 pre-trained on ImageNet).
+    # a file in the encoder's names (.safetensors, .pth, .npz, or Detectron2's .pkl) or of a network
+    # that holds it; "" for those of MODEL.WEIGHTS, or random ones (paper: VGG-16 pre-trained on
+    # ImageNet).
     # Detectron2's MODEL.BACKBONE.FREEZE_AT says which stages do not learn (paper: none does).
     cfg.MODEL.BACKBONE.WEIGHTS = ""
+    # Whether that file may be a .pkl, a kind that can hold code; numpy arrays in it are loaded, and
+    # it is refused where it holds more (ours).
+    cfg.MODEL.BACKBONE.ALLOW_PICKLE = False
 
     cfg.MODEL.FEATURE_SENSITIVE = CN()
     # The three trainable 3x3 convolutions on H, the encoder's feature at stride 16 (paper: conv5_3

@@ -16,6 +16,7 @@ from detectron2.utils.file_io import PathManager
 import cosal_d2.modeling as _  # noqa: F401  (registers the network)
 from cosal_d2.modeling.backbone.encoder import ENCODER_PREFIX, load_encoder
 from cosal_d2.modeling.backbone.released import RELEASED_PREFIX
+from cosal_d2.modeling.backbone.weight_files import is_pickle, load_weights
 from cosal_d2.utils.files import write_bytes, write_text
 
 TEST_TIME_PARTS = ("backbone.", "feature_sensitive.", "decoder.")
@@ -75,14 +76,16 @@ class CoSaliencyCheckpointer(DetectionCheckpointer):
         write_text(Path(self.save_dir, "last_checkpoint"), last_filename_basename)
 
     def _load_file(self, filename: str) -> dict:
-        if filename.endswith((".pkl", ".pyth")):
-            raise ValueError(f"{filename}: pickled files are not loaded; give a .pth checkpoint")
+        if is_pickle(filename) or filename.endswith(".pyth"):
+            raise ValueError(
+                f"{filename}: pickled files are not loaded; give a .pth or .safetensors file (an "
+                "encoder's .pkl is MODEL.BACKBONE.WEIGHTS)"
+            )
         return super()._load_file(filename)
 
     def _torch_load(self, filename: str) -> dict:
         try:
-            with PathManager.open(filename, "rb") as f:
-                return torch.load(f, map_location="cpu", weights_only=True)
+            return load_weights(filename)
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{filename} is not a checkpoint of plain types: {reason}") from error
@@ -150,7 +153,7 @@ def load_network(cfg: CfgNode) -> torch.nn.Module:
     model = build_model(cfg).eval()
     needed = {ENCODER_PREFIX + name for name in model.backbone.state_dict()}
     if not needed <= weight_names(cfg.MODEL.WEIGHTS):
-        given = load_encoder(model.backbone, encoder)
+        given = load_encoder(model.backbone, encoder, cfg.MODEL.BACKBONE.ALLOW_PICKLE)
         model.given_weights = frozenset(ENCODER_PREFIX + name for name in given)
     CoSaliencyCheckpointer(model).load(cfg.MODEL.WEIGHTS)
     logger.info("weights: %s", cfg.MODEL.WEIGHTS)
@@ -162,8 +165,7 @@ def weight_names(path: str) -> set[str]:
     if not PathManager.isfile(path):
         return set()
     try:
-        with PathManager.open(path, "rb") as file:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_weights(PathManager.get_local_path(path))
         return set(content.get("model", content))
     except Exception:  # the checkpointer says what is wrong with it
         return set()

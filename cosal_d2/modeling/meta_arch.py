@@ -92,7 +92,7 @@ class CoSaliencyNet(nn.Module):
         check_config(cfg)
         check_names(cfg)
         backbone = build_backbone(cfg)
-        given = load_encoder(backbone, cfg.MODEL.BACKBONE.WEIGHTS)
+        given = load_encoder(backbone, cfg.MODEL.BACKBONE.WEIGHTS, cfg.MODEL.BACKBONE.ALLOW_PICKLE)
         shapes = backbone.output_shape()
         block = None
         r_shape: ShapeSpec = shapes[top_feature(shapes)]

@@ -9,9 +9,10 @@ import pytest
 import torch
 from detectron2.utils.file_io import PathManager
 from network_data import GROUPED, RESNET, sample, tiny_config, tiny_model
+from safetensors.torch import save_file
 
 from cosal_d2.engine import CoSaliencyCheckpointer, released_weights
-from cosal_d2.engine.checkpoint import load_network, own_state_dict
+from cosal_d2.engine.checkpoint import load_network, own_state_dict, weight_names
 
 OFF = ("MODEL.RFM.SAMPLER", "")
 DOES_NOT_FIT = "do not fit the config: .* others are not in the file"
@@ -57,6 +58,18 @@ def test_a_checkpoint_holds_weights_and_plain_types(model, saved):
     assert sorted(p.name for p in saved.parent.iterdir()) == ["last_checkpoint", "model.pth"]
 
 
+def test_safetensors_are_weights_too(model, other, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({k: v.contiguous() for k, v in own_state_dict(model).items()}, path)
+    load(other, path)
+    state = model.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in other.state_dict().items())
+    assert weight_names(str(path)) == set(state)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="model.safetensors is not a checkpoint of plain types"):
+        load(other, path)
+
+
 def test_a_full_disk_leaves_the_old_file_and_names_path_and_bytes(model, saved):
     before = saved.read_bytes()
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -92,12 +105,14 @@ class Trap:
         return (pytest.fail, ("code from a file was run",))
 
 
-@pytest.mark.parametrize("name", ["evil.pth", "evil.pkl", "evil.pyth", "notes.pth"])
+@pytest.mark.parametrize(
+    "name", ["evil.pth", "evil.pkl", "evil.PKL", "evil.pyth", "notes.pth", "notes.safetensors"]
+)
 def test_what_is_no_checkpoint_of_plain_types_is_refused(other, tmp_path, name):
     path = tmp_path / name
     if name == "evil.pth":
         torch.save({"model": Trap()}, path)
-    elif name == "notes.pth":
+    elif path.stem == "notes":
         path.write_text("nothing")
     else:
         path.write_bytes(pickle.dumps({"model": Trap(), "__author__": "x"}))

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from network_data import RESNET, tiny_config, tiny_model
+from safetensors.torch import load_file
 
 from cosal_d2.engine import CoSaliencyCheckpointer
 from cosal_d2.engine import release as module
 from cosal_d2.engine.checkpoint import load_network, own_state_dict
 from cosal_d2.engine.release import mean_weights, release
 
-OPTIONS = [*RESNET, "MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "x.pth"]
+OPTIONS = [*RESNET, "MODEL.RFM.SAMPLER", "", "MODEL.RELEASED", "x.safetensors"]
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def test_kernels_in_float16_with_their_digest(cfg, tmp_path, encoder):
     path = release(cfg, encoder=encoder, folder=str(tmp_path))
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     known = json.loads((tmp_path / "released.json").read_text())
-    assert known == {"other.pth": {"sha256": "0"}, "x.pth": {"sha256": digest}}
-    content = torch.load(path, weights_only=True)
+    assert known == {"other.pth": {"sha256": "0"}, "x.safetensors": {"sha256": digest}}
+    content = load_file(path)
     model = load_network(cfg)
     expected = model.state_dict() if encoder else own_state_dict(model)
     assert len(own_state_dict(model)) < len(model.state_dict())
-    assert set(content) == {"model"} and content["model"].keys() == expected.keys()
+    assert content.keys() == expected.keys()
     for key, value in expected.items():
-        assert torch.equal(content["model"][key], value.half() if value.dim() > 1 else value)
+        assert torch.equal(content[key], value.half() if value.dim() > 1 else value)
     cfg.MODEL.WEIGHTS = path
     if encoder:
         cfg.MODEL.BACKBONE.WEIGHTS = str(tmp_path / "gone.pth")
@@ -54,13 +55,17 @@ def test_what_cannot_be_released_is_refused(cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 100)
     with pytest.raises(ValueError, match="over 40"):
         release(cfg, folder=str(tmp_path))
-    assert not (tmp_path / "x.pth").exists()
+    for name in ("x.pth", "../x.safetensors"):
+        cfg.MODEL.RELEASED = name
+        with pytest.raises(ValueError, match="released files are safetensors: name it x.safeten"):
+            release(cfg, folder=str(tmp_path))
+    assert not list(tmp_path.glob("x.*")) and not list(tmp_path.parent.glob("x.*"))
 
 
 def test_the_released_files_are_those_of_the_index():
     folder = Path(module.RELEASED_FOLDER)
     known = json.loads((folder / "released.json").read_text())
-    assert set(known) == {p.name for p in folder.glob("*.pth")}
+    assert set(known) == {p.name for p in folder.iterdir()} - {"released.json"}
     for name, entry in known.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
         assert (folder / name).stat().st_size <= module.MAX_BYTES

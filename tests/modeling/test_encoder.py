@@ -9,7 +9,8 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone
-from network_data import tiny_config
+from network_data import tiny_config, tiny_model
+from safetensors.torch import save_file
 
 from cosal_d2.modeling.backbone.encoder import (
     EncoderWeightsError,
@@ -67,6 +68,8 @@ def caffe_names(state):
 def write(path, content):
     if path.suffix == ".npz":
         np.savez(path, **content)
+    elif path.suffix == ".safetensors":
+        save_file({k: torch.from_numpy(v) for k, v in content.items()}, path)
     elif path.suffix == ".pth":
         torch.save({k: torch.from_numpy(v) for k, v in content.items()}, path)
     else:
@@ -74,7 +77,7 @@ def write(path, content):
     return str(path)
 
 
-@pytest.mark.parametrize("name", ["own.npz", "own.pth", "zoo.pkl", "caffe.pkl"])
+@pytest.mark.parametrize("name", ["own.npz", "own.pth", "own.safetensors", "zoo.pkl", "caffe.pkl"])
 def test_weights_are_loaded_from_each_kind_of_file(tmp_path, name):
     content = STATE
     if name == "zoo.pkl":
@@ -83,7 +86,7 @@ def test_weights_are_loaded_from_each_kind_of_file(tmp_path, name):
         content = caffe_names(content)
     built = encoder()
     before = {k: v.clone() for k, v in built.state_dict().items()}
-    given = load_encoder(built, write(tmp_path / name, content))
+    given = load_encoder(built, write(tmp_path / name, content), name.endswith(".pkl"))
     for key, value in built.state_dict().items():
         old = name == "caffe.pkl" and "running" in key
         assert torch.equal(value, before[key] if old else torch.from_numpy(STATE[key])), key
@@ -145,7 +148,21 @@ def test_a_file_that_does_not_serve_is_refused(tmp_path, monkeypatch, name, cont
     with pytest.raises(
         EncoderWeightsError, match=f"(?s)MODEL.BACKBONE.WEIGHTS: .*{name}.*{reason}"
     ):
-        load_encoder(encoder(), write(tmp_path / name, content))
+        load_encoder(encoder(), write(tmp_path / name, content), allow_pickle=True)
     assert not (tmp_path / "harmful.was.run").exists()
     with pytest.raises(EncoderWeightsError, match="gone.pth"):
         load_encoder(encoder(), str(tmp_path / "gone.pth"))
+
+
+@pytest.mark.parametrize("name", ["arrays.pkl", "arrays.PKL", "arrays.pickle"])
+def test_a_pickle_is_loaded_only_where_the_config_allows_it(tmp_path, name):
+    path = write(tmp_path / name, {"model": STATE, "__author__": "someone"})
+    opts = ["MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.BACKBONE.FREEZE_AT", "5"]
+    opts += ["MODEL.RESNETS.OUT_FEATURES", "['res2']", "MODEL.RFM.SAMPLER", ""]
+    opts += ["MODEL.DECODER.CHANNELS", "(8,)", "MODEL.DECODER.NUM_CONVS", "(1,)"]
+    opts += ["MODEL.DECODER.SKIP_CHANNELS", "(0,)", "MODEL.DECODER.SKIPS", "('',)"]
+    opts += ["MODEL.BACKBONE.WEIGHTS", path]
+    with pytest.raises(EncoderWeightsError, match="set MODEL.BACKBONE.ALLOW_PICKLE True"):
+        tiny_model(*opts)
+    allowed = tiny_model(*opts, "MODEL.BACKBONE.ALLOW_PICKLE", "True").backbone
+    assert all(torch.equal(v, torch.from_numpy(STATE[k])) for k, v in allowed.state_dict().items())

@@ -3,7 +3,6 @@ that it starts from."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +16,12 @@ from torch import nn
 import cosal_d2.modeling.backbone.released as _  # noqa: F401  (cosal:// on the PathManager)
 from cosal_d2.modeling.backbone import vgg_weights
 from cosal_d2.modeling.backbone.vgg_weights import EncoderWeightsError
+from cosal_d2.modeling.backbone.weight_files import (
+    is_pickle,
+    load_arrays,
+    load_pickled_arrays,
+    load_weights,
+)
 
 TOP_STRIDE = 16
 ENCODER_PREFIX = "backbone."  # of the encoder's weights in a whole network's file
@@ -62,16 +67,17 @@ def check_features(key: str, names: Iterable[str], shapes: Mapping[str, ShapeSpe
             raise ValueError(f"{key} names {name!r}; the encoder has {sorted(shapes)}")
 
 
-def load_encoder(backbone: nn.Module, uri: str) -> set[str]:
+def load_encoder(backbone: nn.Module, uri: str, allow_pickle: bool = False) -> set[str]:
     """Load the weights that ``MODEL.BACKBONE.WEIGHTS`` names.
 
     Args:
         backbone: the encoder.
         uri: ``vgg16://imagenet``, or a path or PathManager URI of a state dict in the encoder's
-            names (FPN's may lack their ``bottom_up.``) or of a network that holds it: ``.pth`` or
-            ``.pt``, ``.npz``, or a ``.pkl`` of numpy arrays, as
+            names (FPN's may lack their ``bottom_up.``) or of a network that holds it:
+            ``.safetensors``, ``.pth`` or ``.pt``, ``.npz``, or a ``.pkl`` of numpy arrays, as
             ``detectron2://ImageNetPretrained/MSRA/R-50.pkl``; "" leaves the encoder as it was
             initialised.
+        allow_pickle: whether it may be a ``.pkl``; what is no numpy array in it is refused.
 
     Returns:
         names in the encoder's state dict of what does not learn and came from the file, so that no
@@ -87,7 +93,7 @@ def load_encoder(backbone: nn.Module, uri: str) -> set[str]:
         if uri.startswith(vgg_weights.PREFIX):
             loaded, caffe_names = vgg_weights.load_imagenet(uri), False
         else:
-            loaded, caffe_names = _read(Path(PathManager.get_local_path(uri)))
+            loaded, caffe_names = _read(Path(PathManager.get_local_path(uri)), allow_pickle)
         inside = {
             name.removeprefix(ENCODER_PREFIX): value
             for name, value in loaded.items()
@@ -126,32 +132,21 @@ def frozen_names(module: nn.Module) -> set[str]:
     return names
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads pickled dicts of numpy arrays and nothing that could run code."""
-
-    ALLOWED = {
-        *("numpy.dtype", "numpy.ndarray", "_codecs.encode", "collections.OrderedDict"),
-        *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
-        *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
-    }
-
-    def find_class(self, module: str, name: str) -> object:
-        if f"{module}.{name}" not in self.ALLOWED:
-            raise ValueError(f"its pickle names {module}.{name}; only numpy arrays are loaded")
-        return super().find_class(module, name)
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
+def _read(path: Path, allow_pickle: bool) -> tuple[dict[str, torch.Tensor], bool]:
     """A state dict in float32, and whether it has Caffe2's names, as Detectron2's own files."""
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            loaded = dict(arrays)
-    elif path.suffix == ".pkl":
-        with path.open("rb") as file:
-            loaded = _ArrayUnpickler(file, encoding="latin1").load()
+        loaded = load_arrays(path)
+    elif not is_pickle(path):
+        loaded = load_weights(path)
+    elif allow_pickle:
+        loaded = load_pickled_arrays(path)
     else:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    caffe_names = path.suffix == ".pkl" and "__author__" not in loaded
+        raise ValueError(
+            "it is a pickle, a kind of file that can hold code: set MODEL.BACKBONE.ALLOW_PICKLE "
+            "True to load the numpy arrays in it and nothing else, or give .safetensors, .npz or "
+            ".pth"
+        )
+    caffe_names = is_pickle(path) and "__author__" not in loaded
     state = {
         name: torch.as_tensor(value).float()
         for name, value in loaded.get("model", loaded).items()

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from cosal_d2.modeling.backbone.weight_files import load_weights
+
 
 class ConvLayer(NamedTuple):
     """One 3x3 convolution: Keras' name, index in torchvision's `features`, channels."""
@@ -78,12 +80,13 @@ message_type { name: "Model"
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a torchvision-named state dict (`torch.save`); a classifier in it is left out.
+    """Read a torchvision-named state dict (`torch.save`, safetensors); a classifier in it is left
+    out.
 
     Raises:
         ValueError: a layer is missing, or a tensor has the wrong shape.
     """
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    loaded = load_weights(path)
     if not isinstance(loaded, dict):
         raise ValueError(f"holds a {type(loaded).__name__}, not a state dict")
     state = {}
