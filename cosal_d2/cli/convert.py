@@ -202,14 +202,25 @@ def _add_common_options(parser: argparse.ArgumentParser, standard: Options) -> N
         action="store_true",
         help="numbers at the end of labels are no part of the class: apple1 and apple-2 are apples",
     )
+    add(
+        "--masks-from-boxes",
+        action="store_true",
+        help="objects that have only a box get the released network's mask in it; their pictures "
+        "are marked `weak_masks`",
+    )
 
 
 def _run(open_source: Callable[[argparse.Namespace], Source], args: argparse.Namespace) -> None:
     from cosal_d2.prepare.convert.conversion import convert
 
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
-    place = target(args)
-    print(convert(open_source(args), place, options).summary())
+    place, source = target(args), open_source(args)
+    if args.masks_from_boxes:
+        from cosal_d2.inference import CoSaliencyPredictor
+        from cosal_d2.inference.box_masks import with_box_masks
+
+        source = with_box_masks(source, CoSaliencyPredictor().masks_in, progress=True)
+    print(convert(source, place, options).summary())
 
 
 def _coco(args: argparse.Namespace) -> Source:

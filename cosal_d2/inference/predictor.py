@@ -14,7 +14,8 @@ from detectron2.data import transforms as T
 from cosal_d2.config import DEFAULT_CONFIG, check_config, check_device, get_cosal_config
 from cosal_d2.data.augmentations import build_augmentation
 from cosal_d2.engine.checkpoint import load_network, released_weights
-from cosal_d2.inference.inputs import Box, checked_box
+from cosal_d2.inference.box_masks import masks_in_boxes
+from cosal_d2.inference.inputs import Box, Picture, checked_box, named_picture
 from cosal_d2.inference.picture_predictor import PicturePredictor
 from cosal_d2.inference.results import CoSaliencyResult
 from cosal_d2.inference.tiles import predict_tiles
@@ -85,6 +86,29 @@ class CoSaliencyPredictor(PicturePredictor):
         precision = str(self.model.dtype).removeprefix("torch.")
         weights = released_weights(self.cfg)
         return f"{name}, weights {weights}: computing on {self.model.device} in {precision}"
+
+    def masks_in(self, image: Picture, boxes: Sequence[Box]) -> list[np.ndarray]:
+        """The masks of objects whose boxes are known, at the picture's size.
+
+        Args:
+            image: as for a prediction.
+            boxes: XYXY in the picture's pixels.
+
+        Returns:
+            a mask (H, W) bool for each box, which it does not leave.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file is no picture, the array is none, the boxes are no boxes, or the
+                network has no grouping.
+        """
+        _, picture = named_picture(image)
+        given = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        if not np.isfinite(given).all():
+            raise ValueError("boxes: a number is not finite; give x0, y0, x1, y1 in pixels each")
+        size = picture.shape[:2]
+        given = given.clip(0, [*size[::-1], *size[::-1]])
+        return masks_in_boxes(self.model, self._resized(picture), size, given)
 
     @torch.inference_mode()
     def _predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from cosal_d2.prepare.convert.left_out import (
     NO_MASK,
     OTHER_SIZE,
     UNREADABLE,
+    BoxedObject,
     LeftOut,
 )
 from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.polygons import are_crossed, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
-from cosal_d2.utils.coco import FIELDS, check_fields, load_coco, parse_box
+from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
+from cosal_d2.utils.coco_fields import parse_box
 from cosal_d2.utils.masks import to_rle
 
 # Fields that the conversion writes itself; others go into the dataset as they are.
@@ -100,12 +103,12 @@ def _read(
         if isinstance(found, LeftOut):
             if found.reason == OTHER_SIZE and not some_fit:  # the picture's is wrong
                 raise ValueError(found.message)
-            left_out.append(found)
+            left_out.append(replace(found, boxed=_boxed(entry, names)))
             continue
         far = reach_of(own or [])
         clipped += far is not None and max(np.subtract(far, frame.size)) > SLACK
-        extra = {k: v for k, v in entry.items() if k not in ANNOTATION_FIELDS}
-        objects.append(SourceObject(names[entry["category_id"]], found, _is_crowd(entry), extra))
+        name = names[entry["category_id"]]
+        objects.append(SourceObject(name, found, _is_crowd(entry), _further(entry)))
     kept = {k: v for k, v in image.items() if k not in IMAGE_FIELDS or (k == "id" and keep_ids)}
     return Scene(
         file,
@@ -200,6 +203,21 @@ def _spanned_area(entry: dict, polygons: list[np.ndarray]) -> float | None:
     if box is None:
         return spanned(np.concatenate(polygons)) if polygons else None
     return float(box[2] * box[3])
+
+
+def _boxed(entry: dict, names: dict[int, str]) -> BoxedObject | None:
+    """An annotation without a mask by its box; None where it has no box of some area."""
+    found = _box(entry)
+    if found is None or not found[2] * found[3]:
+        return None
+    x, y, width, height = found
+    box = (x, y, x + width, y + height)
+    return BoxedObject(names[entry["category_id"]], box, _is_crowd(entry), _further(entry))
+
+
+def _further(entry: dict) -> dict:
+    """Fields of an annotation that are not COCO's."""
+    return {k: v for k, v in entry.items() if k not in ANNOTATION_FIELDS}
 
 
 def _is_crowd(entry: dict) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
 from cosal_d2.prepare.convert.drawing_frame import Frame
-from cosal_d2.prepare.convert.left_out import BOX, CROSSED, FEW_POINTS, LeftOut
+from cosal_d2.prepare.convert.left_out import BOX, CROSSED, FEW_POINTS, BoxedObject, LeftOut
 from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import (
@@ -97,7 +98,7 @@ def _read(images: Path, classes: dict[int, str], task: tuple[Path, Path | None])
         name, shares = _parsed(where, line, classes)
         found = _mask(where, shares, *size)
         if isinstance(found, LeftOut):
-            left_out.append(found)
+            left_out.append(replace(found, boxed=_boxed(name, shares, *size)))
             continue
         objects.append(SourceObject(name, found))
         clipped += bool(shares.min() < -WRITTEN or shares.max() > 1 + WRITTEN)
@@ -141,10 +142,18 @@ def _are_inside(shares: np.ndarray) -> bool:
     return bool(((shares >= -OUTSIDE) & (shares <= 1 + OUTSIDE)).all())
 
 
+def _boxed(name: str, shares: np.ndarray, height: int, width: int) -> BoxedObject | None:
+    """The object of a line with centre and size of a box; None of any other line."""
+    if len(shares) != 4:
+        return None
+    centre, half = shares[:2] * (width, height), shares[2:] * (width, height) / 2
+    return BoxedObject(name, (*(centre - half).tolist(), *(centre + half).tolist()))
+
+
 def _mask(where: str, shares: np.ndarray, height: int, width: int) -> dict | LeftOut:
     """The mask of a line's polygon as RLE, or why there is none."""
     if len(shares) == 4:
-        text = "a box, not a polygon; masks are needed: a class and three points or more"
+        text = "a box, not a polygon; --masks-from-boxes makes its mask"
         return LeftOut(BOX, f"{where}: {text}", float(shares[2] * shares[3]) * height * width)
     corners = shares.reshape(-1, 2) * (width, height)
     if len(corners) < 3:
