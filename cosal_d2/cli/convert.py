@@ -206,7 +206,7 @@ def _add_common_options(parser: argparse.ArgumentParser, standard: Options) -> N
         "--masks-from-boxes",
         action="store_true",
         help="objects that have only a box get the released network's mask in it; their pictures "
-        "are marked `weak_masks`",
+        "are marked `weak_masks`. Of VOC, those of Annotations/*.xml",
     )
 
 
@@ -231,7 +231,10 @@ def _coco(args: argparse.Namespace) -> Source:
 
 def _voc(args: argparse.Namespace) -> Source:
     from cosal_d2.prepare.convert.voc import voc_source
+    from cosal_d2.prepare.convert.voc_boxes import voc_boxes_source
 
+    if args.masks_from_boxes:
+        return voc_boxes_source(args.voc, args.list)
     return voc_source(args.voc, args.list, args.names)
 
 

@@ -213,8 +213,8 @@ class _Lost:
             return
         if len(self.names) == total:
             raise ValueError(
-                f"{self.json_file}: no annotation has a mask in its `segmentation`; masks are "
-                "needed, not boxes alone"
+                f"{self.json_file}: no annotation has a mask in its `segmentation`; `cosal data "
+                "coco --masks-from-boxes` makes them from boxes"
             )
         logger.warning(
             "%s: %d of %d annotations have no mask and are left out: %s%s. %d pictures lost a "

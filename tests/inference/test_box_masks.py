@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from converter_data import SIZE, convert, read_back, scenes, write_coco, write_squares
+from converter_data import (
+    SIZE,
+    convert,
+    read_back,
+    save_picture,
+    scenes,
+    write_coco,
+    write_squares,
+)
 from network_data import GROUPED, tiny_config, tiny_model
 from PIL import Image, ImageOps
 from tool_loading import load_tool
@@ -15,6 +23,8 @@ from cosal_d2.inference import CoSaliencyPredictor, box_masks
 from cosal_d2.inference.box_masks import with_box_masks
 from cosal_d2.prepare.convert.coco import coco_source
 from cosal_d2.prepare.convert.labelme import labelme_source
+from cosal_d2.prepare.convert.left_out import NO_LABEL, UNREADABLE
+from cosal_d2.prepare.convert.voc_boxes import voc_boxes_source
 from cosal_d2.prepare.convert.yolo import yolo_source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,6 +80,50 @@ def test_boxes_of_each_format_get_masks(tmp_path, kind):
     np.testing.assert_allclose(boxes, expected, atol=1 if edge else 0)
     assert [o.class_name for o in scene.objects] == ["cup", "cup"]
     assert scene.left_out == [] and scene.fields["weak_masks"] is True
+
+
+def write_voc_boxes(folder, pictures, objects, name="a.png", size=SIZE):
+    """An XML file of VOC's kind beside a picture; names and boxes as VOC counts them."""
+    save_picture(pictures / "a.png")
+    folder.mkdir(exist_ok=True, parents=True)
+    height, width = size
+    text = (
+        f"<filename>{name}</filename><size><width>{width}</width><height>{height}</height></size>"
+    )
+    for label, box in objects:
+        sides = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+        inside = "".join(f"<{side}>{value}</{side}>" for side, value in sides)
+        text += f"<object><name>{label}</name><bndbox>{inside}</bndbox></object>"
+    (folder / "a.xml").write_text(f"<annotation>{text}</annotation>")
+
+
+CUPS = [("cup", (6, 6, 35, 35)), ("cup", (6, "61.0", 35, 90))]
+
+
+@pytest.mark.parametrize("tree", [("Annotations", "JPEGImages"), ("", "")])
+@pytest.mark.parametrize("name", ["a.png", "a", "", "C:\\photos\\A.PNG", "gone.jpg"])
+def test_boxes_of_voc_get_masks(tmp_path, tree, name):
+    folder, pictures = (tmp_path / part for part in tree)
+    faulty = [("", (1, 1, 9, 9)), ("cup", (5, 5, "x", 9)), ("cup", (9, 9, 8, 8))]
+    write_voc_boxes(folder, pictures, [*CUPS, *faulty], name)
+    scene, boxes = made_from(voc_boxes_source(tmp_path))
+    assert boxes == [[5, 20, 30, 15], [5, 75, 30, 15]] and scene.fields["weak_masks"] is True
+    assert [shape.reason for shape in scene.left_out] == [NO_LABEL, UNREADABLE, UNREADABLE]
+
+
+def test_faulty_files_of_voc_are_named(tmp_path):
+    write_voc_boxes(tmp_path, tmp_path, CUPS, size=(-4, "x"))
+    with pytest.raises(ValueError, match=r"a\.xml: `size` is"):
+        made_from(voc_boxes_source(tmp_path))
+    (tmp_path / "a.xml").write_text("<annotation>")
+    with pytest.raises(ValueError, match=r"a\.xml is not valid XML"):
+        made_from(voc_boxes_source(tmp_path))
+    (tmp_path / "list.txt").write_text("a\nb\n")
+    with pytest.raises(FileNotFoundError, match=r"b\.xml: no such file"):
+        voc_boxes_source(tmp_path, tmp_path / "list.txt")
+    (tmp_path / "a.xml").unlink()
+    with pytest.raises(FileNotFoundError, match="no XML files"):
+        voc_boxes_source(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["coco", "labelme"])
@@ -183,11 +237,17 @@ def filled(mask):
     return box
 
 
-def test_weak_masks_are_in_the_json_of_a_conversion(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["voc", "yolo"])
+def test_weak_masks_are_in_the_json_of_a_conversion(tmp_path, monkeypatch, kind):
     monkeypatch.setattr("cosal_d2.inference.CoSaliencyPredictor.masks_in", lower_halves_of)
     monkeypatch.setattr("cosal_d2.inference.CoSaliencyPredictor.__init__", lambda self: None)
-    source_of(tmp_path / "in", "yolo")
-    made = convert(tmp_path, ["yolo", "--images", tmp_path / "in" / "images"], "--masks-from-boxes")
+    if kind == "voc":
+        write_voc_boxes(tmp_path / "in" / "Annotations", tmp_path / "in" / "JPEGImages", CUPS)
+        line = ["voc", "--voc", tmp_path / "in"]
+    else:
+        source_of(tmp_path / "in", "yolo")
+        line = ["yolo", "--images", tmp_path / "in" / "images"]
+    made = convert(tmp_path, line, "--masks-from-boxes")
     (image,) = json.loads(made.read_text())["images"]
     assert image["weak_masks"] is True and "clean" not in image
 

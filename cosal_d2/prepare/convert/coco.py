@@ -180,8 +180,10 @@ def _mask(entry: dict, polygons: list[np.ndarray] | None, size: Size, where: str
     if segmentation in (None, [], {}, "") or polygons == []:
         if entry.get("keypoints") and not area:
             return LeftOut(NO_AREA, f"{where}: it has points alone", 0)
-        what = BOX if area else NO_MASK
-        return LeftOut(what, f"{where}: `segmentation` is empty; draw the mask", area)
+        what, fix = BOX, "--masks-from-boxes makes its mask"
+        if not area:
+            what, fix = NO_MASK, "draw the mask"
+        return LeftOut(what, f"{where}: `segmentation` is empty; {fix}", area)
     if polygons is not None:
         polygons = [p for p in polygons if len(p) >= 3]
         if not polygons:

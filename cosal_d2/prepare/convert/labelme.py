@@ -16,7 +16,7 @@ from cosal_d2.prepare.convert.left_out import NO_LABEL, UNREADABLE, LeftOut
 from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import find_files, need_folder, read_text, safe_name
-from cosal_d2.utils.coco import parse_side
+from cosal_d2.utils.coco_fields import parse_side
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 

@@ -47,7 +47,7 @@ def voc_source(root: Path, listing: Path | None = None, names: Path | None = Non
     found = [by_stem(folder) for folder in folders]
     alike = [loosely(files) for files in found]
     classes = dict(enumerate(CLASSES, 1)) if names is None else read_names(names, first=1)
-    stems = sorted(found[1]) if listing is None else _stems(listing)
+    stems = sorted(found[1]) if listing is None else listed_stems(listing)
     tasks = []
     for stem in stems:
         task = [
@@ -70,7 +70,7 @@ def voc_source(root: Path, listing: Path | None = None, names: Path | None = Non
     )
 
 
-def _stems(listing: Path) -> list[str]:
+def listed_stems(listing: Path) -> list[str]:
     """First word of each line that is not empty, without repetition."""
     if not listing.is_file():
         raise FileNotFoundError(f"{listing}: no such file; give a list of pictures to --list")
