@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 
@@ -100,14 +101,18 @@ def parse_ignore(value: object) -> int:
 
 def parse_file_name(value: object) -> str:
     """A path inside the image folder."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    try:
+        usable = isinstance(value, str) and value.strip() and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
         raise ValueError("give the picture's path inside the image folder")
     return value
 
 
 def parse_name(value: object) -> str:
     """A class: a text, or a number that is one."""
-    if type(value) in (int, float) and math.isfinite(value):
+    if type(value) in (int, float) and abs(value) <= LARGEST_NUMBER:
         return str(value)
     if not isinstance(value, str) or not value:
         raise ValueError("give the name of a class")

@@ -314,6 +314,8 @@ def test_other_faults_are_found_and_repaired(home, content, change, kind):
         (lambda a, c: c["images"][0].update(height=0, width=0), "missing field"),
         (lambda a, c: c["images"][0].update(height=-72), "missing field"),
         (lambda a, c: c["images"][0].update(clean="perhaps"), "malformed field"),
+        (lambda a, c: c["images"][0].update(segmentation=float("nan")), "malformed field"),
+        (lambda a, c: c["categories"][0].update(extra=float("inf")), "malformed field"),
         (
             lambda a, c: a.update(segmentation=BOW_TIE, bbox=[9, 9, 40, 30]),
             "self-intersecting mask",
@@ -328,9 +330,33 @@ def test_what_can_be_mended_costs_no_annotation(home, content, change, kind):
     report, fixed = repaired(home, content)
     assert set(report["kinds"]) <= {kind, "box not tight", "wrong area"}
     assert kind in report["kinds"]
-    assert any("000000.jpg" in line for line in report["repairs"])
+    assert re.search(r"000000\.jpg|val\.json", report["repairs"][0])
     assert len(fixed["images"]) == 4 and len(fixed["annotations"]) == count
     assert all("clean" not in image for image in fixed["images"])
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg", " ", 7])
+def test_a_file_name_that_no_file_can_have_is_named(home, content, name):
+    content["images"][0]["file_name"] = name
+    report, fixed = repaired(home, content)
+    assert report["findings"][0]["kind"] == "missing field"
+    assert repr(name) in report["findings"][0]["message"] and len(fixed["images"]) == 3
+
+
+def test_what_is_to_be_ignored_becomes_a_crowd(home, content):
+    entry = own(content, 0)[0]
+    entry["ignore"] = "1"
+    _, fixed = repaired(home, content)
+    (found,) = [a for a in fixed["annotations"] if a["id"] == entry["id"]]
+    assert found["iscrowd"] == 1 and "ignore" not in found
+
+
+def test_an_annotation_without_the_field_of_its_mask_is_left_out(home, content):
+    del own(content, 0)[0]["segmentation"]
+    count = len(content["annotations"])
+    report, fixed = repaired(home, content)
+    assert report["findings"][0]["kind"] == "missing field"
+    assert len(fixed["annotations"]) == count - 1 and len(fixed["images"]) == 4
 
 
 @pytest.mark.parametrize("nothing", [[], None, [[1, 1, 5, 5]], [3, 3], {"size": [72, 96]}])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cosal_d2.prepare.check.dataset import Dataset, id_key, load_dataset
+from cosal_d2.prepare.check.dataset import Dataset, has, id_key, load_dataset
 from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
 from cosal_d2.prepare.check.near_duplicates import file_hash, near_pairs
 from cosal_d2.prepare.check.picture import PictureTask, check_picture
@@ -59,7 +59,7 @@ def _listed(dataset: Dataset) -> list[tuple[int, dict, Path]]:
     return [
         (i, image, dataset.folder / image["file_name"])
         for i, image in dataset.entries("images")
-        if isinstance(image.get("file_name"), str)
+        if has(image, "file_name")
     ]
 
 

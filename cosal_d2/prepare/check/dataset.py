@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosal_d2.utils.coco import load_coco
-from cosal_d2.utils.coco_fields import LARGEST_SIDE, is_id
+from cosal_d2.utils.coco_fields import is_id, parse_file_name, parse_id, parse_name, parse_side
 
 SPLIT_WORD = re.compile(
     r"(?:^|(?<=[_.-]))(train|training|val|valid|validation|test|testing|dev|trainval|minival|"
@@ -39,7 +39,7 @@ class Dataset:
 
     def picture_name(self, image: object) -> str:
         """Path of an image entry's picture, or of the json where it has none."""
-        if isinstance(image, dict) and isinstance(image.get("file_name"), str):
+        if has(image, "file_name"):
             return str(self.folder / image["file_name"])
         return str(self.json_file)
 
@@ -63,23 +63,21 @@ class Dataset:
 def has(entry: object, *fields: str) -> bool:
     """Whether the fields are there and of use; what is wrong with a box or a mask is no fault of
     the structure."""
-    return isinstance(entry, dict) and all(
-        f in entry and _USABLE.get(f, lambda value: True)(entry[f]) for f in fields
-    )
+    return isinstance(entry, dict) and all(f in entry and _is_usable(f, entry[f]) for f in fields)
 
 
-def _is_side(value: object) -> bool:
-    return type(value) is int and 0 < value <= LARGEST_SIDE
+def _is_usable(field: str, value: object) -> bool:
+    parse = _PARSERS.get(field)
+    try:
+        return parse is None or parse(value) not in (None, 0) or field.endswith("id")
+    except ValueError:
+        return False
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-_USABLE = {
-    **dict.fromkeys(("id", "image_id", "category_id"), is_id),
-    **dict.fromkeys(("height", "width"), _is_side),
-    **dict.fromkeys(("file_name", "name"), _is_text),
+_PARSERS = {
+    **dict.fromkeys(("id", "image_id", "category_id"), parse_id),
+    **dict.fromkeys(("height", "width"), parse_side),
+    **{"file_name": parse_file_name, "name": parse_name},
 }
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from cosal_d2.prepare.check.check import check_dataset
 from cosal_d2.prepare.check.dataset import Dataset, has, id_key
 from cosal_d2.prepare.check.findings import ERROR, Finding, count_errors
+from cosal_d2.prepare.check.losses import losses
 from cosal_d2.prepare.check.parts import sound_entries, write_part
 from cosal_d2.prepare.check.picture import is_polygon
 from cosal_d2.prepare.convert.dataset_writer import Target
 from cosal_d2.prepare.convert.picture_file import load_picture, scaled_rle, upright_rle
-from cosal_d2.utils.coco import DISTRACTOR, FIELDS, field_faults, is_large
-from cosal_d2.utils.coco_fields import is_id, shown
+from cosal_d2.utils.coco import DISTRACTOR, FIELDS, field_faults
+from cosal_d2.utils.coco_fields import is_id, parse_flag, shown
 from cosal_d2.utils.masks import rle_fields, to_rle
 from cosal_d2.utils.pictures import picture_size
 
@@ -193,23 +195,26 @@ class _Repair:
 
     def unset(self, finding: Finding) -> None:
         """A field beyond those that COCO instance format needs, with a value that is none."""
-        part, position = (
-            ("annotations", finding.annotation)
-            if finding.annotation is not None
-            else ("images", finding.image)
-        )
-        entry = self.content[part][position]
-        alone = {name: [entry] if name == part else [] for name in FIELDS}
-        for fault in list(field_faults(alone)):
-            if fault.field in entry and fault.field not in FIELDS[part]:
-                value = shown(entry.pop(fault.field))
-                self.note(finding, f"`{fault.field}`, {value}, is taken away")
+        if finding.annotation is not None:
+            part, entries = "annotations", [self._entry(finding)]
+        elif finding.image is not None:
+            part, entries = "images", [self.content["images"][finding.image]]
+        else:
+            part, entries = "categories", self.content["categories"]
+        for fault in list(field_faults({**dict.fromkeys(FIELDS, ()), part: entries})):
+            if fault.field is not None and fault.field not in FIELDS[part]:
+                entry = entries[fault.position]
+                value = entry.pop(fault.field)
+                if fault.field == "ignore":
+                    with suppress(ValueError):
+                        entry["iscrowd"] = parse_flag(value)
+                self.note(finding, f"`{fault.field}`, {shown(value)}, is taken away")
 
     def complete(self, finding: Finding) -> None:
         """A missing field: boxes and sizes can be found, anything else cannot."""
         if finding.annotation is not None:
             entry = self._entry(finding)
-            if not has(entry, "image_id", "category_id"):
+            if not has(entry, "image_id", "category_id", "segmentation"):
                 self.drop(finding)
                 return
             if not has(entry, "id"):
@@ -267,7 +272,7 @@ class _Repair:
     def apply(self) -> None:
         """Take out what was dropped, and images that lose all of their co-salient annotations, as
         their empty truth would be false."""
-        emptied, unclean = self._losses()
+        emptied, unclean = losses(self.dataset, self.images, self.annotations, self.doubles)
         for position in unclean:
             image = self.content["images"][position]
             image["clean"] = False
@@ -291,34 +296,6 @@ class _Repair:
             if i not in self.annotations
             and not (isinstance(a, dict) and id_key(a.get("image_id")) in dropped)
         ]
-
-    def _losses(self) -> tuple[list[int], list[int]]:
-        """Positions of images that lose all of their co-salient annotations, and of those that
-        lose a large object, or all but one of the co-salient ones."""
-        names = self.dataset.category_names()
-        own: dict[object, list[tuple[bool, dict]]] = defaultdict(list)
-        for i, entry in self.dataset.entries("annotations"):
-            if i not in self.doubles:
-                own[id_key(entry.get("image_id"))].append((i in self.annotations, entry))
-        emptied, unclean = [], []
-        for position, image in self.dataset.entries("images"):
-            group = image.get("cosalient_category")
-            every = own[id_key(image.get("id"))]
-            lost = [entry for is_lost, entry in every if is_lost]
-            members = []  # of the co-salient ones, whether each is lost
-            for is_lost, entry in every:
-                name = names.get(id_key(entry.get("category_id")))
-                if name is None or (name != DISTRACTOR and group in (None, name)):
-                    members.append(is_lost)
-            if position in self.images or not lost:
-                continue
-            if members and all(members):
-                emptied.append(position)
-            elif any(is_large(entry, image) for entry in lost) or (
-                any(members) and members.count(False) == 1
-            ):
-                unclean.append(position)
-        return emptied, unclean
 
 
 def _fitted(segmentation: object, former: tuple, size: tuple[int, int], turn: int = 1) -> dict:

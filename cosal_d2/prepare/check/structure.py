@@ -50,9 +50,9 @@ class _StructureCheck:
         """Fields that are missing or cannot be read; boxes and masks are judged with the
         pictures."""
         for fault in field_faults(self.dataset.content, may_repeat=tuple(FIELDS)):
-            if fault.field in ("bbox", "segmentation") and not fault.missing:
-                continue
             needed = fault.field is None or fault.field in FIELDS[fault.part]
+            if needed and fault.field in ("bbox", "segmentation") and not fault.missing:
+                continue
             kind = "missing field" if needed else "malformed field"
             fix = f"{fault.fix}, or remove the entry" if needed else fault.fix
             self._add(fault.part, fault.position, kind, fault.message, fix)
