@@ -98,7 +98,7 @@ def kill_at_second_test(monkeypatch):
         calls.append(args)
         return test(*args) if len(calls) == 1 else kill()
 
-    monkeypatch.setattr(Trainer, "test", killing)
+    monkeypatch.setattr(Trainer, "test", staticmethod(killing))
 
 
 MOMENTS = {

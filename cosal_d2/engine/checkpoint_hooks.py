@@ -55,12 +55,12 @@ class Checkpoints(HookBase):
 
     def after_step(self) -> None:
         iteration = self.trainer.iter
-        if iteration >= self.trainer.start_iter:
-            self.loaded = ""
+        loaded = self.loaded if iteration < self.trainer.start_iter else ""
         if (iteration + 1) % self.period == 0:
-            self._save(f"model_{iteration:07d}")
+            if not loaded:
+                self._save(f"model_{iteration:07d}")
             self._drop_old(iteration)
-        if iteration + 1 == self.trainer.max_iter:
+        if iteration + 1 == self.trainer.max_iter and loaded != FINAL:
             self._save(FINAL)
         number = self.signals.agreed(next(self.checkpointer.model.parameters()).device)
         if number:
@@ -89,8 +89,8 @@ class Checkpoints(HookBase):
 
     def _save(self, name: str) -> None:
         self._saved = iteration = self.trainer.iter
-        if not comm.is_main_process() or name == self.loaded:
-            return  # what was loaded is there
+        if not comm.is_main_process():
+            return
         self.checkpointer.save(name, iteration=iteration)
         if name != STOPPED:
             Path(self.checkpointer.save_dir, f"{STOPPED}.pth").unlink(missing_ok=True)

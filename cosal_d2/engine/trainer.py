@@ -105,8 +105,9 @@ class Trainer(DefaultTrainer):
         path = find_start(self.cfg, resume)
         self.checkpointer.partial = not path
         if path:
+            self.iter = None
             self.checkpointer.load(path)
-            if not hasattr(self, "iter"):
+            if self.iter is None:
                 raise ValueError(
                     f"{path} holds weights alone: to start from them, set MODEL.WEIGHTS and "
                     "another OUTPUT_DIR"
