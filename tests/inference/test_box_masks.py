@@ -178,6 +178,13 @@ def test_boxes_on_the_unrotated_picture(tmp_path, orientation):
     assert x >= 5 and x + w <= 35 and y >= 5 and y + h <= 35 and {w, h} == {15, 30}
 
 
+def test_boxes_on_the_upright_picture_of_which_the_stored_size_is_stated(tmp_path):
+    """As Label Studio has it: a box beyond the stated size tells."""
+    squares = ((5, 5, 30), (5, 95, 30))  # the second one ends below a height of 96
+    scene, boxes = made_from(source_of(tmp_path, "coco", orientation=6, squares=squares))
+    assert scene.size == SIZE[::-1] and boxes == [[5, 20, 30, 15], [5, 110, 30, 15]]
+
+
 def test_a_damaged_picture_is_named_when_it_is_read(tmp_path):
     source = source_of(tmp_path, "coco")
     (tmp_path / "images" / "a.png").write_bytes(b"no picture")

@@ -88,7 +88,7 @@ def _read(
     file = folder.find(image["file_name"])
     polygons = [_polygons(entry.get("segmentation")) for entry in annotations]
     sizes = [_rle_size(entry.get("segmentation")) for entry in annotations]
-    reach = None if any(sizes) else reach_of([p for own in polygons if own for p in own])
+    reach = None if any(sizes) else reach_of(_corners(annotations, polygons))
     frame = drawing_frame(file, _stated(image, sizes), reach, others_upright=others_upright)
     some_fit = frame.size in sizes or any(polygons)
     objects, left_out, clipped = [], [], 0
@@ -139,6 +139,13 @@ def _box(entry: dict) -> list[float] | None:
         return parse_box(entry.get("bbox"))
     except ValueError:
         return None
+
+
+def _corners(entries: list[dict], polygons: list[list[np.ndarray] | None]) -> list[np.ndarray]:
+    """All corners, (N, 2) each: of polygons, and of the boxes of annotations that have none."""
+    boxes = [_box(entry) for entry, own in zip(entries, polygons, strict=True) if not own]
+    outer = [np.array([[x, y], [x + w, y + h]]) for x, y, w, h in filter(None, boxes)]
+    return [p for own in polygons for p in own or []] + outer
 
 
 def _stated(image: dict, mask_sizes: list[Size | None]) -> Size | None:
