@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
@@ -35,7 +34,7 @@ from cosal_d2.prepare.scene import SceneOptions
 from cosal_d2.prepare.synthetic.render import render_scene
 from cosal_d2.utils.files import write_bytes
 from cosal_d2.utils.parallel import Pool
-from cosal_d2.utils.pictures import read_image
+from cosal_d2.utils.pictures import encoded, read_image
 from cosal_d2.utils.sod_measures import heavy_score
 
 PICTURES = 8  # from file to file in a round; two batches where that is more
@@ -124,7 +123,7 @@ def prediction_rows(
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "scene.jpg")
             scene = render_scene(0, 0, options)
-            write_bytes(path, cv2.imencode(".jpg", scene.image)[1].tobytes())
+            write_bytes(path, encoded(scene.image, ".jpg"))
             gflops = _gflops(subjects[Setting("float32")].predictor.model, _pixels(path))
             for batch in batches:
                 for row in _rows(cfg, subjects, path, batch, rounds, note):

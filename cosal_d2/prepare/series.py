@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
 from tqdm import tqdm
 
 from cosal_d2.prepare.scene import Scene, SceneOptions
 from cosal_d2.utils.masks import mask_rle, rle_fields
 from cosal_d2.utils.parallel import ordered_map, worker_count
+from cosal_d2.utils.pictures import encoded
 
 
 def check_name(name: str) -> None:
@@ -113,10 +113,7 @@ def _write_scene(
     """Draw scene number `index`, write its JPEG and return its image entry and annotations."""
     scene = draw(index)
     file = folder / f"{index:06d}.jpg"
-    done, data = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])
-    if not done:
-        raise OSError(f"{file}: OpenCV could not encode the image as JPEG")
-    file.write_bytes(data.tobytes())
+    file.write_bytes(encoded(scene.image, ".jpg", scene.quality))
     image = {
         "id": index + 1,
         "file_name": file.name,

@@ -21,7 +21,7 @@ from cosal_d2.prepare.convert.dataset_writer import Entry
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.files import write_text
 from cosal_d2.utils.masks import to_rle
-from cosal_d2.utils.pictures import read_image
+from cosal_d2.utils.pictures import encoded, read_image
 
 HEAT = 64  # cells a side of the heat map
 SHOWN_CLASSES = 60
@@ -279,6 +279,5 @@ def _small(entry: Entry, numbers: _Numbers) -> tuple[str, str, str]:
             small[inside] = (0.65 * small[inside] + 0.35 * np.array(tint)).astype(np.uint8)
             outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(small, outlines, -1, tint, 1)
-    data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
     caption = f"{numbers.instances} {numbers.group}"
-    return str(entry.image["file_name"]), caption, _data_url("jpeg", data)
+    return str(entry.image["file_name"]), caption, _data_url("jpeg", encoded(small, ".jpg", 85))
