@@ -13,13 +13,12 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, is_large, load_coco
+from cosal_d2.data.lost_masks import LostMasks
+from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, load_coco
 from cosal_d2.utils.masks import to_rle
 from cosal_d2.utils.pictures import picture_size
 
 logger = logging.getLogger(__name__)
-
-SHOWN_LOST = 5  # names in a warning
 
 
 def register_cosal_instances(name: str, json_file: str, image_root: str) -> None:
@@ -100,7 +99,7 @@ def load_cosal_json(json_file: str, image_root: str, name: str | None = None) ->
     own: dict[int | str, list[tuple[int, dict]]] = defaultdict(list)
     for i, annotation in enumerate(content["annotations"]):
         own[annotation["image_id"]].append((i, annotation))
-    lost = _Lost(json_file)
+    lost = LostMasks(json_file)
     records = []
     for image in sorted(content["images"], key=_id_order):
         record = _image_record(image, image_root)
@@ -171,64 +170,6 @@ def _annotation_record(annotation: dict, record: dict, label: str) -> dict:
         "class_name": label,
         "cosalient": label != DISTRACTOR and group in (None, label),
     }
-
-
-class _Lost:
-    """Annotations without masks, which are left out of the records of a json."""
-
-    def __init__(self, json_file: str) -> None:
-        self.json_file = json_file
-        self.names: list[str] = []
-        self.unclean = 0
-        self.pictures: list[str] = []
-
-    def keep(self, record: dict, without_mask: list[tuple[int, dict, bool]]) -> bool:
-        """Count what a record lost, and whether the record is still of use.
-
-        Args:
-            record: which is marked where it lost a large object.
-            without_mask: position in the json, entry and ``cosalient`` of what it lost.
-        """
-        if not without_mask:
-            return True
-        name = os.path.basename(record["file_name"])
-        self.names += [f"annotations[{i}] (id {a['id']}) of {name}" for i, a, _ in without_mask]
-        if any(is_large(annotation, record) for _, annotation, _ in without_mask):
-            self.unclean += 1
-            record["clean"] = False
-        truth_is_lost = any(cosalient for *_, cosalient in without_mask) and not any(
-            a["cosalient"] for a in record["annotations"]
-        )
-        if truth_is_lost:
-            self.pictures.append(name)
-        return not truth_is_lost
-
-    def warn(self, total: int) -> None:
-        """Say what is left out, of so many annotations.
-
-        Raises:
-            ValueError: it is all of them.
-        """
-        if not self.names:
-            return
-        if len(self.names) == total:
-            raise ValueError(
-                f"{self.json_file}: no annotation has a mask in its `segmentation`; `cosal data "
-                "coco --masks-from-boxes` makes them from boxes"
-            )
-        logger.warning(
-            "%s: %d of %d annotations have no mask and are left out: %s%s. %d pictures lost a "
-            "large object so and are not clean. %d pictures lost all co-salient objects and are "
-            "left out%s. `cosal data check` names each",
-            self.json_file,
-            len(self.names),
-            total,
-            ", ".join(self.names[:SHOWN_LOST]),
-            ", ..." if len(self.names) > SHOWN_LOST else "",
-            self.unclean,
-            len(self.pictures),
-            f": {', '.join(self.pictures[:SHOWN_LOST])}" if self.pictures else "",
-        )
 
 
 def _check_references(content: dict, json_file: str) -> None:
