@@ -41,6 +41,7 @@ READING_ERRORS = (
 )
 ANIMATED = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+ROWS = 256  # of a picture that are converted at once
 END_OF_JPEG = b"\xff\xd9"
 
 # The limit of `size_limit` takes the place of Pillow's, which holds for all of a process.
@@ -204,7 +205,13 @@ def upright_bgr(image: Image.Image) -> np.ndarray:
     image = reduced(image)
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # otherwise it would be copied
         image = ImageOps.exif_transpose(image)
-    return np.ascontiguousarray(_to_rgb(image)[:, :, ::-1])
+    image.load()
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, ROWS):  # Pillow copies what it converts
+        bottom = min(top + ROWS, image.height)
+        rows = image.crop((0, top, image.width, bottom))
+        pixels[top:bottom] = _to_rgb(rows)[:, :, ::-1]
+    return pixels
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

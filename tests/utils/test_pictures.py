@@ -14,6 +14,7 @@ from cosal_d2.utils.pictures import (
     open_picture,
     picture_size,
     read_image,
+    upright_bgr,
     upright_size,
     write_png,
 )
@@ -369,3 +370,18 @@ def test_a_file_with_wrong_bytes_is_read_or_named(tmp_path, kind):
             assert read_image(path).dtype == np.uint8
         except ValueError as error:
             assert "a.img" in str(error)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "CMYK", "1"])
+def test_rows_are_converted_as_the_whole_picture_is(mode, monkeypatch):
+    rgba = RNG.integers(0, 256, (50, 7, 4), dtype=np.uint8)
+    image = Image.fromarray(rgba).convert("RGB" if mode == "CMYK" else "RGBA").convert(mode)
+    if mode == "P":
+        image.info["transparency"] = 3
+    whole = upright_bgr(image)
+    sizes = []
+    crop = Image.Image.crop
+    monkeypatch.setattr(Image.Image, "crop", lambda x, box: sizes.append(box) or crop(x, box))
+    monkeypatch.setattr(pictures, "ROWS", 8)
+    assert np.array_equal(upright_bgr(image), whole) and len(np.unique(whole)) > 1
+    assert len(sizes) == 7
