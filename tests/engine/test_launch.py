@@ -1,13 +1,17 @@
 """`cosal train` and `tools/train_net.py`: training, evaluation, and which weights are scored."""
 
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
-from network_data import TINY, tiny_model
+from network_data import RESNET, TINY, tiny_model
 
 from cosal_d2.cli import main
 from cosal_d2.engine import CoSaliencyCheckpointer
@@ -101,6 +105,59 @@ def test_a_mistake_in_one_of_several_processes_is_one_sentence(train, capfd):
     assert train("--num-gpus", "2", opts=["DATASETS.TRAIN", "('cosal_lost',)", *FREE]) == 1
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("cosal: error: no dataset 'cosal_lost': put lost.json beside")
+
+
+def test_a_full_disk_and_a_used_folder_are_one_sentence(train, tmp_path, capsys):
+    opts = [*FREE, "SOLVER.MAX_ITER", "1"]
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, former[1]))
+    try:
+        assert train(opts=opts) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    path = tmp_path / "output" / "model_final.pth"
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("cosal: error: [Errno 27] File too large; ")
+    assert last.endswith(f" bytes are needed: '{path}'")
+    runs = json.loads((tmp_path / "output" / "run.json").read_text())
+    assert len(runs) == 1 and runs[0]["config"]["SOLVER"]["MAX_ITER"] == 1
+    before = {p: p.read_bytes() for p in path.parent.iterdir()}
+    assert train(opts=opts) == 1
+    assert "holds an earlier training" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in path.parent.iterdir()} == before
+
+
+def test_two_processes_stop_at_the_same_iteration(train, tmp_path, monkeypatch):
+    """The first process gets the signal, as from a cluster, when there is a checkpoint."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))  # of the processes
+    output = tmp_path / "output"
+    opts = [
+        *(*FREE, *RESNET, "MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"),
+        *("DATASETS.TRAIN", "('cosal_tiny',)", "DATASETS.TEST", "()", "SOLVER.OPTIMIZER", "SGD"),
+        *("SOLVER.MAX_ITER", "100000", "SOLVER.CHECKPOINT_PERIOD", "5"),
+        *("DATALOADER.NUM_WORKERS", "1"),
+    ]
+
+    def signal_when_training():
+        while not (output / "last_checkpoint").exists():
+            if over.wait(0.2):
+                return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    over = threading.Event()
+    thread = threading.Thread(target=signal_when_training)
+    thread.start()
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            train("--num-gpus", "2", opts=opts)
+    finally:
+        over.set()
+        thread.join()
+    assert stopped.value.code == 143
+    name = (output / "last_checkpoint").read_text()
+    iteration = torch.load(output / name, weights_only=True)["iteration"]
+    said = [(output / f"log.txt{rank}").read_text() for rank in ("", ".rank1")]
+    assert all(f"stopped by signal 15 after iteration {iteration}," in words for words in said)
 
 
 def test_several_machines_need_an_address(train, capsys):
