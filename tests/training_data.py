@@ -120,3 +120,12 @@ def killed_training(name, json_file, folder, opts, moment):
     register_cosal_instances(name, str(json_file), str(json_file.with_suffix("")))
     MOMENTS[moment](pytest.MonkeyPatch())
     train(small_config(name, folder, *opts))
+
+
+def stopped_training(name, json_file, folder, opts):
+    """In a process of its own: a training whose processes all get SIGTERM in iteration 2."""
+    cv2.setNumThreads(1)
+    os.setpgrp()
+    register_cosal_instances(name, str(json_file), str(json_file.with_suffix("")))
+    at_iteration(pytest.MonkeyPatch(), 2, lambda: os.killpg(0, signal.SIGTERM))
+    train(small_config(name, folder, *opts))

@@ -83,6 +83,10 @@ class TrainingLoop(SimpleTrainer):
             self.scaler.step(self.optimizer)
             self.scaler.update()
 
+    def end_workers(self) -> None:
+        """End the loader's processes."""
+        self._data_loader_iter_obj = None
+
     def state_dict(self) -> dict:
         """Detectron2's state, with the scaler's."""
         state = super().state_dict()

@@ -101,9 +101,15 @@ class ForwardedSignals(StopSignals):
             process.terminate()
 
 
-def start_worker(worker: int) -> None:
-    """Start a process of a loader as Detectron2 does, deaf to the signals: a terminal and a cluster
-    send them to all processes of a training, and the first one says when it is over."""
-    for number in SIGNALS:
+def start_worker(worker: int, deaf_to: tuple[int, ...] = SIGNALS) -> None:
+    """Start a process of a loader as Detectron2 does, deaf to signals: a terminal and a cluster
+    send them to all processes of a training, and the first one says when it is over.
+
+    Args:
+        worker: its number.
+        deaf_to: the signals. Who ignores SIGTERM has to be ended before the interpreter is, which
+            waits for it.
+    """
+    for number in deaf_to:
         signal.signal(number, signal.SIG_IGN)
     worker_init_reset_seed(worker)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import weakref
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -137,7 +139,10 @@ class Trainer(DefaultTrainer):
             TrainingStopped: by a signal.
         """
         with self.signals:
-            return super().train()
+            try:
+                return super().train()
+            finally:
+                self._trainer.end_workers()
 
     def before_train(self) -> None:
         """Detectron2's; and what was to come after the loaded checkpoint was written: a resumed
@@ -230,7 +235,7 @@ class Trainer(DefaultTrainer):
         check_registered([dataset_name])
         mapper = CoSaliencyMapper(cfg, False)
         loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
-        loader.worker_init_fn = start_worker
+        loader.worker_init_fn = partial(start_worker, deaf_to=(signal.SIGINT,))
         return loader
 
     @classmethod

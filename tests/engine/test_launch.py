@@ -135,7 +135,6 @@ def test_two_processes_stop_at_the_same_iteration(train, tmp_path, monkeypatch):
         *(*FREE, *RESNET, "MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"),
         *("DATASETS.TRAIN", "('cosal_tiny',)", "DATASETS.TEST", "()", "SOLVER.OPTIMIZER", "SGD"),
         *("SOLVER.MAX_ITER", "100000", "SOLVER.CHECKPOINT_PERIOD", "5"),
-        *("DATALOADER.NUM_WORKERS", "1"),
     ]
 
     def signal_when_training():

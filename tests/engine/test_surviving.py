@@ -11,7 +11,14 @@ import pytest
 import torch
 from detectron2.data import MetadataCatalog
 from network_data import registered, write_dataset
-from training_data import MOMENTS, at_iteration, killed_training, small_config, train
+from training_data import (
+    MOMENTS,
+    at_iteration,
+    killed_training,
+    small_config,
+    stopped_training,
+    train,
+)
 
 from cosal_d2.engine import Trainer
 from cosal_d2.engine.checkpoint_hooks import Checkpoints
@@ -113,6 +120,18 @@ def test_stopped_by_a_signal_and_resumed(
     assert name == names[iteration]
     assert torch.load(tmp_path / name, weights_only=True)["iteration"] == iteration
     train(cfg)
+    check_same(tmp_path, uninterrupted)
+
+
+def test_workers_live_until_the_training_has_stopped(data, server, uninterrupted, tmp_path):
+    json_file = Path(MetadataCatalog.get(data).json_file)
+    opts = [*OPTS, "DATASETS.TEST", f"('{data}',)", "DATALOADER.NUM_WORKERS", "1"]
+    process = server.Process(target=stopped_training, args=(data, json_file, tmp_path, opts))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert (tmp_path / "last_checkpoint").read_text() == "model_stopped.pth"
+    train(config(data, tmp_path))
     check_same(tmp_path, uninterrupted)
 
 
