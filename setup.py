@@ -31,7 +31,11 @@ setup(
         "heic": ["pillow-heif"],
         "opencv": ["opencv-python-headless"],
         "measures": ["pysodmetrics"],
-        "test": ["hypothesis", "playwright", "pysodmetrics", "pytest", "pytest-timeout"],
+        "web": ["gradio>=6,<7"],
+        "test": [
+            *("gradio>=6,<7", "hypothesis", "playwright", "pysodmetrics"),
+            *("pytest", "pytest-timeout"),
+        ],
         "lint": ["import-linter", "ruff"],
     },
     entry_points={"console_scripts": ["cosal = cosal_d2.cli:main"]},

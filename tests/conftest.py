@@ -1,12 +1,17 @@
 import logging
+import shutil
 
 import cv2
 import pytest
 from composites_data import write_source
 from detectron2.utils.events import EventStorage
 from network_data import registered, write_dataset
+from playwright.sync_api import sync_playwright
 
 from cosal_d2.prepare.composites.sources import read_pictures
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 
 
 @pytest.fixture
@@ -55,3 +60,14 @@ def source(tmp_path_factory):
 def pictures(source):
     """The pictures of ``source``, read."""
     return read_pictures(*source)[0]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser without a window."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert path, "no Chromium found; `make browser` installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()

@@ -133,18 +133,24 @@ class CoSaliencyPredictor(PicturePredictor):
                 for picture, box in zip(pictures, boxes, strict=True)
             ]
         else:
-            outputs = self.model(list(map(self._input, pictures, boxes))) if pictures else []
+            outputs = self.model(list(map(self.network_input, pictures, boxes))) if pictures else []
         return [
             CoSaliencyResult(picture, output | {"cosal_map": output["cosal_map"].cpu()}, name)
             for (name, picture), output in zip(named, outputs, strict=True)
         ]
 
-    def _input(self, picture: np.ndarray, like: np.ndarray | None) -> dict:
+    def network_input(self, picture: np.ndarray, like: Box | None = None) -> dict:
+        """The network's input of a picture, uint8 BGR (H, W, 3), with a box to compare with.
+
+        Raises:
+            ValueError: the box holds nothing of the picture.
+        """
         height, width = picture.shape[:2]
         found = {"image": self._resized(picture), "height": height, "width": width}
         if like is not None:
             h, w = found["image"].shape[1:]
-            found["exemplar"] = torch.from_numpy(like * ([w / width, h / height] * 2)).float()
+            box = checked_box(like, height, width)
+            found["exemplar"] = torch.from_numpy(box * ([w / width, h / height] * 2)).float()
         return found
 
     def _resized(self, picture: np.ndarray) -> torch.Tensor:

@@ -1,12 +1,10 @@
 import json
 import re
-import shutil
 
 import cv2
 import numpy as np
 import pytest
 from evaluation_data import levels_of, scenes, write_json, write_maps, write_masks
-from playwright.sync_api import sync_playwright
 
 from cosal_d2.cli import main
 from cosal_d2.evaluation import evaluate_methods
@@ -14,8 +12,6 @@ from cosal_d2.evaluation.output import write_evaluation
 from cosal_d2.evaluation.report import build_page
 from cosal_d2.evaluation.report.page import FAILURES
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 COUNT = 12
 NASTY = "</script><b>x"
 
@@ -48,16 +44,6 @@ def page_path(folder):
     arguments = ["--evaluation", str(folder / "two"), str(folder / "one"), "--out", str(path)]
     assert main(["report", *arguments]) == 0
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert path, "no Chromium found; `make browser` installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The web page of `cosal serve`, and the same by HTTP for programs."""
