@@ -28,8 +28,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the newest checkpoint in OUTPUT_DIR, if there is one; with --eval-only "
-        "score it",
+        help="go on from the newest intact checkpoint in OUTPUT_DIR, or start where there is none; "
+        "with --eval-only score it",
     )
     parser.add_argument(
         "--eval-only",
