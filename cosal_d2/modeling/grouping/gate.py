@@ -21,16 +21,16 @@ def paint_gate(masks: torch.Tensor, member: torch.Tensor, weight: torch.Tensor) 
     weighs ``PRIOR``; where no mask is, the gate is open.
 
     Args:
-        masks: (K, h, w) probabilities on the gate's grid.
-        member: (K,) probability of belonging to the repeated group.
-        weight: (K,) >= 0.
+        masks: (..., K, h, w) probabilities on the gate's grid.
+        member: (..., K) probability of belonging to the repeated group.
+        weight: (..., K) >= 0.
 
     Returns:
-        (h, w) in [0, 1].
+        (..., h, w) in [0, 1].
     """
-    weights = weight[:, None, None] * masks
-    members = (weights * member[:, None, None]).sum(dim=0)
-    return (members + PRIOR) / (weights.sum(dim=0) + PRIOR)
+    weights = weight[..., None, None] * masks
+    members = (weights * member[..., None, None]).sum(dim=-3)
+    return (members + PRIOR) / (weights.sum(dim=-3) + PRIOR)
 
 
 def gated_logits(logits: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:

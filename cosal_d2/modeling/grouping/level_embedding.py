@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from detectron2.layers import ROIAlign, ShapeSpec
-from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.poolers import convert_boxes_to_pooler_format
 from detectron2.structures import Boxes
 from torch import nn
 
@@ -44,7 +44,9 @@ class LevelEmbedding(nn.Module):
         check_features("MODEL.GROUPING.COMPARED_LEVELS", levels, shapes)
         self.levels = tuple(levels)
         self.strides = {n: shapes[n].stride for n in levels}
-        self.foreground_pooler = ROIPooler(POOLED, [1.0 / FOREGROUND_STRIDE], 2, "ROIAlignV2")
+        self.foreground_pooler = ROIAlign(
+            (POOLED, POOLED), 1.0 / FOREGROUND_STRIDE, 2, aligned=True
+        )
         self.mask_pooler = ROIAlign((POOLED, POOLED), 1.0, 2, aligned=True)
         offsets = (torch.arange(POOLED) + 0.5) * 2 / POOLED - 1
         centre = torch.exp(-(offsets[None] ** 2 + offsets[:, None] ** 2) / SPREAD).flatten()
@@ -67,14 +69,10 @@ class LevelEmbedding(nn.Module):
         Returns:
             (K_i, D) float32 of unit length, D the levels' channels together, a tensor an image.
         """
-        boxes = [Boxes(r.boxes) for r in regions]
-        weight = self.foreground_pooler([foreground], boxes).flatten(1)
-        weight = weight * torch.cat([self._pooled_masks(r) for r in regions])
-        weight = (weight + FLOOR) * self.centre
-        weight = weight / weight.sum(dim=1, keepdim=True)
+        rois = convert_boxes_to_pooler_format([Boxes(r.boxes) for r in regions])
         parts = []
         counts = [len(r) for r in regions]
-        weights = weight.unflatten(1, (POOLED, POOLED)).split(counts)
+        weights = self.bin_weights(foreground, rois, RegionSet.cat(regions)).split(counts)
         for name in self.levels:
             means = [
                 weighted_mean(f, r.boxes / self.strides[name], w)
@@ -84,12 +82,27 @@ class LevelEmbedding(nn.Module):
         embeddings = F.normalize(torch.cat(parts, dim=1), dim=1)
         return list(embeddings.split(counts))
 
+    def bin_weights(
+        self, foreground: torch.Tensor, rois: torch.Tensor, regions: RegionSet
+    ) -> torch.Tensor:
+        """What each bin of K regions counts, (K, 7, 7).
+
+        Args:
+            foreground: (N, 1, H/4, W/4) float32, probability of any object.
+            rois: (K, 5), the index of the image and the region's box.
+            regions: K.
+        """
+        weight = self.foreground_pooler(foreground, rois).flatten(1) * self._pooled_masks(regions)
+        weight = (weight + FLOOR) * self.centre
+        weight = weight / weight.sum(dim=1, keepdim=True)
+        return weight.unflatten(1, (POOLED, POOLED))
+
     def _pooled_masks(self, regions: RegionSet) -> torch.Tensor:
         """Masks (K, 49) in the grids of the regions' boxes."""
         window = windows(regions.proposals)
         sides = (window[:, 2:] - window[:, :2]).clamp(min=1e-6)
         low, high = regions.boxes[:, :2] - window[:, :2], regions.boxes[:, 2:] - window[:, :2]
-        index = torch.arange(len(window), device=window.device)[:, None]
+        index = torch.arange(window.shape[0], device=window.device)[:, None]
         rois = torch.cat([index, SIDE * low / sides, SIDE * high / sides], dim=1)
         return self.mask_pooler(regions.masks[:, None].float(), rois).flatten(1)
 
@@ -104,26 +117,26 @@ def weighted_mean(
     each channel.
 
     Args:
-        feature: (C, H, W) float32.
-        boxes: (K, 4) XYXY in the feature's pixels, inside of it.
-        weights: (K, b, b) of the bins.
+        feature: (..., C, H, W) float32.
+        boxes: (..., K, 4) XYXY in the feature's pixels, inside of it.
+        weights: (..., K, b, b) of the bins.
 
     Returns:
-        (K, C).
+        (..., K, C).
     """
-    bins = weights.shape[1]
-    height, width = feature.shape[1:]
-    rows = _bin_samples(boxes[:, 1], boxes[:, 3], bins, height)
-    columns = _bin_samples(boxes[:, 0], boxes[:, 2], bins, width)
-    places = rows.transpose(1, 2) @ weights @ columns
-    return places.flatten(1) @ feature.flatten(1).T
+    bins = weights.shape[-1]
+    height, width = feature.shape[-2:]
+    rows = _bin_samples(boxes[..., 1], boxes[..., 3], bins, height)
+    columns = _bin_samples(boxes[..., 0], boxes[..., 2], bins, width)
+    places = rows.transpose(-1, -2) @ weights @ columns
+    return places.flatten(-2) @ feature.flatten(-2).transpose(-1, -2)
 
 
 def _bin_samples(low: torch.Tensor, high: torch.Tensor, bins: int, size: int) -> torch.Tensor:
-    """How much each of ``size`` places counts for the bins between two coordinates: (K, bins,
+    """How much each of ``size`` places counts for the bins between two coordinates: (..., bins,
     size), bilinear, the mean of two samples a bin."""
     steps = (torch.arange(2 * bins, device=low.device) + 0.5) / (2 * bins)
-    at = (low[:, None] + (high - low)[:, None] * steps - 0.5).clamp(0, size - 1)
+    at = (low[..., None] + (high - low)[..., None] * steps - 0.5).clamp(0, size - 1)
     places = torch.arange(size, device=low.device)
-    share = (1 - (at[:, :, None] - places).abs()).clamp(min=0)
-    return share.unflatten(1, (bins, 2)).mean(dim=2)
+    share = (1 - (at[..., None] - places).abs()).clamp(min=0)
+    return share.unflatten(-2, (bins, 2)).mean(dim=-2)

@@ -20,7 +20,13 @@ from cosal_d2.modeling.backbone.encoder import region_features
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
 from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
-from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
+from cosal_d2.modeling.grouping.region_judge import (
+    NO_EVIDENCE,
+    NO_REGION,
+    NUM_FEATURES,
+    RegionJudge,
+    describe,
+)
 from cosal_d2.modeling.grouping.region_labels import (
     OTHER,
     YES,
@@ -255,9 +261,17 @@ class RegionGrouping(nn.Module):
     def gated(self, logits: torch.Tensor, judged: list[JudgedRegions]) -> torch.Tensor:
         """At test time: the foreground's logits (N, 1, H/s, W/s), gated by the regions'
         verdicts."""
-        size = [side * self.foreground_stride // GATE_STRIDE for side in logits.shape[-2:]]
-        gates = [self.gate(x.verdicts, x.regions, tuple(size)) for x in judged]
-        return gated_logits(self.foreground_sharpness * logits, torch.stack(gates))
+        pairs = zip(logits.split(1), judged, strict=True)
+        return torch.cat([self.gated_by(z, x.verdicts, x.regions) for z, x in pairs])
+
+    def gated_by(
+        self, logits: torch.Tensor, verdicts: Verdicts, regions: RegionSet
+    ) -> torch.Tensor:
+        """The foreground's logits (N, 1, H/s, W/s), gated by verdicts on N sets of K regions; or
+        those of one image, by verdicts on its own."""
+        h, w = (side * self.foreground_stride // GATE_STRIDE for side in logits.shape[-2:])
+        gates = self.gate(verdicts, regions, (h, w)).reshape(-1, h, w)
+        return gated_logits(self.foreground_sharpness * logits, gates)
 
     def select(self, regions: list[Instances]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Boxes and objectness logits of the regions to compare, a tensor an image."""
@@ -335,25 +349,29 @@ class RegionGrouping(nn.Module):
         """Compare the K regions of one image, in float32 whatever the network's precision.
 
         Args:
-            embeddings: (K, D) of unit length.
-            regions: with boxes around the masks, and objectness.
+            embeddings: (K, D) of unit length; or (N, K, D) of N images, as all else.
+            regions: with boxes around the masks, and objectness, ``NO_REGION`` for none.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings, objectness = embeddings.float(), regions.objectness.float()
-            pairs = self.scale * (embeddings @ embeddings.T) + self.shift
-            if len(pairs) == 0:
+            pairs = self.scale * (embeddings @ embeddings.transpose(-1, -2)) + self.shift
+            if pairs.shape[-1] == 0:
                 features = pairs.new_zeros((0, NUM_FEATURES))
                 group, weight, repeats = self.judge(features, pairs, objectness)
                 return Verdicts(group, weight, repeats + NO_EVIDENCE, pairs)
             # A resemblance counts as much as the other region is an object, and elsewhere.
-            evidence = pairs + F.logsigmoid(objectness)[None]
+            evidence = pairs + F.logsigmoid(objectness)[..., None, :]
             different = different_objects(regions.boxes.float(), self.same_object_share)
             evidence = torch.where(different, evidence, NO_EVIDENCE).clamp(min=NO_EVIDENCE)
+            there = objectness > NO_REGION
+            both = there[..., :, None] & there[..., None, :]
+            evidence = torch.where(both, evidence, NO_REGION)
             features = describe(evidence, objectness)
             return Verdicts(*self.judge(features, evidence, objectness), pairs)
 
     def gate(self, verdicts: Verdicts, regions: RegionSet, size: tuple[int, int]) -> torch.Tensor:
-        """The gate of one image, float32 of ``size``, at ``GATE_STRIDE`` input pixels a pixel."""
+        """The gate of one image, or of N, float32 of ``size``, at ``GATE_STRIDE`` input pixels a
+        pixel."""
         masks = paste_masks(regions.masks.float(), regions.proposals, size, GATE_STRIDE)
         weight = regions.objectness.float().sigmoid() * verdicts.weight.sigmoid()
         chosen = suppress_duplicates(masks, regions.objectness, self.same_object_share)

@@ -11,44 +11,52 @@ NUM_FEATURES = 6
 # Of more than MANY regions, each counts its NEAREST others alone: the judge sums over what
 # resembles a region, and has learned from pictures where that is not more (ours).
 MANY, NEAREST = 64, 24
+# Lowest evidence of resemblance, a logit; that of regions that are one object.
+NO_EVIDENCE = -20.0
+# Objectness, and evidence, of a place that holds no region, where a fixed number of places is
+# compared: it has no part in any sum.
+NO_REGION = -1e4
 
 
 def describe(evidence: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
     """What the judge starts from: each region's own evidence of being one of several.
 
     Args:
-        evidence: (K, K) logits of resembling another object, K >= 1.
-        objectness: (K,) logits.
+        evidence: (..., K, K) logits of resembling another object, K >= 1; ``NO_REGION`` to what
+            is no region.
+        objectness: (..., K) logits; ``NO_REGION`` of what is none.
 
     Returns:
-        (K, 6): the best and second best evidence, the best one's distance to the image's best, the
-        resemblance to the group so far, the number of resembling objects, and the objectness.
+        (..., K, 6): the best and second best evidence, the best one's distance to the image's best,
+        the resemblance to the group so far, the number of resembling objects, and the objectness.
     """
-    best = second = evidence[:, 0]
-    if len(evidence) > 1:
-        best, second = evidence.topk(2, dim=1).values.unbind(dim=1)
+    best = second = evidence[..., 0]
+    if evidence.shape[-1] > 1:
+        nearest = evidence.topk(2, dim=-1).values.clamp(min=NO_EVIDENCE)
+        best, second = nearest.unbind(dim=-1)
     # The group so far: where the best evidence is; then, who resembles that group?
-    members = (best + F.logsigmoid(objectness)).softmax(dim=0)
-    resemblance = (evidence.sigmoid() * members[None]).sum(dim=1)
+    members = (best + F.logsigmoid(objectness)).softmax(dim=-1)
+    resemblance = (evidence.sigmoid() * members[..., None, :]).sum(dim=-1)
+    further = best - best.amax(dim=-1, keepdim=True)
     return torch.stack(
         [
-            *(best / 4, second / 4, (best - best.max()) / 4, resemblance * 4),
-            *(counted(evidence).sum(dim=1), objectness.sigmoid()),
+            *(best / 4, second / 4, further / 4, resemblance * 4),
+            *(counted(evidence).sum(dim=-1), objectness.sigmoid()),
         ],
-        dim=1,
+        dim=-1,
     )
 
 
 def counted(evidence: torch.Tensor) -> torch.Tensor:
-    """How much each other region counts (K, K) where a region's resembling others are summed.
+    """How much each other region counts (..., K, K) where a region's resembling others are summed.
 
     Args:
-        evidence: (K, K) logits of resembling another object.
+        evidence: (..., K, K) logits of resembling another object.
     """
-    if len(evidence) <= MANY:
+    if evidence.shape[-1] <= MANY:
         return evidence.sigmoid()
-    nearest = evidence.topk(NEAREST, dim=1)
-    return torch.zeros_like(evidence).scatter(1, nearest.indices, nearest.values.sigmoid())
+    nearest = evidence.topk(NEAREST, dim=-1)
+    return torch.zeros_like(evidence).scatter(-1, nearest.indices, nearest.values.sigmoid())
 
 
 class RegionJudge(nn.Module):
@@ -84,22 +92,24 @@ class RegionJudge(nn.Module):
         """Judge the K regions of one image, and the image.
 
         Args:
-            features: (K, F).
-            evidence: (K, K) logits of resembling another object.
-            objectness: (K,) logits.
+            features: (..., K, F).
+            evidence: (..., K, K) logits of resembling another object.
+            objectness: (..., K) logits.
 
         Returns:
-            logits (K,) of belonging to the group and (K,) of the region's weight; and a logit () of
-            whether anything repeats, from the regions that most likely belong to a group.
+            logits (..., K) of belonging to the group and (..., K) of the region's weight; and a
+            logit (...) of whether anything repeats, from the regions that most likely belong to a
+            group.
         """
         x = self.start(features)
-        nearest, resembling = evidence.softmax(dim=1), counted(evidence)
-        count = resembling.sum(dim=1, keepdim=True)
+        nearest, resembling = evidence.softmax(dim=-1), counted(evidence)
+        count = resembling.sum(dim=-1, keepdim=True)
         for step in self.rounds:
-            x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=1))
-        group = self.verdict(x)[:, 0]
-        share = (group + F.logsigmoid(objectness)).softmax(dim=0)
-        return group, self.weight(x)[:, 0], self.repeats(share @ x)[0]
+            x = x + step(torch.cat([x, nearest @ x, resembling @ x, count], dim=-1))
+        group = self.verdict(x)[..., 0]
+        share = (group + F.logsigmoid(objectness)).softmax(dim=-1)
+        mean = (share[..., None, :] @ x)[..., 0, :]
+        return group, self.weight(x)[..., 0], self.repeats(mean)[..., 0]
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         # Weights of version 0.1 name the layer `voice`.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from detectron2.layers import ShapeSpec
-from detectron2.modeling.poolers import ROIPooler
+from detectron2.layers import ROIAlign, ShapeSpec
+from detectron2.modeling.poolers import convert_boxes_to_pooler_format
 from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
@@ -106,9 +106,11 @@ class RegionMasks(nn.Module):
             for n in levels
         )
         self.poolers = nn.ModuleList(
-            ROIPooler(POOLED, [1.0 / shapes[n].stride], 2, "ROIAlignV2") for n in levels
+            ROIAlign((POOLED, POOLED), 1.0 / shapes[n].stride, 2, aligned=True) for n in levels
         )
-        self.foreground_pooler = ROIPooler(POOLED, [1.0 / FOREGROUND_STRIDE], 2, "ROIAlignV2")
+        self.foreground_pooler = ROIAlign(
+            (POOLED, POOLED), 1.0 / FOREGROUND_STRIDE, 2, aligned=True
+        )
         pooled = ShapeSpec(channels=len(self.levels) * lateral + 1, height=POOLED, width=POOLED)
         self.head = MaskRCNNConvUpsampleHead(pooled, num_classes=1, conv_dims=[width] * 4)
 
@@ -128,15 +130,20 @@ class RegionMasks(nn.Module):
         Returns:
             logits (K_i, 28, 28) of each region's window (:func:`windows`), a tensor an image.
         """
-        regions = [Boxes(windows(b)) for b in boxes]
+        rois = convert_boxes_to_pooler_format([Boxes(windows(b)) for b in boxes])
+        return list(self.in_windows(features, foreground, rois).split([len(b) for b in boxes]))
+
+    def in_windows(
+        self, features: dict[str, torch.Tensor], foreground: torch.Tensor, rois: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits (K, 28, 28) of windows (K, 5): index of the image, and XYXY in input pixels."""
         # torchvision's RoIAlign has no half-precision kernel on CPUs.
         parts = [
-            pooler([lateral(features[name].detach()).float()], regions)
+            pooler(lateral(features[name].detach()).float(), rois)
             for name, lateral, pooler in zip(self.levels, self.laterals, self.poolers, strict=True)
         ]
-        parts.append(2 * self.foreground_pooler([foreground], regions) - 1)
-        logits = self.head.layers(torch.cat(parts, dim=1))[:, 0].float()
-        return list(logits.split([len(b) for b in boxes]))
+        parts.append(2 * self.foreground_pooler(foreground, rois) - 1)
+        return self.head.layers(torch.cat(parts, dim=1))[:, 0].float()
 
     def losses(
         self,
@@ -188,19 +195,20 @@ def maskness(masks: torch.Tensor) -> torch.Tensor:
     Wang et al. 2020).
 
     Args:
-        masks: (K, h, w) probabilities.
+        masks: (..., K, h, w) probabilities.
 
     Returns:
-        (K,), 0 for a mask without such pixels.
+        (..., K), 0 for a mask without such pixels.
     """
     inside = masks > 0.5
-    return (masks * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
+    return (masks * inside).sum(dim=(-2, -1)) / inside.sum(dim=(-2, -1)).clamp(min=1)
 
 
 def windows(boxes: torch.Tensor) -> torch.Tensor:
-    """The windows (K, 4) in which the masks of regions (K, 4) lie: ``WINDOW`` times larger."""
-    centres, halves = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    return torch.cat([centres - WINDOW * halves, centres + WINDOW * halves], dim=1)
+    """The windows (..., 4) in which the masks of regions (..., 4) lie: ``WINDOW`` times larger."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    centres, halves = (low + high) / 2, (high - low) / 2
+    return torch.cat([centres - WINDOW * halves, centres + WINDOW * halves], dim=-1)
 
 
 def paste_masks(
@@ -209,34 +217,35 @@ def paste_masks(
     """Masks on the image's grid.
 
     Args:
-        masks: (K, 28, 28) probabilities in the regions' windows.
-        boxes: (K, 4) XYXY in input pixels.
+        masks: (..., K, 28, 28) probabilities in the regions' windows.
+        boxes: (..., K, 4) XYXY in input pixels.
         size: (h, w) of the grid.
         stride: input pixels per pixel of the grid.
 
     Returns:
-        (K, h, w), 0 outside the windows.
+        (..., K, h, w), 0 outside the windows.
     """
     h, w = size
     x = (torch.arange(w, device=boxes.device) + 0.5) * stride
     y = (torch.arange(h, device=boxes.device) + 0.5) * stride
-    window = windows(boxes)
+    window = windows(boxes).flatten(end_dim=-2)
     sides = (window[:, 2:] - window[:, :2]).clamp(min=1e-6)
     u = (x[None] - window[:, :1]) / sides[:, :1] * 2 - 1
     v = (y[None] - window[:, 1:2]) / sides[:, 1:] * 2 - 1
     grid = torch.stack([u[:, None].expand(-1, h, w), v[:, :, None].expand(-1, h, w)], dim=3)
-    return F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0]
+    flat = masks.flatten(end_dim=-3)[:, None]
+    return F.grid_sample(flat, grid, align_corners=False).reshape(*masks.shape[:-2], h, w)
 
 
 def tight_boxes(
-    masks: torch.Tensor, boxes: torch.Tensor, image_size: tuple[int, int]
+    masks: torch.Tensor, boxes: torch.Tensor, image_size: tuple[int, int] | torch.Tensor
 ) -> torch.Tensor:
     """The boxes (K, 4) around the pixels of probability over a half, clipped to the image.
 
     Args:
         masks: (K, 28, 28) probabilities in the regions' windows.
         boxes: (K, 4); a region with too small a mask, or with one outside the image, keeps its own.
-        image_size: (H, W) of the image.
+        image_size: (H, W) of the image; (K, 2) where there are several.
     """
     inside = masks > 0.5
     window = windows(boxes)
@@ -244,12 +253,16 @@ def tight_boxes(
     columns, rows = inside.any(dim=1), inside.any(dim=2)
     low = torch.stack([_first(columns), _first(rows)], dim=1)
     high = SIDE - torch.stack([_first(columns.flip(1)), _first(rows.flip(1))], dim=1)
-    fitted = Boxes(torch.cat([window[:, :2] + low * sides, window[:, :2] + high * sides], dim=1))
-    fitted.clip(image_size)
-    keep = (inside.flatten(1).sum(dim=1) < MIN_PIXELS) | ~fitted.nonempty()
-    result = Boxes(torch.where(keep[:, None], boxes, fitted.tensor))
-    result.clip(image_size)
-    return result.tensor
+    fitted = torch.cat([window[:, :2] + low * sides, window[:, :2] + high * sides], dim=1)
+    fitted = clip_boxes(fitted, image_size)
+    keep = (inside.flatten(1).sum(dim=1) < MIN_PIXELS) | ~(fitted[:, 2:] > fitted[:, :2]).all(dim=1)
+    return clip_boxes(torch.where(keep[:, None], boxes, fitted), image_size)
+
+
+def clip_boxes(boxes: torch.Tensor, image_size: tuple[int, int] | torch.Tensor) -> torch.Tensor:
+    """The part of boxes (..., 4) XYXY in an image of (H, W), or in several (..., 2)."""
+    size = torch.as_tensor(image_size, dtype=boxes.dtype, device=boxes.device)
+    return torch.minimum(boxes.clamp(min=0), size.flip(-1).repeat(*[1] * (size.ndim - 1), 2))
 
 
 def _first(flags: torch.Tensor) -> torch.Tensor:

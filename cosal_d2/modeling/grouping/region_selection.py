@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 from detectron2.layers import nms
-from detectron2.structures import Boxes
-from detectron2.structures.boxes import pairwise_intersection
 
 # Only this many boxes for each that is wanted, the most object-like ones, reach the suppression.
 CANDIDATES = 32
@@ -35,17 +33,20 @@ def different_objects(boxes: torch.Tensor, share: float) -> torch.Tensor:
     """Whether two regions can be different objects.
 
     Args:
-        boxes: (K, 4).
+        boxes: (..., K, 4).
         share: regions of which one covers more than this share of the other are one object.
 
     Returns:
-        (K, K) bool, False on the diagonal.
+        (..., K, K) bool, False on the diagonal.
     """
-    regions = Boxes(boxes)
-    area = regions.area().clamp(min=1e-6)
-    smaller = torch.minimum(area[:, None], area[None])
-    result = pairwise_intersection(regions, regions) <= share * smaller
-    return result.fill_diagonal_(0)  # torch.jit cannot trace False
+    low, high = boxes[..., :2], boxes[..., 2:]
+    area = (high - low).prod(dim=-1).clamp(min=1e-6)
+    smaller = torch.minimum(area[..., :, None], area[..., None, :])
+    first = torch.maximum(low[..., :, None, :], low[..., None, :, :])
+    last = torch.minimum(high[..., :, None, :], high[..., None, :, :])
+    result = (last - first).clamp(min=0).prod(dim=-1) <= share * smaller
+    count = torch.arange(boxes.shape[-2], device=boxes.device)
+    return result & (count[:, None] != count)
 
 
 def suppress_duplicates(
@@ -55,20 +56,22 @@ def suppress_duplicates(
     mask shares more than ``share`` of the smaller one's pixels with one that stays.
 
     Args:
-        masks: (K, h, w) probabilities on the image's grid; pixels over a half count.
-        objectness: (K,) logits.
+        masks: (..., K, h, w) probabilities on the image's grid; pixels over a half count.
+        objectness: (..., K) logits.
 
     Returns:
-        (K,) bool: whether a region stays; one without pixels never does.
+        (..., K) bool: whether a region stays; one without pixels never does.
     """
-    order = objectness.argsort(descending=True, stable=True)
-    inside = (masks[order] > 0.5).flatten(1).float()
-    area = inside.sum(dim=1)
-    smaller = torch.minimum(area[:, None], area[None])
+    order = objectness.argsort(descending=True, stable=True, dim=-1)
+    inside = (masks > 0.5).flatten(-2).float()
+    area = inside.sum(dim=-1).gather(-1, order)
+    smaller = torch.minimum(area[..., :, None], area[..., None, :])
     with torch.autocast(masks.device.type, enabled=False):  # half types do not count that far
-        shared = inside @ inside.T
+        shared = inside @ inside.transpose(-1, -2)
+    rows = shared.gather(-2, order[..., :, None].expand_as(shared))
+    shared = rows.gather(-1, order[..., None, :].expand_as(shared))
     later = (shared > share * smaller).triu(diagonal=1)
     stays = area > 0
-    for i in range(len(masks)):
-        stays = stays & ~(later[i] & stays[i])
-    return torch.zeros_like(stays).scatter(0, order, stays)
+    for i in range(order.shape[-1]):
+        stays = stays & ~(later[..., i, :] & stays[..., i, None])
+    return torch.zeros_like(stays).scatter(-1, order, stays)
