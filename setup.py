@@ -32,9 +32,11 @@ setup(
         "opencv": ["opencv-python-headless"],
         "measures": ["pysodmetrics"],
         "web": ["gradio>=6,<7"],
+        "onnx": ["onnxruntime", "opencv-python-headless", "pycocotools", "scipy"],
+        "export": ["onnx", "onnxruntime", "onnxscript"],
         "test": [
-            *("gradio>=6,<7", "hypothesis", "playwright", "pysodmetrics"),
-            *("pytest", "pytest-timeout"),
+            *("gradio>=6,<7", "hypothesis", "onnx", "onnxruntime", "onnxscript", "playwright"),
+            *("pysodmetrics", "pytest", "pytest-timeout"),
         ],
         "lint": ["import-linter", "ruff"],
     },

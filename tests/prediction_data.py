@@ -51,6 +51,7 @@ class StandIn:
         self.cfg = cfg or tiny_config("MODEL.GROUPING.ENABLED", "True")
         self.asked = (device, dtype, size)
         self.groups = groups
+        self.finds_objects = self.cfg.MODEL.GROUPING.ENABLED
         self.batches = []
         self.like, self.tiles = [], []
 

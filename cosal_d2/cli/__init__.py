@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
-from cosal_d2.cli import check, convert, draw, evaluate, paper, predict, serve, train
+from cosal_d2.cli import check, convert, draw, evaluate, export, paper, predict, serve, train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_verbs(verbs)
     train.add_verbs(verbs)
     evaluate.add_verbs(verbs)
+    export.add_verbs(verbs)
     data = _group(verbs, "data", "draw, convert, check, merge, split and describe datasets")
     convert.add_verbs(data)
     check.add_verbs(data)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cosal_d2.cli.verbs import add_opts, add_verb
 from cosal_d2.config import DEFAULT_CONFIG, DTYPES, RESULTS, find_config
 
+ENGINES = ("torch", "onnxruntime")
 # Options that say nothing of a video.
 OF_PICTURES = ("save", "threshold", "recursive", "skip_existing", "like", "batch")
 
@@ -104,9 +105,21 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     )
     add(
         "--config-file",
-        default=DEFAULT_CONFIG,
         metavar="FILE",
-        help="a path, or the name of a shipped config (default: %(default)s)",
+        help=f"a path, or the name of a shipped config (default: {DEFAULT_CONFIG})",
+    )
+    add(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="what computes; onnxruntime needs neither torch nor Detectron2, and --weights "
+        "(default: %(default)s)",
+    )
+    add(
+        "--weights",
+        default="",
+        metavar="FILE",
+        help="a checkpoint (default: the config's), or for onnxruntime what cosal export wrote",
     )
     add(
         "--device",
@@ -158,11 +171,15 @@ def _box(text: str) -> tuple[float, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Predict."""
-    from cosal_d2.utils.requirements import require_detectron2
+    from cosal_d2.utils.requirements import require_detectron2, require_modules
 
     if args.output is None and args.webcam is None:
         raise ValueError("--output is missing: give a folder for the results")
-    require_detectron2()
+    if args.engine == "onnxruntime":
+        _check_onnx(args)
+        require_modules(("onnxruntime", "cv2", "pycocotools", "scipy"), "--engine onnxruntime")
+    else:
+        require_detectron2()
     return _pictures(args) if args.input else _video(args)
 
 
@@ -185,7 +202,7 @@ def _pictures(args: argparse.Namespace) -> int:
 
     from cosal_d2.inference.pipeline import predict_pictures
 
-    if not predictor.cfg.MODEL.GROUPING.ENABLED:
+    if not predictor.finds_objects:
         _refuse_objects(args, save)
     total = len(found.pictures)
     with ResultWriter(
@@ -216,7 +233,7 @@ def _refuse_objects(args: argparse.Namespace, save: Sequence[str]) -> None:
     asked += ["--tiles"] if args.tiles > 1 else []
     if asked:
         raise ValueError(
-            f"{', '.join(asked)}: {args.config_file} finds no objects; use a config with "
+            f"{', '.join(asked)}: this network finds no objects; use a config with "
             "MODEL.GROUPING.ENABLED, such as the default"
         )
 
@@ -250,12 +267,19 @@ def _predictor(args: argparse.Namespace):
     """The predictor; its own line, and nothing else below a warning, goes to stderr."""
     import logging
 
-    from cosal_d2.config import check_device, get_cosal_config
-
-    _check_files(args)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cosal_d2.inference").setLevel(logging.INFO)
-    cfg = get_cosal_config(args.config_file, args.opts)
+    if args.engine == "onnxruntime":
+        from cosal_d2.inference.export.onnx_predictor import OnnxPredictor
+
+        return OnnxPredictor(args.weights, size=args.size)
+
+    from cosal_d2.config import check_device, get_cosal_config
+
+    config_file = args.config_file or DEFAULT_CONFIG
+    opts = [*(["MODEL.WEIGHTS", args.weights] if args.weights else []), *args.opts]
+    _check_files(config_file, opts)
+    cfg = get_cosal_config(config_file, opts)
     check_device(args.device or cfg.MODEL.DEVICE)
     # Only now, as it takes seconds.
     from cosal_d2.inference import CoSaliencyPredictor
@@ -263,13 +287,28 @@ def _predictor(args: argparse.Namespace):
     return CoSaliencyPredictor(cfg, device=args.device, dtype=args.dtype, size=args.size)
 
 
-def _check_files(args: argparse.Namespace) -> None:
+def _check_files(config_file: str, opts: Sequence[str]) -> None:
     """Refuse a config or weights that are not there, before anything is imported to read them.
 
     Raises:
         FileNotFoundError: naming it.
     """
-    find_config(args.config_file)
-    weights = dict(zip(args.opts[::2], args.opts[1::2], strict=False)).get("MODEL.WEIGHTS")
+    find_config(config_file)
+    weights = dict(zip(opts[::2], opts[1::2], strict=False)).get("MODEL.WEIGHTS")
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise FileNotFoundError(f"no weights at {weights}: set MODEL.WEIGHTS to a checkpoint file")
+
+
+def _check_onnx(args: argparse.Namespace) -> None:
+    """Refuse what an exported network has no answer to."""
+    if not args.weights:
+        raise ValueError("--engine onnxruntime: give --weights, a file that cosal export wrote")
+    for option in ("config_file", "dtype", "opts", "like"):
+        if getattr(args, option):
+            raise ValueError(
+                f"--engine onnxruntime takes no --{option.replace('_', '-')}: what was exported "
+                "is computed; leave it out, or use torch's engine"
+            )
+    if args.tiles > 1 or args.device == "cuda":
+        what = "--tiles" if args.tiles > 1 else "--device cuda"
+        raise ValueError(f"--engine onnxruntime has no {what}; leave it out, or use torch's engine")

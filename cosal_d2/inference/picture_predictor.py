@@ -96,6 +96,11 @@ class PicturePredictor(ABC):
         if waiting:
             yield from self._predict(waiting, [None] * len(waiting), tiles)
 
+    @property
+    @abstractmethod
+    def finds_objects(self) -> bool:
+        """Whether results have objects, groups and counts."""
+
     @abstractmethod
     def _predict(
         self, named: list[tuple[str, np.ndarray]], like: Sequence[Box | None], tiles: int

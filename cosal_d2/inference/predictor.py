@@ -110,6 +110,11 @@ class CoSaliencyPredictor(PicturePredictor):
         given = given.clip(0, [*size[::-1], *size[::-1]])
         return masks_in_boxes(self.model, self._resized(picture), size, given)
 
+    @property
+    def finds_objects(self) -> bool:
+        """Whether results have objects, groups and counts."""
+        return self.model.grouping is not None
+
     @torch.inference_mode()
     def _predict(
         self, named: list[tuple[str, np.ndarray]], like: Sequence[Box | None], tiles: int

@@ -38,3 +38,10 @@ def _as_array(cosal_map: Any) -> np.ndarray:
 def adaptive_threshold(cosal_map: Any) -> float:
     """Twice the mean of the map, at most 1 (Achanta et al. 2009)."""
     return min(2.0 * float(_as_array(cosal_map).mean(dtype=np.float64)), 1.0)
+
+
+def saturated(maps: np.ndarray) -> np.ndarray:
+    """Maps that reach their ends as 8-bit files do: what is within half a grey level of 0 or 1
+    becomes exactly that. Tensors: :func:`cosal_d2.modeling.grouping.gate.saturated`."""
+    half = np.float32(0.5 / 255)
+    return ((maps - half) / (1 - 2 * half)).clip(0, 1)

@@ -6,8 +6,10 @@ import logging
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 
+PACKAGES = {"cv2": "opencv-python-headless"}  # of modules with another name
 TORCH_PINS = ("torch==2.14.1", "torchvision==0.29.1")
 
 
@@ -44,3 +46,23 @@ def _silence_known_warnings() -> None:
     ):
         warnings.filterwarnings("ignore", message=message, category=category)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+
+def require_modules(names: Sequence[str], what: str) -> None:
+    """Check that modules can be imported.
+
+    Args:
+        names: of the modules.
+        what: needs them, for the message.
+
+    Raises:
+        ImportError: one sentence with what is missing and the command that installs it.
+    """
+    missing = [name for name in names if location(name) is None]
+    if missing:
+        packages = " ".join(PACKAGES.get(name, name) for name in missing)
+        python = shlex.quote(sys.executable)
+        raise ImportError(
+            f"{what} needs {', '.join(missing)}, not found here; run: {python} -m pip install "
+            f"{packages}"
+        )

@@ -10,9 +10,9 @@ from torchvision.ops import nms
 
 from cosal_d2.modeling.grouping.gate import saturated
 from cosal_d2.modeling.grouping.level_embedding import weighted_mean
-from cosal_d2.modeling.grouping.region_judge import NO_EVIDENCE, NO_REGION
 from cosal_d2.modeling.grouping.region_masks import RegionSet, clip_boxes, tight_boxes, windows
 from cosal_d2.modeling.grouping.region_selection import CANDIDATES
+from cosal_d2.modeling.grouping.verdicts import NO_EVIDENCE, NO_REGION
 from cosal_d2.modeling.meta_arch import CoSaliencyNet
 
 

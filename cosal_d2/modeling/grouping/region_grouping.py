@@ -20,13 +20,7 @@ from cosal_d2.modeling.backbone.encoder import region_features
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
 from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
-from cosal_d2.modeling.grouping.region_judge import (
-    NO_EVIDENCE,
-    NO_REGION,
-    NUM_FEATURES,
-    RegionJudge,
-    describe,
-)
+from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
 from cosal_d2.modeling.grouping.region_labels import (
     OTHER,
     YES,
@@ -48,7 +42,7 @@ from cosal_d2.modeling.grouping.region_selection import (
     select_regions,
     suppress_duplicates,
 )
-from cosal_d2.modeling.grouping.verdicts import NO_EVIDENCE, Verdicts, settle
+from cosal_d2.modeling.grouping.verdicts import NO_EVIDENCE, NO_REGION, Verdicts, settle
 from cosal_d2.modeling.regions import jitter_boxes
 from cosal_d2.utils.object_instances import InstanceOptions
 

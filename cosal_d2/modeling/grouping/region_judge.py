@@ -6,16 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cosal_d2.modeling.grouping.verdicts import NO_EVIDENCE
+
 # Numbers about each region that the judge sees.
 NUM_FEATURES = 6
 # Of more than MANY regions, each counts its NEAREST others alone: the judge sums over what
 # resembles a region, and has learned from pictures where that is not more (ours).
 MANY, NEAREST = 64, 24
-# Lowest evidence of resemblance, a logit; that of regions that are one object.
-NO_EVIDENCE = -20.0
-# Objectness, and evidence, of a place that holds no region, where a fixed number of places is
-# compared: it has no part in any sum.
-NO_REGION = -1e4
 
 
 def describe(evidence: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 
 # Lowest evidence of resemblance, a logit; that of regions that are one object.
 NO_EVIDENCE = -20.0
+# Objectness, and evidence, of a place that holds no region, where a fixed number of places is
+# compared: it has no part in any sum.
+NO_REGION = -1e4
 # Taken from a logit that counts only where there is no other.
 LAST_RESORT = 1e3
 
@@ -41,21 +44,22 @@ def settle(
     different objects that are alike and both of the group.
 
     Args:
-        verdicts: the judge's.
-        is_object: (K,) logarithms of the probability that the region is an object.
-        different: (K, K), whether two regions can be different objects.
+        verdicts: the judge's, of one image or of N.
+        is_object: (..., K) logarithms of the probability that the region is an object.
+        different: (..., K, K), whether two regions can be different objects.
         sharpness: how much the likeliest members count for more than others.
     """
     group, pairs = verdicts.group, verdicts.pairs.clamp(min=NO_EVIDENCE)
-    if len(group) == 0:
+    if group.shape[-1] == 0:
         return verdicts
-    itself = torch.eye(len(group), device=group.device)
+    itself = torch.eye(group.shape[-1], device=group.device)
     # A region that shares its place with all others is compared with them, and with itself never.
-    members = (sharpness * group + is_object)[None] - LAST_RESORT * ((~different).float() + itself)
+    members = (sharpness * group + is_object)[..., None, :]
+    members = members - LAST_RESORT * ((~different).float() + itself)
     pairs = torch.where(itself.bool(), NO_EVIDENCE, pairs)
-    resemblance = (members.softmax(dim=1) * pairs).sum(dim=1)
+    resemblance = (members.softmax(dim=-1) * pairs).sum(dim=-1)
     member = F.logsigmoid(group) + is_object
-    both = F.logsigmoid(pairs) + member[:, None] + member[None]
-    best = torch.where(different, both, 2 * NO_EVIDENCE).max()
+    both = F.logsigmoid(pairs) + member[..., :, None] + member[..., None, :]
+    best = torch.where(different, both, 2 * NO_EVIDENCE).amax(dim=(-2, -1))
     repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=1e-6)
     return Verdicts((group + resemblance) / 2, verdicts.weight, repeats, verdicts.pairs)

@@ -1,0 +1,1 @@
+"""The network for other engines: exporting it, and predicting without torch."""

@@ -1,0 +1,56 @@
+"""What an exported file says of its network, so that an engine needs no config."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+METADATA_KEY = "cosal_d2"  # of the json in ONNX's metadata
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Of an exported network.
+
+    Attributes:
+        config: the file that it was built from.
+        version: of cosal_d2.
+        precision: float32, or int8 of the convolutions.
+        input_format: order of the channels, "BGR" or "RGB".
+        min_size: pixels of the shorter side that the network sees; 0 for the picture's own.
+        max_size: pixels of the longer side, at most.
+        stride: of which height and width of the input are multiples.
+        grouping: whether it finds objects.
+        repeats_threshold: least probability that anything repeats; below, the map is empty.
+        same_object_share, score_threshold, pair_threshold: see :class:`.InstanceOptions`.
+    """
+
+    config: str
+    version: str
+    precision: str
+    input_format: str
+    min_size: int
+    max_size: int
+    stride: int
+    grouping: bool
+    repeats_threshold: float
+    same_object_share: float
+    score_threshold: float
+    pair_threshold: float
+
+    def to_json(self) -> str:
+        """As text for the file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Of a file's text.
+
+        Raises:
+            ValueError: it is of another version, or no such text.
+        """
+        try:
+            content = json.loads(text)
+            return cls(**{field.name: content[field.name] for field in fields(cls)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"its metadata {METADATA_KEY!r} cannot be read: {error!r}") from error
