@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 
 import detectron2.engine
+import torch
+import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
+from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
@@ -31,26 +35,32 @@ USER_ERRORS = (
 
 def launch(args: argparse.Namespace) -> None:
     """Run :func:`main` in ``num_gpus`` processes on each of ``num_machines`` machines, on CPUs
-    where there is no GPU.
+    where there is no GPU; or, where `torchrun` has started this process, as one of its processes.
 
     Args:
         args: the options of `cosal train`, which are those of Detectron2's
             ``default_argument_parser``.
 
     Raises:
-        ValueError: several machines without an address where they meet; a loss that is not finite;
-            or one of several processes ended with an error for the user, in its words.
+        ValueError: numbers of processes or machines that do not fit; several machines without an
+            address where they meet; a loss that is not finite; or one of several processes ended
+            with an error for the user, in its words.
         TrainingStopped: by SIGTERM or SIGINT.
     """
-    if args.num_machines > 1 and args.dist_url == "auto":
-        raise ValueError(
-            "--dist-url is auto, which serves one machine: give the first machine's address, such "
-            "as tcp://192.168.0.1:29500, on all of them"
-        )
     several = args.num_gpus * args.num_machines > 1
-    signals = ForwardedSignals()
+    if dist.is_torchelastic_launched():
+        if several:
+            raise ValueError(
+                "torchrun starts the processes: leave out --num-gpus, --num-machines and their "
+                "like here, and give it --nproc-per-node and --nnodes"
+            )
+        return torchrun_process(args)
+    check_processes(args)
+    if several and not uses_gpus(args):
+        # Detectron2 takes NCCL, which sends from GPUs alone, wherever a process sees one.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
-        with signals if several else contextlib.nullcontext():
+        with ForwardedSignals() if several else contextlib.nullcontext():
             detectron2.engine.launch(
                 main,
                 args.num_gpus,
@@ -71,6 +81,50 @@ def launch(args: argparse.Namespace) -> None:
         if kind.rpartition(".")[2] in USER_ERRORS:
             raise ValueError(words) from error
         raise
+
+
+def check_processes(args: argparse.Namespace) -> None:
+    """Refuse numbers of processes and machines with which they would never meet.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if args.num_gpus < 1 or args.num_machines < 1:
+        raise ValueError("--num-gpus and --num-machines are numbers from 1 on")
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise ValueError(
+            f"--machine-rank is {args.machine_rank}: number the {args.num_machines} machines from "
+            f"0 to {args.num_machines - 1}"
+        )
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise ValueError(
+            "--dist-url is auto, which serves one machine: give the first machine's address, such "
+            "as tcp://192.168.0.1:29500, on all of them"
+        )
+    if args.num_gpus > 1 and uses_gpus(args) and args.num_gpus > torch.cuda.device_count():
+        raise ValueError(
+            f"--num-gpus is {args.num_gpus}, and this machine has {torch.cuda.device_count()}: "
+            "give fewer, or MODEL.DEVICE cpu"
+        )
+
+
+def uses_gpus(args: argparse.Namespace) -> bool:
+    """Whether the config's network runs on a GPU of this machine."""
+    return get_cosal_config(args.config_file, args.opts).MODEL.DEVICE.startswith("cuda")
+
+
+def torchrun_process(args: argparse.Namespace) -> None:
+    """Join the processes that `torchrun` has started, over NCCL on GPUs and gloo on CPUs, and run
+    :func:`main`."""
+    gpus = uses_gpus(args)
+    if gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if gpus else "gloo", timeout=DEFAULT_TIMEOUT)
+    try:
+        comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
+        main(args)
+    finally:
+        dist.destroy_process_group()
 
 
 def main(args: argparse.Namespace) -> dict | None:
