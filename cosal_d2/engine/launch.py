@@ -48,18 +48,14 @@ def launch(args: argparse.Namespace) -> None:
         TrainingStopped: by SIGTERM or SIGINT.
     """
     several = args.num_gpus * args.num_machines > 1
-    if dist.is_torchelastic_launched():
-        if several:
-            raise ValueError(
-                "torchrun starts the processes: leave out --num-gpus, --num-machines and their "
-                "like here, and give it --nproc-per-node and --nnodes"
-            )
-        return torchrun_process(args)
     check_processes(args)
-    if several and not uses_gpus(args):
-        # Detectron2 takes NCCL, which sends from GPUs alone, wherever a process sees one.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
+        if dist.is_torchelastic_launched():
+            torchrun_process(args)
+            return
+        if several and torch.cuda.is_available() and not uses_gpus(args):
+            # Detectron2 takes NCCL, which sends from GPUs alone, wherever a process sees one.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         with ForwardedSignals() if several else contextlib.nullcontext():
             detectron2.engine.launch(
                 main,
@@ -89,6 +85,11 @@ def check_processes(args: argparse.Namespace) -> None:
     Raises:
         ValueError: naming the option.
     """
+    if dist.is_torchelastic_launched() and args.num_gpus * args.num_machines != 1:
+        raise ValueError(
+            "torchrun starts the processes: leave out --num-gpus, --num-machines and their like "
+            "here, and give it --nproc-per-node and --nnodes"
+        )
     if args.num_gpus < 1 or args.num_machines < 1:
         raise ValueError("--num-gpus and --num-machines are numbers from 1 on")
     if not 0 <= args.machine_rank < args.num_machines:

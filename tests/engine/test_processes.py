@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog
 from detectron2.engine import DefaultTrainer
 from detectron2.engine import launch as start_processes
 from detectron2.utils import comm
