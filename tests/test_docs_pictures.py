@@ -85,10 +85,11 @@ def test_the_code_of_the_cookbook_is_found_and_compiles():
             assert all(line.startswith("cosal ") for line in lines.splitlines())
 
 
-def test_the_pictures_of_the_documents_are_those_of_the_cookbook():
+def test_the_pictures_of_the_documents_are_those_of_the_cookbook_and_the_page():
     pictures = ROOT / "docs" / "pictures"
     files = sorted(path for path in pictures.rglob("*") if path.is_file())
-    names = tool.PICTURE.findall((ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8"))
+    texts = ((ROOT / "docs" / name).read_text("utf-8") for name in ("cookbook.md", "serve.md"))
+    names = [name for text in texts for name in tool.PICTURE.findall(text)]
     assert files == sorted(pictures / name for name in names)
     sizes = [path.stat().st_size for path in files]
     assert max(sizes) < 100_000 and sum(sizes) < 1_000_000

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import math
+import re
 import socket
 import sys
 from types import SimpleNamespace
@@ -20,6 +22,8 @@ from cosal_d2.inference.web.limits import Limits, Refused
 from cosal_d2.inference.web.seen_picture import SeenPicture
 from cosal_d2.inference.web.uploads import plain_name, read_upload
 from cosal_d2.inference.web.views import draw_objects
+
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +207,38 @@ def test_only_what_the_page_needs_is_served(served, tmp_path):
         assert ask(served.port, "GET", path)[0] == 404
     for path in ("/gradio_api/run/upload", "/gradio_api/process_recording", "/health"):
         assert ask(served.port, "POST", path, {}, b"{}")[0] == 404
-    call = {"fn_index": 0, "session_hash": "abcdef", "data": [None, float("nan")]}
-    assert ask(served.port, "POST", JOIN, {}, json.dumps(call).encode())[0] == 422
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"data": data} for data in ([], [None, math.nan], [None, 2], ["x", 0.3], [None, "0.3"])),
+        *({"data": [{"path": path}, 0.3]} for path in ("/etc/passwd", "http://x/", "../x", 1)),
+        *({"fn_index": index} for index in (-1, 99, "0", True)),
+        *({"session_hash": visitor} for visitor in ("", "../../x", "é" * 8, None)),
+        *({"event_data": event} for event in ([], {}, {"index": 1})),
+    ],
+)
+def test_a_call_that_the_page_does_not_make_is_refused(served, change):
+    call = {"fn_index": 2, "session_hash": "abcdef", "data": [0.3], "event_data": None}
+    assert ask(served.port, "POST", JOIN, JSON, json.dumps(call).encode())[0] == 200
+    body = json.dumps(call | change).encode()
+    assert ask(served.port, "POST", JOIN, JSON, body)[0] == 422
+
+
+def test_nobody_else_is_called(served, monkeypatch):
+    """Neither addresses in requests nor the server's own start make it connect to anyone."""
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or [])
+    connection = ("127.0.0.1", served.port)
+    paths = ("file=http://example.com/a.png", "proxy=http://example.com/", "file=//example.com/a")
+    for path in paths:
+        with socket.socket() as client:
+            client.settimeout(20)
+            client.connect(connection)
+            client.sendall(f"GET /gradio_api/{path} HTTP/1.0\r\n\r\n".encode())
+            assert re.match(rb"HTTP/1.1 40[34]", client.recv(99))
+    assert asked == []
 
 
 def test_old_files_are_deleted_and_lasting_ones_stay(tmp_path):

@@ -15,6 +15,8 @@ from pathlib import Path
 # Before Gradio is imported: nothing of it may call out.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["HF_HUB_OFFLINE"] = "1"
+# Nor sum up the times of its last ten thousand calls at every call.
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"
 
 import gradio as gr
 import uvicorn
@@ -34,6 +36,8 @@ from cosal_d2.inference.web.routes import build_routes
 from cosal_d2.inference.web.worker import Worker
 
 SWEEP_SECONDS = 20.0
+# Visitors of whom Gradio remembers what it showed them; each takes some 20 kB.
+SESSIONS = 500
 SYSTEM_FONTS = ("system-ui", "sans-serif")
 
 
@@ -58,11 +62,12 @@ def build_app(predictor: CoSaliencyPredictor, folder: Path, limits: Limits) -> A
     os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "examples")
     kept, worker = KeptPictures(limits), Worker(limits)
     page = build_page(predictor, kept, worker, limits, draw_examples())
+    page.state_session_capacity = SESSIONS
     lasting = set(folder.rglob("*"))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(_sweep(kept, folder, lasting, limits.kept_seconds))
+        sweeping = asyncio.create_task(_sweep(kept, page, folder, lasting))
         yield
         sweeping.cancel()
         worker.close()
@@ -106,12 +111,18 @@ async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     return JSONResponse({"detail": "; ".join(f"{k}: {v}" for k, v in fields.items())}, 422)
 
 
-async def _sweep(kept: KeptPictures, folder: Path, lasting: set[Path], seconds: float) -> None:
+async def _sweep(kept: KeptPictures, page: gr.Blocks, folder: Path, lasting: set[Path]) -> None:
     """From time to time forget pictures, and delete files, that were not used for long."""
+    seconds, queue = kept.limits.kept_seconds, page._queue
     while True:
         await asyncio.sleep(min(SWEEP_SECONDS, seconds))
         kept.forget_old()
         await asyncio.to_thread(delete_old_files, folder, lasting, seconds)
+        # Gradio forgets the messages of all but its last visitors, but not what they called.
+        for visitor in set(queue.pending_event_ids_session) - set(
+            queue.pending_messages_per_session
+        ):
+            queue.pending_event_ids_session.pop(visitor, None)
 
 
 def delete_old_files(folder: Path, lasting: set[Path], seconds: float) -> None:

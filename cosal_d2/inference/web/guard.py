@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -76,6 +77,9 @@ class Guard:
         if method in ("GET", "HEAD"):
             if not READ.fullmatch(path) or ".." in re.split(r"[/\\=]", unquote(path)):
                 raise Refused("there is nothing here; see /openapi.json", 404)
+            _, is_file, name = path.partition("/gradio_api/file=")
+            if is_file and not self._holds(name):
+                raise Refused("this file is not served", 403)
         elif method != "POST" or path not in WRITE:
             raise Refused("there is nothing here to send to; see /openapi.json", 404)
         else:
@@ -133,12 +137,9 @@ class Guard:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         try:
-            call = json.loads(body, parse_constant=_no_number)
-            index, visitor, data = call["fn_index"], call["session_hash"], call["data"]
-            right = type(index) is int and 0 <= index < self.functions and isinstance(data, list)
-            if not right or not VISITOR.fullmatch(visitor):
+            if not self._is_call(json.loads(body, parse_constant=_no_number)):
                 raise ValueError
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Refused("this is no call of the page; programs use POST /predict") from None
         waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -146,6 +147,24 @@ class Guard:
             return waiting.pop() if waiting else await receive()
 
         return again
+
+    def _is_call(self, call: dict) -> bool:
+        """Whether a call has the shape of the page's: perhaps an upload, then the threshold; and
+        perhaps what was clicked."""
+        index, (*files, threshold), event = call["fn_index"], call["data"], call.get("event_data")
+        return (
+            type(index) is int
+            and 0 <= index < self.functions
+            and bool(VISITOR.fullmatch(call["session_hash"]))
+            and type(threshold) in (int, float)
+            and 0 <= threshold <= 1
+            and all(file is None or self._holds(file["path"]) for file in files)
+            and (event is None or {"index", "value"} <= event.keys())
+        )
+
+    def _holds(self, path: str) -> bool:
+        """Whether a path, which may be any text, is in the temporary folder."""
+        return Path(os.path.normpath(path)).is_relative_to(self.folder)
 
 
 class _Answer:

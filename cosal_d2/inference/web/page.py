@@ -21,7 +21,7 @@ from cosal_d2.inference.web.worker import Worker
 TITLE = "What repeats in a picture"
 INTRODUCTION = (
     "# What repeats in this picture?\n"
-    "Drop a picture, or pick an example. Click an object to find all like it."
+    "Drop a picture, or pick an example. Click an object in the result to find all like it."
 )
 LABELS = {"mask.png": "mask", "objects.zip": "cut-outs", "objects.json": "json"}
 CSS = """
@@ -30,6 +30,8 @@ CSS = """
 #counts { list-style: none; display: flex; gap: 1rem; padding: 0; }
 #downloads { display: flex; flex-wrap: wrap; gap: 0.6rem; }
 #downloads a { padding: 0.6rem 1rem; border: 1px solid currentColor; border-radius: 0.5rem; }
+#examples .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#examples button { width: 100%; min-width: 0; }
 #overlay img, #objects img { cursor: crosshair; }
 footer { display: none !important; }
 """
@@ -60,14 +62,14 @@ def build_page(
                 upload = gr.File(
                     label=f"A picture, up to {limits.megabytes:g} MB",
                     type="binary",
-                    height=120,
+                    height=150,
                     elem_id="upload",
                 )
                 gallery = gr.Gallery(
                     [example[:, :, ::-1] for example in examples],
-                    label="Examples",
+                    show_label=False,
                     columns=4,
-                    height=110,
+                    height=118,
                     format="jpeg",
                     allow_preview=False,
                     interactive=False,
@@ -75,19 +77,19 @@ def build_page(
                     elem_id="examples",
                 )
                 threshold = gr.Slider(
-                    *(0.05, 0.95),
+                    *(0, 1),
                     value=least,
                     step=0.05,
                     label="Threshold",
-                    info="More leaves out what is less certain",
+                    info="Higher leaves out objects that are less certain",
                     elem_id="threshold",
                 )
                 everything = gr.Button("All groups again", elem_id="everything")
             with gr.Column(scale=2, min_width=300):
                 text = gr.HTML("<p>Nothing to show yet.</p>", elem_id="summary")
-                overlay = _picture("Overlay: click an object", "overlay")
+                overlay = _picture("Overlay", "overlay")
                 with gr.Row():
-                    objects = _picture("Objects, a colour a group", "objects")
+                    objects = _picture("Objects", "objects")
                     cosal_map = _picture("Map", "map")
         shown = [text, overlay, objects, cosal_map]
         options: dict[str, Any] = {
