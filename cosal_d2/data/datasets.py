@@ -15,6 +15,7 @@ from detectron2.structures import BoxMode
 
 from cosal_d2.data.lost_masks import LostMasks
 from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, load_coco
+from cosal_d2.utils.image_paths import picture_path
 from cosal_d2.utils.masks import to_rle
 from cosal_d2.utils.pictures import picture_size
 
@@ -80,7 +81,8 @@ def load_cosal_json(json_file: str, image_root: str, name: str | None = None) ->
     Raises:
         FileNotFoundError: the json or the image folder is missing, or a picture whose size the json
             lacks.
-        ValueError: the json lacks a field or has one that cannot be read, a ``category_id`` or
+        ValueError: the json lacks a field or has one that cannot be read, a picture lies outside
+            the image folder, a ``category_id`` or
             ``cosalient_category`` names no category, or no annotation has a mask.
     """
     content = load_coco(json_file)
@@ -136,7 +138,7 @@ def _id_order(entry: dict) -> tuple[bool, int | str]:
 
 
 def _image_record(image: dict, image_root: str) -> dict:
-    file = os.path.join(image_root, image["file_name"])
+    file = os.fspath(picture_path(image_root, image["file_name"]))
     size = image.get("height"), image.get("width")
     height, width = size if all(size) else picture_size(file)
     return {

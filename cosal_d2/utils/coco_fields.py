@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Callable
 
+from cosal_d2.utils.image_paths import stays_inside
+
 LARGEST_ID = 2**63 - 1
 LARGEST_SIDE = 10**6  # pixels
 LARGEST_NUMBER = 1e15
@@ -103,6 +105,7 @@ def parse_file_name(value: object) -> str:
     """A path inside the image folder."""
     try:
         usable = isinstance(value, str) and value.strip() and b"\0" not in os.fsencode(value)
+        usable = usable and stays_inside(value)
     except UnicodeEncodeError:
         usable = False
     if not usable:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cosal_d2.evaluation.maps import read_map
 from cosal_d2.evaluation.truth import Truth
+from cosal_d2.utils.image_paths import picture_path
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES, encoded, read_image
 
 COLOURS = {"background": (40, 40, 40), "crowd": (255, 255, 255), "distractor": (0, 128, 255)}
@@ -44,7 +45,7 @@ def _find_image(root: Path | None, file_name: str) -> Path | None:
     """The image of a record: by its name, or by its stem with another picture's ending."""
     if root is None:
         return None
-    exact = root / file_name
+    exact = picture_path(root, file_name)
     if exact.is_file():
         return exact
     for ending in PICTURE_SUFFIXES:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cosal_d2.prepare.check.dataset import Dataset, has, id_key, load_dataset
+from cosal_d2.prepare.check.dataset import Dataset, id_key, load_dataset
 from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
 from cosal_d2.prepare.check.near_duplicates import file_hash, near_pairs
 from cosal_d2.prepare.check.picture import PictureTask, check_picture
@@ -55,11 +55,11 @@ def each_picture(
 
 
 def _listed(dataset: Dataset) -> list[tuple[int, dict, Path]]:
-    """Position, entry and file of each image entry that names a file."""
+    """Position, entry and file of each image entry that names a file inside the folder."""
     return [
-        (i, image, dataset.folder / image["file_name"])
+        (i, image, file)
         for i, image in dataset.entries("images")
-        if has(image, "file_name")
+        if (file := dataset.picture(image)) is not None
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cosal_d2.utils.coco import load_coco
 from cosal_d2.utils.coco_fields import is_id, parse_file_name, parse_id, parse_name, parse_side
+from cosal_d2.utils.image_paths import picture_path
 
 SPLIT_WORD = re.compile(
     r"(?:^|(?<=[_.-]))(train|training|val|valid|validation|test|testing|dev|trainval|minival|"
@@ -42,6 +43,15 @@ class Dataset:
         if has(image, "file_name"):
             return str(self.folder / image["file_name"])
         return str(self.json_file)
+
+    def picture(self, image: dict) -> Path | None:
+        """The file of an image entry's picture; None where it names none inside the folder."""
+        try:
+            return (
+                picture_path(self.folder, image["file_name"]) if has(image, "file_name") else None
+            )
+        except ValueError:
+            return None
 
     def owners(self) -> dict[object, int]:
         """Position of the image entry of each image id; of the first, where an id repeats."""

@@ -32,7 +32,7 @@ def sound_entries(dataset: Dataset) -> list[Entry]:
         rest["category"] = names[id_key(entry["category_id"])]
         own[id_key(entry["image_id"])].append(rest)
     return [
-        Entry(dataset.folder / i["file_name"], safe_name(i["file_name"]), i, own[id_key(i["id"])])
+        Entry(dataset.picture(i), safe_name(i["file_name"]), i, own[id_key(i["id"])])
         for i in dataset.content["images"]
     ]
 

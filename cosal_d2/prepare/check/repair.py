@@ -158,7 +158,7 @@ class _Repair:
             self.note(finding, f"the mask is scaled from {list(former)} to {list(size)}")
             return
         former = image.get("height"), image.get("width")
-        picture = load_picture(self.dataset.folder / image["file_name"])
+        picture = load_picture(self.dataset.picture(image))
         image["height"], image["width"] = size = picture.upright
         turn = picture.orientation if former == picture.stored else 1
         self.note(finding, f"height and width are set to {size[0]}, {size[1]}")
@@ -230,7 +230,7 @@ class _Repair:
             if not has(image, "id", "file_name"):
                 self.drop(finding)
                 return
-            size = picture_size(self.dataset.folder / image["file_name"])
+            size = picture_size(self.dataset.picture(image))
             image["height"], image["width"] = size
             self.note(finding, f"height and width are set to {size[0]}, {size[1]}")
         else:

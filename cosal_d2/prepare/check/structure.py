@@ -93,6 +93,10 @@ class _StructureCheck:
                 message = "two image entries are of this file"
                 fix = "keep one of them, with all annotations"
                 self._add("images", i, "repeated file", message, fix)
+            elif file is not None and self.dataset.picture(image) is None:
+                message = "a link puts it outside the image folder"
+                fix = "make the image folder itself the link, or link the pictures one by one"
+                self._add("images", i, "outside picture", message, fix)
             elif file is not None:
                 files.add(file)
 

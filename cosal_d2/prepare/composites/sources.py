@@ -25,6 +25,7 @@ from cosal_d2.prepare.composites.cutouts import (
     usable_box,
 )
 from cosal_d2.utils.coco import check_fields, load_coco
+from cosal_d2.utils.image_paths import picture_path
 from cosal_d2.utils.masks import to_rle
 from cosal_d2.utils.pictures import READING_ERRORS, open_picture, read_image, upright_size
 
@@ -207,7 +208,7 @@ def _box_rle(box: object, height: int, width: int) -> dict:
 
 
 def _picture(entry: dict, folder: Path, json_file: Path) -> Picture:
-    file = folder / entry["file_name"]
+    file = picture_path(folder, entry["file_name"])
     try:
         with open_picture(file) as image:
             height, width = upright_size(image)

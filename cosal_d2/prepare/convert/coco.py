@@ -22,7 +22,7 @@ from cosal_d2.prepare.convert.left_out import (
     BoxedObject,
     LeftOut,
 )
-from cosal_d2.prepare.convert.picture_folder import PictureFolder
+from cosal_d2.prepare.convert.picture_folder import PictureFolder, relative_parts
 from cosal_d2.prepare.convert.polygons import are_crossed, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
@@ -49,6 +49,9 @@ def coco_source(json_file: Path, images: Path) -> Source:
     """
     json_file, images = Path(json_file), need_folder(images, "images")
     content = load_coco(json_file)
+    for entry in content["images"]:  # of a path elsewhere, the end may be one of `images`
+        if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
+            entry["file_name"] = "/".join(relative_parts(entry["file_name"]))
     check_fields(
         content,
         json_file,

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cosal_d2.prepare.convert.source_files import find_files
+from cosal_d2.utils.image_paths import picture_path
 
 SHOWN = 3  # near matches
 LARGE = 5000  # pictures; of more, near matches are looked for among neighbours in the alphabet
@@ -51,21 +52,23 @@ class PictureFolder:
             return found
         near = self._near(name)
         hint = f"near it: {', '.join(near)}; " if near else ""
+        path = self.root.joinpath(*relative_parts(name))
         raise FileNotFoundError(
-            f"{self.root / Path(*_parts(name))}: no such picture; {hint}correct the name, or give "
-            "the folder that has it to --images"
+            f"{path}: no such picture; {hint}correct the name, or give the folder that has it to "
+            "--images"
         )
 
     def fitting(self, name: str) -> Path | None:
         """The picture of a name, or None where none fits.
 
         Raises:
-            ValueError: more than one fits; the message names them.
+            ValueError: more than one fits, which the message names; or a link leads out of the
+                folder.
         """
-        parts = _parts(name)
+        parts = relative_parts(name)
         if not parts:
             return None
-        path = self.root.joinpath(*parts)
+        path = picture_path(self.root, "/".join(parts))
         if path.is_file():
             return path
         wanted = _key("/".join(parts))
@@ -95,7 +98,7 @@ class PictureFolder:
     def _near(self, name: str) -> list[str]:
         """Names of pictures that are nearly this one."""
         self._misses += 1
-        parts = _parts(name)
+        parts = relative_parts(name)
         if not parts or self._misses > MISSES:
             return []
         wanted = _key(parts[-1])[-1]
@@ -109,7 +112,7 @@ class PictureFolder:
         return [self._by_name[n][0].relative_to(self.root).as_posix() for n in close]
 
 
-def _parts(name: str) -> list[str]:
+def relative_parts(name: str) -> list[str]:
     """The parts of a path, with `/` or `\\` between them, without a drive and without steps out of
     its folder."""
     path = posixpath.normpath(name.replace("\\", "/"))
