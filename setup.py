@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "cosal_d2/__init__.py").read_text()).group(1)
+# Later ones have another name for how often a worker tries a task (cosal_d2/inference/bulk/run.py).
+RAY = "ray[data]>=2.50,<2.64"
 
 setup(
     name="cosal_d2",
@@ -34,7 +36,9 @@ setup(
         "web": ["gradio>=6,<7"],
         "onnx": ["onnxruntime", "opencv-python-headless", "pycocotools", "scipy"],
         "export": ["onnx", "onnxruntime", "onnxscript"],
+        "ray": [RAY],
         "test": [
+            RAY,
             *("gradio>=6,<7", "hypothesis", "onnx", "onnxruntime", "onnxscript", "playwright"),
             *("pysodmetrics", "pytest", "pytest-timeout"),
         ],

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cosal_d2 import __version__
-from cosal_d2.cli import check, convert, draw, evaluate, export, paper, predict, serve, train
+from cosal_d2.cli import bulk, check, convert, draw, evaluate, export, paper, predict, serve, train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cosal_d2 {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     predict.add_verbs(verbs)
+    bulk.add_verbs(verbs)
     serve.add_verbs(verbs)
     train.add_verbs(verbs)
     evaluate.add_verbs(verbs)

@@ -1,0 +1,151 @@
+"""`cosal bulk`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from cosal_d2.cli.predict import _positive
+from cosal_d2.cli.verbs import add_opts, add_verb
+from cosal_d2.config import DEFAULT_CONFIG, DTYPES
+
+if TYPE_CHECKING:
+    from cosal_d2.inference.sources import Sources
+
+
+def add_verbs(verbs: argparse._SubParsersAction) -> None:
+    """Add `bulk` to the verbs of `cosal`."""
+    parser = add_verb(
+        verbs,
+        "bulk",
+        run,
+        help="predict very many pictures into Parquet files, on this machine or a Ray cluster; "
+        "the same command again goes on where the last one ended",
+        example="cosal bulk photos/ results\n"
+        "cosal bulk photos/ results --recursive --workers 2 --batch 4\n"
+        "cosal bulk @list.txt results --address 10.0.0.1:6379",
+    )
+    add = parser.add_argument
+    add(
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="pictures, folders, glob patterns, @FILE or -, as of cosal predict --input",
+    )
+    add("out", metavar="OUT", help="folder of the Parquet files; made where it is missing")
+    add("--recursive", action="store_true", help="look into the folders of folders too")
+    add(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a Ray cluster, whose machines read the pictures at the same paths (default: this "
+        "machine alone)",
+    )
+    add(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="processes that hold the network (default: one a GPU or, without one, one for every "
+        "four processors)",
+    )
+    add(
+        "--batch",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="pictures of a forward pass (default: %(default)s)",
+    )
+    add(
+        "--shard",
+        type=_positive,
+        default=256,
+        metavar="N",
+        help="pictures of a Parquet file, at most; what a kill can cost (default: %(default)s)",
+    )
+    add(
+        "--size",
+        type=_positive,
+        metavar="PIXELS",
+        help="shortest side that a picture is scaled to (default: the config's)",
+    )
+    add(
+        "--tiles",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="overlapping windows along the longer side (default: 1, the whole picture)",
+    )
+    add(
+        "--config-file",
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help="a path, or the name of a shipped config (default: %(default)s)",
+    )
+    add(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="",
+        help="where to compute (default: cuda if there is one)",
+    )
+    add("--dtype", choices=DTYPES, default="", help="precision (default: the config's)")
+    add_opts(parser, "config changes, such as MODEL.WEIGHTS output/model_final.pth")
+
+
+def _found(args: argparse.Namespace) -> Sources:
+    from cosal_d2.inference.sources import find_pictures
+
+    try:
+        found = find_pictures(args.source, args.out, recursive=args.recursive)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_of_source(str(error))) from error
+    found.unfound = list(map(_of_source, found.unfound))
+    return found
+
+
+def _of_source(sentence: str) -> str:
+    """A sentence about ``--input``, which has no name here."""
+    return sentence.removeprefix("--input ").replace("--input", "SOURCE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict in bulk."""
+    from cosal_d2.config import get_cosal_config
+    from cosal_d2.inference import CoSaliencyPredictor
+    from cosal_d2.utils.requirements import require_detectron2, require_modules
+
+    require_detectron2()
+    require_modules(("ray", "pandas", "pyarrow"), "cosal bulk")
+    from cosal_d2.inference.bulk.run import cluster, predict_in_bulk
+    from cosal_d2.inference.bulk.shards import ShardFolder
+
+    cfg = get_cosal_config(args.config_file, args.opts)
+    found = _found(args)
+    # The workers' errors are long, and come late.
+    CoSaliencyPredictor(cfg, device="cpu", dtype=args.dtype, size=args.size)
+    settings = {"--config-file": args.config_file, "--opts": args.opts, "--dtype": args.dtype}
+    settings |= {"--size": args.size, "--tiles": args.tiles}
+    with ShardFolder(args.out, settings, args.shard) as shards, cluster(args.address):
+        done = predict_in_bulk(
+            found.pictures,
+            shards,
+            cfg,
+            workers=args.workers,
+            batch=args.batch,
+            device=args.device,
+            dtype=args.dtype,
+            size=args.size,
+            tiles=args.tiles,
+        )
+    if found.passed_over:
+        print(f"passed over: {found.passed_over_text()}", file=sys.stderr)
+    for sentence in found.unfound:
+        print(f"failed: {sentence}", file=sys.stderr)
+    total = len(found.pictures)
+    print(f"{total} pictures ({total - done.pictures} by an earlier run) in {args.out}", end="")
+    print(f", {shards.failed} of them failed" if shards.failed else "")
+    if done.pictures:
+        print(
+            f"{done.pictures / done.elapsed:.2f} pictures a second; {done.workers} workers, whose "
+            f"network was at work for {done.busy:.0%} of the time"
+        )
+    return 1 if shards.failed or found.unfound else 0
