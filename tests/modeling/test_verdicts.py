@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cosal_d2.modeling.grouping.verdicts import NO_EVIDENCE, Verdicts, settle
+from cosal_d2.modeling.grouping.verdicts import Verdicts, settle
 
 SURE = torch.tensor(-1e-3)  # logarithm of the probability of being an object
 
@@ -22,15 +22,21 @@ def settled(found, different=None):
     count = len(found.group)
     if different is None:
         different = ~torch.eye(count, dtype=torch.bool)
-    return settle(found, SURE.expand(count), different, sharpness=4.0)
+    return settle(found, SURE.expand(count), different)
 
 
-def test_a_region_is_moved_towards_its_resemblance_to_the_likeliest_members():
+def test_a_region_is_moved_towards_its_resemblance_to_the_members():
     # Two alike that the judge is sure of; it lets a third in that resembles neither, and leaves
     # out a fourth that resembles both.
     pairs = [[9, 5, -6, 4], [5, 9, -6, 4], [-6, -6, 9, -6], [4, 4, -6, 9]]
-    result = settled(verdicts([3, 3, 1, -1], pairs))
-    assert result.group.tolist() == pytest.approx([4.0, 4.0, -2.5, 1.5], abs=0.01)
+    result = settled(verdicts([6, 6, 1, -6], pairs))
+    assert result.group.tolist() == pytest.approx([3.15, 3.15, -2.5, -2.53], abs=0.05)
+
+
+def test_two_groups_stay_two():
+    pairs = [[9, 5, -6, -6], [5, 9, -6, -6], [-6, -6, 9, 5], [-6, -6, 5, 9]]
+    result = settled(verdicts([6, 6, 6, 6], pairs))
+    assert (result.group > 2).all()  # each resembles a third of the other members
 
 
 def test_a_region_is_not_compared_with_itself_or_with_what_is_the_same_object():
@@ -46,7 +52,7 @@ def test_a_region_is_not_compared_with_itself_or_with_what_is_the_same_object():
 
 def test_one_region_alone_resembles_nothing():
     result = settled(verdicts([6], [[9]]))
-    assert result.group.item() == pytest.approx((6 + NO_EVIDENCE) / 2)
+    assert result.group.item() == pytest.approx((6 - 13.8) / 2, abs=0.1)
     assert result.repeats.sigmoid() < 1e-5
     nothing = verdicts([], [])
     assert settled(nothing) is nothing

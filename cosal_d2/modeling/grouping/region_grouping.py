@@ -245,7 +245,7 @@ class RegionGrouping(nn.Module):
         else:
             is_object = F.logsigmoid(regions.objectness.float()) + certainty.clamp(min=1e-6).log()
             different = different_objects(regions.boxes.float(), self.same_object_share)
-            verdicts = settle(verdicts, is_object, different, self.sharpness)
+            verdicts = settle(verdicts, is_object, different)
         scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid() * certainty
         return JudgedRegions(
             image_size, regions, embeddings, verdicts, scores, self.options, by_last

@@ -14,6 +14,8 @@ NO_EVIDENCE = -20.0
 NO_REGION = -1e4
 # Taken from a logit that counts only where there is no other.
 LAST_RESORT = 1e3
+# Probabilities are kept this far from 0 and 1, so that their logits are finite.
+EPS = 1e-6
 
 
 @dataclass
@@ -33,33 +35,29 @@ class Verdicts:
     pairs: torch.Tensor
 
 
-def settle(
-    verdicts: Verdicts, is_object: torch.Tensor, different: torch.Tensor, sharpness: float
-) -> Verdicts:
-    """The judge's verdicts, each asked again against those of the others (ours).
+def settle(verdicts: Verdicts, is_object: torch.Tensor, different: torch.Tensor) -> Verdicts:
+    """The judge's verdicts, settled by comparing each region with the members of the group (ours).
 
-    The judge has seen each region's resemblances in sum; here a region is compared with those that
-    the judge takes for the group. Its logit becomes the mean of the judge's and of the resemblance
-    to them. And something repeats as much as the judge of the image says so and there is a pair of
-    different objects that are alike and both of the group.
+    The judge has seen each region's resemblances in sum. Here a region is compared with those that
+    the judge takes for members: its logit becomes the mean of the judge's and of that of the share
+    of members which it resembles. And something repeats as much as the judge of the image says so
+    and there is a pair of different objects that are alike and both of the group.
 
     Args:
         verdicts: the judge's, of one image or of N.
         is_object: (..., K) logarithms of the probability that the region is an object.
         different: (..., K, K), whether two regions can be different objects.
-        sharpness: how much the likeliest members count for more than others.
     """
-    group, pairs = verdicts.group, verdicts.pairs.clamp(min=NO_EVIDENCE)
+    group, pairs = verdicts.group, verdicts.pairs
     if group.shape[-1] == 0:
         return verdicts
     itself = torch.eye(group.shape[-1], device=group.device)
-    # A region that shares its place with all others is compared with them, and with itself never.
-    members = (sharpness * group + is_object)[..., None, :]
-    members = members - LAST_RESORT * ((~different).float() + itself)
-    pairs = torch.where(itself.bool(), NO_EVIDENCE, pairs)
-    resemblance = (members.softmax(dim=-1) * pairs).sum(dim=-1)
     member = F.logsigmoid(group) + is_object
+    # A region that shares its place with all others is compared with them, and with itself never.
+    weights = member[..., None, :] - LAST_RESORT * ((~different).float() + itself)
+    alike = torch.where(itself.bool(), 0.0, pairs.sigmoid())
+    resemblance = (weights.softmax(dim=-1) * alike).sum(dim=-1).logit(eps=EPS)
     both = F.logsigmoid(pairs) + member[..., :, None] + member[..., None, :]
-    best = torch.where(different, both, 2 * NO_EVIDENCE).amax(dim=(-2, -1))
-    repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=1e-6)
-    return Verdicts((group + resemblance) / 2, verdicts.weight, repeats, verdicts.pairs)
+    best = torch.where(different, both, NO_EVIDENCE).amax(dim=(-2, -1))
+    repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=EPS)
+    return Verdicts((group + resemblance) / 2, verdicts.weight, repeats, pairs)
