@@ -22,12 +22,12 @@ $(STAMP): setup.py pyproject.toml constraints.txt cosal_d2/install_detectron2.py
 demo: setup
 	$(PY) tools/quickstart.py
 
-# The tests of the HTML report run in Chromium; where there is none, root on Debian gets it.
+# The tests of the HTML report and of the web page run in Chromium; where there is none, root on Debian gets it.
 browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
-	|| echo "no Chromium: install chromium or google-chrome for tests/evaluation/test_report.py"
+	|| echo "no Chromium: install chromium or google-chrome for the tests of the report and of the page"
 
 test: setup browser
 	OMP_NUM_THREADS=$(THREADS) $(PY) -m pytest -q tests

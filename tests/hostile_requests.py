@@ -330,37 +330,46 @@ def attack(port, most_bytes, flood=40):
     return answers
 
 
+def faults(answers):
+    """Answers that no request should get: errors of the server, tracebacks, others' files."""
+    return [
+        (what, status, text[:200])
+        for what, status, text in answers
+        if status >= 500 and status != 503 or re.search("Traceback|root:|PATH=", text)
+    ]
+
+
 def main():
+    """Start a server, attack it three times, and print figures."""
     from cosal_d2.inference.web.limits import Limits
 
     program = "import sys; from cosal_d2.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "serve", "--port", "0", "--size", "128"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    command = [sys.executable, "-c", program, "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
         try:
             port = int(server.stdout.readline().rsplit(":", 1)[1])
-            status = f"/proc/{server.pid}/status"
-
-            def memory():
-                with open(status) as file:
-                    return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) / 1024
-
-            ask(port, "POST", "/predict", MULTIPART, form(picture()))
-            print(f"memory before: {memory():.0f} MB")
+            good = "POST", "/predict", MULTIPART, form(picture())
+            ask(port, *good)
+            print(f"at first: {memory(server.pid):.0f} MB")
             for turn in range(1, 4):
                 start = time.monotonic()
                 answers = attack(port, Limits().bytes)
                 seconds = time.monotonic() - start
-                counts = collections.Counter(code for _, code, _ in answers)
-                told = "; ".join(f"{k or 'closed'}: {n}" for k, n in sorted(counts.items()))
-                faults = [a for a in answers if a[1] >= 500 != 503 or "Traceback" in a[2]]
-                print(f"turn {turn}: {len(answers)} requests in {seconds:.0f} s; {told}")
-                print(f"  faults: {[f for f in faults if f[1] != 503]}; memory {memory():.0f} MB")
-            print(
-                "a good request afterwards:",
-                ask(port, "POST", "/predict", MULTIPART, form(picture()))[0],
-            )
+                counts = collections.Counter(status for _, status, _ in answers)
+                told = ", ".join(f"{n} x {k or 'closed'}" for k, n in sorted(counts.items()))
+                print(f"turn {turn}: {len(answers)} requests in {seconds:.0f} s: {told}")
+                print(f"  faults: {faults(answers)}; {memory(server.pid):.0f} MB")
+            print(f"a good request afterwards: {ask(port, *good)[0]}")
         finally:
             server.terminate()
+
+
+def memory(process):
+    """Resident memory of a process in MB."""
+    with open(f"/proc/{process}/status") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 
 import numpy as np
@@ -106,3 +107,16 @@ def test_an_example_is_picked_and_what_is_no_picture_is_refused(page, tmp_path):
     page.set_input_files("#upload input[type=file]", str(path))
     page.wait_for_selector("text=no picture of a known kind")
     assert page.locator("#count").is_visible()  # the former result stays
+
+
+def test_a_picture_is_forgotten_when_its_page_is_closed(page, served):
+    page.locator("#examples img").first.click()
+    page.wait_for_selector("#count")
+    kept = served.app.app.state.kept
+    visitor = page.locator("#downloads a").first.get_attribute("href").split("/")[1]
+    assert visitor in kept
+    page.close()
+    end = time.monotonic() + 20
+    while visitor in kept and time.monotonic() < end:
+        time.sleep(0.1)
+    assert visitor not in kept

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -80,6 +81,7 @@ def build_app(predictor: CoSaliencyPredictor, folder: Path, limits: Limits) -> A
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.kept = kept
     app.include_router(build_routes(predictor, kept, worker, limits))
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -137,23 +139,30 @@ def delete_old_files(folder: Path, lasting: set[Path], seconds: float) -> None:
 def serve(predictor: CoSaliencyPredictor, host: str, port: int, limits: Limits) -> None:
     """Serve until SIGINT or SIGTERM; the temporary folder is gone afterwards.
 
+    Args:
+        predictor: its network must have the grouping.
+        host, port: to listen on; port 0 takes any free one.
+        limits: of everything.
+
     Raises:
         ValueError: the network finds no objects.
-        OSError: the address is not free.
+        OSError: the address is taken, or not one of this machine.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(f"--host {host} --port {port}: {error}; give others") from error
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="cosal_serve_") as folder:
-        app = build_app(predictor, Path(folder), limits)
+    with listening, tempfile.TemporaryDirectory(prefix="cosal_serve_") as folder:
         config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
+            build_app(predictor, Path(folder), limits),
             log_level="warning",
             ws="none",
             server_header=False,
             limit_concurrency=limits.connections,
             timeout_graceful_shutdown=3,
         )
-        socket = config.bind_socket()
-        print(f"serving on http://{host}:{socket.getsockname()[1]}", flush=True)
-        uvicorn.Server(config).run(sockets=[socket])
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        print(f"serving on http://{shown}:{listening.getsockname()[1]}", flush=True)
+        uvicorn.Server(config).run(sockets=[listening])
