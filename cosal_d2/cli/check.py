@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cosal_d2.cli.convert import add_target_options, target
-from cosal_d2.cli.verbs import add_verb
+from cosal_d2.cli.verbs import add_verb, html_page
 
 DATA = "NAME|JSON"
 DATA_HELP = "X.json with its pictures in X/ beside it, or a name under $DETECTRON2_DATASETS"
@@ -102,17 +102,24 @@ def run_check(args: argparse.Namespace) -> int:
     """Print and write what is found; 1 where there are errors."""
     from cosal_d2.prepare.check.check import check_dataset
     from cosal_d2.prepare.check.dataset import find_json, load_dataset, sibling_splits
-    from cosal_d2.prepare.check.findings import count_errors, summary, write_reports
+    from cosal_d2.prepare.check.findings import (
+        check_report_place,
+        count_errors,
+        summary,
+        write_reports,
+    )
     from cosal_d2.prepare.check.repair import write_repaired
     from cosal_d2.prepare.convert.dataset_writer import Target
 
     dataset = load_dataset(args.data, args.images)
+    check_report_place(args.report, dataset.name)
     place = None
     if args.fix:
         home = dataset.json_file.resolve().parent
         root, folder = (home.parent, home.name) if args.out is None else (args.out, "cosal")
         name = args.fixed_name or f"{dataset.name}_fixed"
         place = Target(root, name, args.link, args.overwrite, args.workers, True, folder)
+        place.check_apart(dataset.json_file, dataset.folder)
     if args.alone:
         against = []
     elif args.against:
@@ -175,6 +182,6 @@ def run_stats(args: argparse.Namespace) -> None:
 
     dataset = load_dataset(args.data)
     entries = sound_entries(dataset)
-    page = args.out or Path("output/stats") / f"{dataset.name}.html"
+    page = html_page(args.out or Path("output/stats") / f"{dataset.name}.html")
     write_stats_page(page, dataset.name, entries, args.seed, args.workers, progress=True)
     print(f"{len(entries)} pictures: {page}")

@@ -214,7 +214,10 @@ def _run(open_source: Callable[[argparse.Namespace], Source], args: argparse.Nam
     from cosal_d2.prepare.convert.conversion import convert
 
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
-    place, source = target(args), open_source(args)
+    place = target(args)
+    given = ("json", "images", "voc", "list", "names", "masks", "labels")
+    place.check_apart(*filter(None, (getattr(args, name, None) for name in given)))
+    source = open_source(args)
     if args.masks_from_boxes:
         from cosal_d2.inference import CoSaliencyPredictor
         from cosal_d2.inference.box_masks import with_box_masks

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from cosal_d2.cli.verbs import add_verb, by_method
+from cosal_d2.cli.verbs import add_verb, by_method, html_page
 from cosal_d2.config import MEASURES
 
 
@@ -81,6 +82,12 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Score, print the table and write the files."""
     methods = by_method("--maps", args.maps)
+    for name, folder in {"--dataset": args.dataset, **methods}.items():
+        if args.out.exists() and os.path.exists(folder) and args.out.samefile(folder):
+            raise ValueError(
+                f"--out {args.out} is the folder of {name}, whose pictures the results would mix "
+                "with: give another folder"
+            )
     from cosal_d2.evaluation import evaluate_methods
     from cosal_d2.evaluation.output import write_evaluation
 
@@ -110,6 +117,8 @@ def report(args: argparse.Namespace) -> None:
     from cosal_d2.evaluation.report import build_page
     from cosal_d2.utils.files import write_text
 
+    is_folder = args.out.is_dir() or not args.out.suffix
+    path = html_page(args.out / "report.html" if is_folder else args.out)
     page = build_page(
         args.evaluation,
         dataset=args.dataset,
@@ -119,8 +128,6 @@ def report(args: argparse.Namespace) -> None:
         longest=args.longest,
         progress=True,
     )
-    is_folder = args.out.is_dir() or not args.out.suffix
-    path = args.out / "report.html" if is_folder else args.out
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     print(f"{path}: {len(page) / 1e6:.1f} MB")

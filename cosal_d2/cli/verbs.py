@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 def add_verb(
@@ -50,6 +51,17 @@ def add_opts(parser: argparse.ArgumentParser, what: str) -> None:
         metavar="KEY VALUE",
         help=f"{what}; the last option",
     )
+
+
+def html_page(path: Path) -> Path:
+    """The path of a page that is written.
+
+    Raises:
+        ValueError: it is named as some other kind of file, which would be lost.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--out {path}: name a page, such as {path.with_suffix('.html').name}")
+    return path
 
 
 def by_method(option: str, entries: Sequence[str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from cosal_d2.engine.checkpoint import released_weights
 from cosal_d2.inference.predictor import CoSaliencyPredictor
 from cosal_d2.paper.classical import METHODS
 from cosal_d2.utils.drawing import map_to_uint8
-from cosal_d2.utils.files import write_json
+from cosal_d2.utils.files import check_apart, write_json
 from cosal_d2.utils.mask_pictures import read_grey
 from cosal_d2.utils.parallel import ordered_map, worker_count
 from cosal_d2.utils.pictures import read_image, write_png
@@ -161,9 +161,10 @@ def _fill_folder(
     settings = {**settings, "dataset": dataset}
     if not overwrite:
         _check_settings(out, settings)
+    files = {out / f"{name}.png": record for name, record in records.items()}
+    check_apart(files, (record["file_name"] for record in records.values()))
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / SETTINGS_FILE, settings)
-    files = {out / f"{name}.png": record for name, record in records.items()}
     todo = {f: record for f, record in files.items() if overwrite or not _is_done(f, record)}
     if todo:
         maps = make(map(picture_of, todo.values()))

@@ -84,6 +84,27 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
+def check_apart(outputs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
+    """Refuse to replace what is read.
+
+    Args:
+        outputs: files and folders that are replaced as a whole.
+        inputs: files and folders that are read.
+
+    Raises:
+        ValueError: an output is one of the inputs, or a folder above one.
+    """
+    places = {Path(os.path.realpath(output)) for output in outputs}
+    for given in inputs:
+        real = Path(os.path.realpath(given))
+        replaced = places.intersection((real, *real.parents))
+        if replaced:
+            raise ValueError(
+                f"{given} is read, and {replaced.pop()} would replace it: give another place or "
+                "name for the output"
+            )
+
+
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     """Rows as CSV, where None is blank.
 

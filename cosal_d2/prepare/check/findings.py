@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +58,26 @@ def summary(findings: list[Finding]) -> str:
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in findings).most_common())
     text = f"{errors} errors, {len(findings) - errors} warnings"
     return f"{text}: {kinds}" if findings else text
+
+
+def check_report_place(folder: Path, name: str) -> None:
+    """Refuse to write reports over files that are none, such as the dataset itself.
+
+    Raises:
+        FileExistsError: naming such a file.
+    """
+    text, report = folder / f"{name}.txt", folder / f"{name}.json"
+    try:
+        content = json.loads(report.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and {"dataset", "errors", "kinds", "findings"} <= content.keys():
+        return
+    for path in (text, report):
+        if os.path.lexists(path):
+            raise FileExistsError(
+                f"{path} is there and is of no earlier check: give another folder to --report"
+            )
 
 
 def write_reports(

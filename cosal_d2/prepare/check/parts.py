@@ -42,9 +42,10 @@ def write_part(dataset: Dataset, entries: list[Entry], target: Target, descripti
 
     Raises:
         FileNotFoundError: a picture is missing.
-        ValueError: there are no pictures, two would get one name, or ids of categories are of
-            two kinds.
+        ValueError: there are no pictures, two would get one name, ids of categories are of two
+            kinds, or the dataset itself would be replaced.
     """
+    target.check_apart(dataset.json_file, dataset.folder)
     categories = {c["name"]: c["id"] for c in dataset.content["categories"]}
     if len({isinstance(number, str) for number in categories.values()}) > 1:
         raise ValueError(
@@ -75,8 +76,10 @@ def merge(datasets: list[Dataset], target: Target) -> Written:
     A file name that is there already gets its dataset's name in front.
 
     Raises:
-        ValueError: a dataset is not sound.
+        ValueError: a dataset is not sound, or would be replaced.
     """
+    for dataset in datasets:
+        target.check_apart(dataset.json_file, dataset.folder)
     taken: set[str] = set()
     merged, names = [], set()
     for dataset in datasets:

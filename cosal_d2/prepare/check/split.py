@@ -39,6 +39,8 @@ def split(
     Raises:
         ValueError: the dataset is not sound, or the shares are not positive or leave a side empty.
     """
+    for target in targets:
+        target.check_apart(dataset.json_file, dataset.folder)
     entries = sound_entries(dataset)
     hashes = list(each_picture(file_hash, [e.file for e in entries], targets[0].workers))
     pairs = [*near_pairs(hashes, hashes, SCENE_BITS), *near_pairs(hashes, hashes, mirrored=True)]

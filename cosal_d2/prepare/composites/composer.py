@@ -25,6 +25,7 @@ from cosal_d2.prepare.composites.sources import (
 from cosal_d2.prepare.scene import Scene, SceneOptions, placed_instances
 from cosal_d2.prepare.series import DatasetSpec, check_free, write_series
 from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.files import check_apart
 from cosal_d2.utils.parallel import worker_count
 
 SIDES = (400, 480)  # longest side in pixels
@@ -245,10 +246,13 @@ def write_composites(
     Raises:
         FileExistsError: the dataset exists and `overwrite` is False.
         FileNotFoundError: a source is missing.
-        ValueError: a source or an argument is unusable; the message names it.
+        ValueError: a source or an argument is unusable, or would be replaced; the message names it.
     """
     worker_count(workers)
-    check_free(Path(spec.root) / "cosal", spec.name, overwrite)
+    home = Path(spec.root) / "cosal"
+    check_free(home, spec.name, overwrite)
+    given = (json_file, image_folder, classes_file, sprite_folder)
+    check_apart((home / spec.name, home / f"{spec.name}.json"), filter(None, given))
     pictures, categories = read_pictures(json_file, image_folder)
     photos = photo_cutouts(pictures)
     sprites = sprite_cutouts(sprite_folder) if sprite_folder is not None else {}

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cosal_d2.prepare.composites.sources import SPRITE_SUFFIXES, read_rgba
 from cosal_d2.prepare.series import install
+from cosal_d2.utils.files import check_apart
 
 MIN_SIDE = 60  # pixels
 FAINT = 30  # of 255: alpha up to here is no part of a sprite's box
@@ -115,7 +116,8 @@ def write_sprites(
     Raises:
         FileExistsError: a folder exists and `overwrite` is False.
         FileNotFoundError: a source is missing.
-        ValueError: no source, two of one name, or one that is unusable or has no sprite.
+        ValueError: no source, two of one name, or one that is unusable, has no sprite, or would be
+            replaced.
     """
     sources = [(Path(f).stem, font_sprites(Path(f)), f) for f in fonts]
     # A relative path such as `.` has a name only once it is resolved.
@@ -128,6 +130,7 @@ def write_sprites(
     for name in names:
         if (out / name).exists() and not overwrite:
             raise FileExistsError(f"{out / name}: exists already; --overwrite replaces it")
+    check_apart((out / name for name in names), (*fonts, *folders))
     out.mkdir(parents=True, exist_ok=True)
     written: dict[str, list[str]] = {name: [] for name in names}
     with TemporaryDirectory(prefix=".sprites.", dir=out) as work:

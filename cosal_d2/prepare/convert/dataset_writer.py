@@ -18,6 +18,7 @@ from cosal_d2.prepare.convert.class_names import class_key
 from cosal_d2.prepare.convert.written import Written, counts
 from cosal_d2.prepare.series import check_free, check_name, install_dataset
 from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.files import check_apart
 from cosal_d2.utils.parallel import ordered_map, worker_count
 
 
@@ -97,6 +98,14 @@ class Target:
     def json_file(self) -> Path:
         """The annotations."""
         return self.home / f"{self.name}.json"
+
+    def check_apart(self, *inputs: Path) -> None:
+        """Refuse to replace what the dataset is made of.
+
+        Raises:
+            ValueError: one of the inputs is in its place, or inside.
+        """
+        check_apart((self.home / self.name, self.json_file), inputs)
 
 
 def write_entries(
