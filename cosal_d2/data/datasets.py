@@ -18,6 +18,7 @@ from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, load_coco
 from cosal_d2.utils.image_paths import picture_path
 from cosal_d2.utils.masks import to_rle
 from cosal_d2.utils.pictures import picture_size
+from cosal_d2.utils.size_limit import check_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +142,10 @@ def _image_record(image: dict, image_root: str) -> dict:
     file = os.fspath(picture_path(image_root, image["file_name"]))
     size = image.get("height"), image.get("width")
     height, width = size if all(size) else picture_size(file)
+    try:
+        check_pixels(height, width)
+    except ValueError as error:
+        raise ValueError(f"{file}: `height` {height} and `width` {width}: {error}") from error
     return {
         "file_name": file,
         "height": height,

@@ -41,7 +41,16 @@ def check_size(image: Image.Image) -> None:
     Raises:
         ValueError: it has over four times the pixels of the limit.
     """
-    limit, pixels = max_pixels(), image.width * image.height
+    check_pixels(image.height, image.width)
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Refuse a size, such as a json's, whose masks would take too much memory.
+
+    Raises:
+        ValueError: it has over four times the pixels of the limit.
+    """
+    limit, pixels = max_pixels(), height * width
     if pixels > FULL_DECODING * limit:
         raise ValueError(
             f"it has {pixels / 1e6:.0f} megapixels, over {FULL_DECODING} times the limit of "

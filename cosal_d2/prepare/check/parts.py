@@ -10,6 +10,7 @@ from cosal_d2.prepare.check.structure import check_structure
 from cosal_d2.prepare.convert.dataset_writer import Entry, Target, Written, write_entries
 from cosal_d2.prepare.convert.source_files import safe_name
 from cosal_d2.utils.coco import FIELDS
+from cosal_d2.utils.size_limit import check_pixels
 
 
 def sound_entries(dataset: Dataset) -> list[Entry]:
@@ -25,6 +26,11 @@ def sound_entries(dataset: Dataset) -> list[Entry]:
         raise ValueError(
             f"{dataset.json_file}: {fault}; `cosal data check --fix` writes a repaired copy"
         )
+    for image in dataset.content["images"]:
+        try:
+            check_pixels(image["height"], image["width"])
+        except ValueError as error:
+            raise ValueError(f"{dataset.json_file}: image {image['id']}: {error}") from error
     names = dataset.category_names()
     own: dict[object, list[dict]] = {id_key(i["id"]): [] for i in dataset.content["images"]}
     for entry in dataset.content["annotations"]:

@@ -127,7 +127,9 @@ def read_names(file: Path, first: int) -> dict[int, str]:
     if not isinstance(found, dict) or not found:
         raise ValueError(f"{file}: no class names; give one a line, or a YAML file with `names`")
     try:
-        names = {int(index): str(name) for index, name in found.items()}
+        if not all(isinstance(name, str) for name in found.values()):
+            raise ValueError
+        names = {int(index): name for index, name in found.items()}
     except (TypeError, ValueError):
         raise ValueError(f"{file}: `names` maps something else than numbers to names") from None
     if len(set(names.values())) < len(names):
