@@ -60,7 +60,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         type=_positive,
         default=256,
         metavar="N",
-        help="pictures of a Parquet file, at most; what a kill can cost (default: %(default)s)",
+        help="pictures that wait for a Parquet file, the most that a kill costs beside those at "
+        "work (default: %(default)s)",
     )
     add(
         "--size",

@@ -63,6 +63,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
     Raises:
         ConnectionError: there is no cluster at the address.
+        OSError: Ray cannot be started here.
     """
     if ray.is_initialized():
         yield
@@ -80,7 +81,7 @@ def cluster(address: str | None) -> Iterator[None]:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if address is None:
-            raise
+            raise OSError(f"Ray did not start on this machine, try again: {error}") from error
         raise ConnectionError(
             f"--address {address}: no Ray cluster answers there ({error}); its first machine says "
             "its address at ray start --head"
