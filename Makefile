@@ -30,7 +30,7 @@ browser:
 	|| echo "no Chromium: install chromium or google-chrome for the tests of the report and of the page"
 
 test: setup browser
-	OMP_NUM_THREADS=$(THREADS) $(PY) -m pytest -q tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(THREADS) --dist loadfile tests
 
 lint: setup
 	$(PY) -m ruff check $(LINTED)

@@ -40,7 +40,7 @@ setup(
         "test": [
             RAY,
             *("gradio>=6,<7", "hypothesis", "onnx", "onnxruntime", "onnxscript", "playwright"),
-            *("pysodmetrics", "pytest", "pytest-timeout"),
+            *("pysodmetrics", "pytest", "pytest-timeout", "pytest-xdist"),
         ],
         "lint": ["import-linter", "ruff"],
     },
