@@ -344,7 +344,7 @@ def main():
     from cosal_d2.inference.web.limits import Limits
 
     program = "import sys; from cosal_d2.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "serve", "--port", "0"]
+    command = [sys.executable, "-c", program, "serve", "--port", "0", "--size", "128"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:
