@@ -71,6 +71,11 @@ def launch(args: argparse.Namespace) -> None:
         for number in SIGNALS:
             if error.exit_code in (128 + number, -number):
                 raise TrainingStopped(number) from error
+        if error.signal_name:
+            raise ChildProcessError(
+                f"process {error.error_index} of the training was killed by {error.signal_name}, "
+                "such as where memory is short, and the others were ended: go on with --resume"
+            ) from error
         raise
     except ProcessRaisedException as error:  # its text is the process's traceback
         kind, _, words = str(error).strip().splitlines()[-1].partition(": ")

@@ -65,7 +65,7 @@ def opened_mask(path: str | os.PathLike) -> Iterator[Image.Image | None]:
         raise FileNotFoundError(f"{path}: no such map or mask; is its folder right?")
     try:
         image = open_picture(path)
-        check_size(image)
+        check_size(image, times=1)
     except UnidentifiedImageError as error:
         if other_tiff(path) is None:
             raise unreadable(path, error) from error

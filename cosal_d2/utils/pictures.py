@@ -24,7 +24,14 @@ from cosal_d2.utils.pixel_values import (
     picture_levels,
     say_once,
 )
-from cosal_d2.utils.size_limit import NAME, decoded_smaller, fitted, picture_name, reduced
+from cosal_d2.utils.size_limit import (
+    NAME,
+    check_size,
+    decoded_smaller,
+    fitted,
+    picture_name,
+    reduced,
+)
 
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 # Names of picture files, in lower case; those of HEIC where pillow-heif, which reads it, is there.
@@ -215,9 +222,15 @@ def upright_bgr(image: Image.Image) -> np.ndarray:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Height and width in pixels of an opened picture held upright."""
+    """Height and width in pixels of an opened picture held upright.
+
+    Raises:
+        ValueError: it is a PNG over four times the limit of pixels.
+    """
     if image.format == "TIFF":  # Pillow gives the upright size of these
         return image.height, image.width
+    if image.format == "PNG":  # Pillow decodes it to find its orientation
+        check_size(image)
     turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -232,6 +245,11 @@ def picture_size(file: str | os.PathLike) -> tuple[int, int]:
     try:
         with open_picture(file) as image:
             return upright_size(image)
+    except UnidentifiedImageError as error:
+        values = other_tiff(file)
+        if values is None:
+            raise unreadable(file, error) from error
+        return values.shape[:2]
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
     except READING_ERRORS as error:

@@ -35,26 +35,31 @@ def max_pixels() -> int:
     return int(limit * 1e6)
 
 
-def check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image, times: int = FULL_DECODING) -> None:
     """Refuse a picture that would take too much memory to decode.
 
+    Args:
+        image: opened, but not loaded.
+        times: the limit that its pixels may have; 1 for what is not made smaller, as masks.
+
     Raises:
-        ValueError: it has over four times the pixels of the limit.
+        ValueError: it has more.
     """
-    check_pixels(image.height, image.width)
+    check_pixels(image.height, image.width, times)
 
 
-def check_pixels(height: int, width: int) -> None:
+def check_pixels(height: int, width: int, times: int = FULL_DECODING) -> None:
     """Refuse a size, such as a json's, whose masks would take too much memory.
 
     Raises:
-        ValueError: it has over four times the pixels of the limit.
+        ValueError: it has over so many times the pixels of the limit.
     """
     limit, pixels = max_pixels(), height * width
-    if pixels > FULL_DECODING * limit:
+    if pixels > times * limit:
+        over = f"over {times} times the limit" if times > 1 else "over the limit"
         raise ValueError(
-            f"it has {pixels / 1e6:.0f} megapixels, over {FULL_DECODING} times the limit of "
-            f"{limit / 1e6:g}; make it smaller, or set {LIMIT_VARIABLE}"
+            f"it has {pixels / 1e6:.0f} megapixels, {over} of {limit / 1e6:g}; make it smaller, or "
+            f"set {LIMIT_VARIABLE}"
         )
 
 

@@ -343,6 +343,13 @@ def test_a_file_name_that_no_file_can_have_is_named(home, content, name):
     assert repr(name) in report["findings"][0]["message"] and len(fixed["images"]) == 3
 
 
+def test_a_picture_that_is_a_link_to_itself_is_named(home, content):
+    content["images"][0]["file_name"] = "loop.png"
+    (home / "val" / "loop.png").symlink_to("loop.png")
+    report, fixed = repaired(home, content)
+    assert "loop.png" in report["findings"][0]["file"] and len(fixed["images"]) == 3
+
+
 def test_what_is_to_be_ignored_becomes_a_crowd(home, content):
     entry = own(content, 0)[0]
     entry["ignore"] = "1"

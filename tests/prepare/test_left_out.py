@@ -75,6 +75,21 @@ def test_one_bad_labelme_shape_costs_no_picture(tmp_path, capsys, shape, reason,
     assert ("marked not clean" in shown and "shapes[1]" in shown) is not clean
 
 
+def test_a_labelme_picture_that_is_a_link_to_itself_is_named(tmp_path, capsys):
+    line = write_squares(tmp_path / "in", "labelme")
+    content = (tmp_path / "in" / "a.json").read_text().replace("a.png", "b.png")
+    content = json.loads(content) | {"imageHeight": 96, "imageWidth": 128}
+    (tmp_path / "in" / "b.json").write_text(json.dumps(content))
+    (tmp_path / "in" / "b.png").symlink_to("b.png")
+    convert(tmp_path, line, status=1)
+    assert "b.png" in capsys.readouterr().err
+
+
+def test_a_labelme_picture_without_a_name_is_the_one_named_as_the_json(tmp_path):
+    line = write_squares(tmp_path / "in", "labelme", lambda c: c.update(imagePath="."))
+    assert len(read_back(convert(tmp_path, line))[1]["a.png"]) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "reason", "clean"),
     [

@@ -6,9 +6,11 @@ import types
 import cv2
 import numpy as np
 import pytest
+from picture_files import tiff
 from PIL import Image, ImageFile, PngImagePlugin
 
 from cosal_d2.utils import pictures
+from cosal_d2.utils.mask_pictures import read_grey
 from cosal_d2.utils.pictures import (
     encoded,
     open_picture,
@@ -285,6 +287,12 @@ def test_pictures_far_over_the_limit_are_refused_and_jpeg_is_not(tmp_path, monke
     assert read_image(jpg).shape == (15, 20, 3)
     with pytest.raises(ValueError, match="a.png.*over 4 times the limit.*COSAL_MAX_MEGAPIXELS"):
         read_image(png)
+    with pytest.raises(ValueError, match="a.png.*over 4 times the limit"):
+        picture_size(png)  # to find how it is turned Pillow decodes it
+    monkeypatch.setenv("COSAL_MAX_MEGAPIXELS", "0.004")  # masks are not made smaller
+    assert read_image(png).shape == (30, 40, 3)
+    with pytest.raises(ValueError, match="a.png.*over the limit of 0.004"):
+        read_grey(png)
     monkeypatch.setenv("COSAL_MAX_MEGAPIXELS", "many")
     with pytest.raises(ValueError, match="COSAL_MAX_MEGAPIXELS is 'many'"):
         read_image(png)
@@ -294,6 +302,14 @@ def test_two_hundred_megapixels_are_within_what_is_opened(tmp_path):
     path = tmp_path / "a.png"
     Image.new("1", (16000, 12500)).save(path)
     assert picture_size(path) == (12500, 16000)
+
+
+def test_a_tiff_that_opencv_reads_has_a_size(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(GREY.astype(np.float64) / 255))
+    assert picture_size(tmp_path / "a.tif") == read_image(tmp_path / "a.tif").shape[:2]
+    (tmp_path / "b.tif").write_bytes(b"II*\0")
+    with pytest.raises(ValueError, match="b.tif"):
+        picture_size(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])

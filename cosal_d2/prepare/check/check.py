@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,9 @@ def _shared(
 
 def _unlisted(dataset: Dataset) -> Iterator[Finding]:
     files = [file for _, _, file in _listed(dataset)]
-    known = {*files, *(file.resolve() for file in files)}
+    known = set(map(realpath, files))
     for file in find_files(dataset.folder):
-        if file not in known and file.resolve() not in known:
+        if realpath(file) not in known:
             yield Finding(
                 "unlisted file",
                 WARNING,

@@ -52,8 +52,9 @@ def check_picture(task: PictureTask) -> tuple[list[Finding], np.ndarray | None]:
         fix = "add it, or remove the image and its annotations"
         check.add("missing image", "there is no such file", fix)
         return check.findings, None
-    except ValueError as error:
-        reason = str(error).removeprefix(f"{task.file}: ").split("; replace")[0]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        reason = reason.removeprefix(f"{task.file}: ").split("; replace")[0]
         fix = "replace the file, or remove the image and its annotations"
         check.add("unreadable image", reason, fix)
         return check.findings, None

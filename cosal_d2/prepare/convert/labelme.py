@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from functools import lru_cache, partial
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def _read(folder: Path, pictures: PictureFolder | None, task: Path) -> Scene:
     objects, clipped = _objects(shapes, *frame.size, left_out)
     try:
         root = folder if pictures is None else pictures.root
-        name = picture.resolve().relative_to(root.resolve()).as_posix()
+        name = Path(realpath(picture)).relative_to(realpath(root)).as_posix()
     except ValueError:  # elsewhere
         name = safe_name((inside / picture.name).as_posix())
     return Scene(

@@ -19,7 +19,7 @@ def safe_name(file_name: str) -> str:
     An absolute path, or one that leaves its folder, becomes its last part.
     """
     path = PurePosixPath(file_name.replace("\\", "/"))
-    outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+    outside = path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1])
     return path.name if outside else str(path)
 
 
