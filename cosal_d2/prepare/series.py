@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from tqdm import tqdm
 
 from cosal_d2.prepare.scene import Scene, SceneOptions
+from cosal_d2.utils.files import write_bytes, write_text
 from cosal_d2.utils.masks import mask_rle, rle_fields
 from cosal_d2.utils.parallel import ordered_map, worker_count
 from cosal_d2.utils.pictures import encoded
@@ -113,7 +114,7 @@ def _write_scene(
     """Draw scene number `index`, write its JPEG and return its image entry and annotations."""
     scene = draw(index)
     file = folder / f"{index:06d}.jpg"
-    file.write_bytes(encoded(scene.image, ".jpg", scene.quality))
+    write_bytes(file, encoded(scene.image, ".jpg", scene.quality))
     image = {
         "id": index + 1,
         "file_name": file.name,
@@ -188,6 +189,6 @@ def write_series(
                 content["annotations"].append({"id": len(content["annotations"]) + 1, **entry})
         content["categories"] = [{"id": i, "name": name} for name, i in ids.items()]
         text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        write_text(json_file, text + "\n")
         install_dataset(folder, json_file, home / spec.name, home / f"{spec.name}.json")
     return home / f"{spec.name}.json"

@@ -1,6 +1,7 @@
 """Every format becomes a dataset whose masks are those of the source."""
 
 import json
+import resource
 import subprocess
 import sys
 from functools import partial
@@ -220,3 +221,23 @@ def test_preparing_data_loads_neither_torch_nor_detectron2(tmp_path):
     )
     line = [*map(str, line), "--out", str(tmp_path), "--name", "made", "--workers", "1"]
     subprocess.run([sys.executable, "-c", code, *line], check=True)
+
+
+@pytest.mark.parametrize("write", [write_coco, write_labelme, write_yolo, write_voc])
+def test_a_full_disk_is_named_with_its_path_and_keeps_the_former_dataset(tmp_path, capsys, write):
+    line, _ = write(tmp_path / "in")
+    made = convert(tmp_path, line)
+    before = made.read_bytes()
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    pictures = max(p.stat().st_size for p in made.with_suffix("").iterdir())
+    for limit in (1, pictures):  # of the pictures, then, where it is larger, of the json
+        if limit == pictures >= len(before):
+            continue
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, former[1]))
+        try:
+            convert(tmp_path, line, "--overwrite", status=1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "File too large" in last and str(made.parent) in last
+        assert made.read_bytes() == before

@@ -18,7 +18,7 @@ from cosal_d2.prepare.convert.class_names import class_key
 from cosal_d2.prepare.convert.written import Written, counts
 from cosal_d2.prepare.series import check_free, check_name, install_dataset
 from cosal_d2.utils.coco import DISTRACTOR
-from cosal_d2.utils.files import check_apart
+from cosal_d2.utils.files import check_apart, write_bytes, write_text
 from cosal_d2.utils.parallel import ordered_map, worker_count
 
 
@@ -157,7 +157,7 @@ def write_entries(
         head = {"info": {"description": description}, **(fields or {})}
         content = {**head, **_assemble(entries, categories, written)}
         text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-        new_json.write_text(text + "\n", encoding="utf-8")
+        write_text(new_json, text + "\n")
         install_dataset(new_folder, new_json, target.home / target.name, target.json_file)
     return written
 
@@ -173,7 +173,7 @@ def _place(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)  # never write through a link into the source
     if entry.content is not None:
-        target.write_bytes(entry.content)
+        write_bytes(target, entry.content)
     elif link:
         target.symlink_to(entry.file.resolve())
     else:
