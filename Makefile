@@ -7,7 +7,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet -c constraints.txt
 STAMP := $(VENV)/.setup-done
 LINTED = cosal_d2 tools tests setup.py
 
-.PHONY: setup demo test lint docs-pictures clean browser
+.PHONY: setup demo test chaos chaos-full lint docs-pictures clean browser
 
 setup: $(STAMP)
 
@@ -31,6 +31,10 @@ browser:
 
 test: setup browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(THREADS) --dist loadfile tests
+
+# Kills, full disks, dead processes, damaged files and long runs: 20 minutes, or hours.
+chaos chaos-full: setup
+	PYTHONPATH=tests:$$PYTHONPATH OMP_NUM_THREADS=1 $(PY) -W ignore -m chaos $(if $(filter %-full,$@),--full) $(CHAOS)
 
 lint: setup
 	$(PY) -m ruff check $(LINTED)
