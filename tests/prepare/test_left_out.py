@@ -25,6 +25,8 @@ def image_entries(made):
         ({"segmentation": [], "bbox": None}, "1 without a mask", False),
         ({"segmentation": [[60, 40, 90, 60]]}, "1 of fewer than three points", False),
         ({"segmentation": [BOW_TIE]}, "1 whose outline crosses itself", False),
+        ({"segmentation": [BOW_TIE], "bbox": [0, 0, 0, 0]}, "1 whose outline crosses", False),
+        ({"segmentation": [BOW_TIE[:-1]], "bbox": [0, 0, 0, 0]}, "1 unreadable", False),
         ({"segmentation": [[60, 40, "a", 40, 90, 60]]}, "1 unreadable", False),
         ({"segmentation": {"size": [96, 128], "counts": "?"}}, "1 unreadable", False),
         ({"segmentation": {"size": [9, 9], "counts": [81]}}, "1 of another size", False),

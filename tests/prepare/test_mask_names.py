@@ -53,6 +53,19 @@ def test_one_mask_of_a_picture(tmp_path, name):
     np.testing.assert_array_equal(truth(found[picture]), ONE | TWO)
 
 
+@pytest.mark.parametrize("name", ["A_MASK.PNG", "A.jpg.png", "A.png", "CAFE\u0301_gt.png"])
+def test_case_makes_no_difference_where_one_name_fits(tmp_path, name):
+    picture = "caf\u00e9.JPG" if name.startswith("CAFE") else "a.JPG"
+    line = folders(tmp_path, [picture], {name: white(ONE | TWO)})
+    assert len(read_back(convert(tmp_path, line))[1][picture]) == 2
+
+
+def test_names_that_differ_by_case_alone_have_their_own_masks(tmp_path):
+    line = folders(tmp_path, ["a.jpg", "A.jpg"], {"a.png": white(ONE), "A.png": white(TWO)})
+    pairs = pair_masks(line[2], line[4], "", skip_missing=False)
+    assert {p.stem: [m.name for m in own] for p, own in pairs} == {"a": ["a.png"], "A": ["A.png"]}
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -203,18 +203,20 @@ def _mask(entry: dict, polygons: list[np.ndarray] | None, size: Size, where: str
         rle = to_rle(segmentation, *size)
     except ValueError as error:
         reason = OTHER_SIZE if _rle_size(segmentation) not in (None, size) else UNREADABLE
-        return LeftOut(reason, f"{where}: {error}", area)
+        return LeftOut(reason, f"{where}: {error}", area or None)  # a box of no area tells nothing
     if polygons is not None and are_crossed(polygons):
         return LeftOut(CROSSED, f"{where}: the outline of its polygon crosses itself", area)
     return rle
 
 
 def _spanned_area(entry: dict, polygons: list[np.ndarray]) -> float | None:
-    """Area of an annotation's box, pixels; None where it has neither box nor corners."""
+    """The larger area of an annotation's box and of the one around its corners, pixels; None where
+    it has neither, or where a corner is no number."""
     box = _box(entry)
-    if box is None:
-        return spanned(np.concatenate(polygons)) if polygons else None
-    return float(box[2] * box[3])
+    areas = [] if box is None else [float(box[2] * box[3])]
+    if polygons:
+        areas.append(spanned(np.concatenate(polygons)))
+    return None if None in areas else max(areas, default=None)
 
 
 def _boxed(entry: dict, names: dict[int, str]) -> BoxedObject | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from cosal_d2.prepare.convert.source_files import by_stem
+from cosal_d2.prepare.convert.source_files import by_stem, loose_key, loosely
 from cosal_d2.utils.mask_words import SEPARATORS, is_mask_word
 from cosal_d2.utils.pictures import HEIC_SUFFIXES, PICTURE_SUFFIXES, unread_hint
 from cosal_d2.utils.pixel_values import say_once
@@ -19,8 +19,9 @@ def pair_masks(
     Of ``a.jpg`` the mask is ``a.png``, ``a.jpg.png`` or ``a_mask.png`` (or another of
     :data:`.mask_words.MASK_WORDS`, after a separator). Where there is none of them, all masks
     whose name goes on after ``a`` and a separator, such as ``a_1.png``, ``a-apple-0.png`` or
-    ``a/1.png``, are one an object; the longest name of a picture counts. The log says how many
-    masks are of no picture, and how many pictures are HEIC that cannot be read here.
+    ``a/1.png``, are one an object; the longest name of a picture counts. Case makes no difference
+    where no two names differ by it alone. The log says how many masks are of no picture, and how
+    many pictures are HEIC that cannot be read here.
 
     Args:
         images, masks: folders, which may be the same.
@@ -31,7 +32,10 @@ def pair_masks(
         FileNotFoundError: a picture has no mask.
         ValueError: two pictures, or two masks, have one name.
     """
-    pictures, found = by_stem(images), by_stem(masks)
+    pictures, found, ending = by_stem(images), by_stem(masks), suffix
+    alike = loosely(pictures), loosely(found)
+    if (len(alike[0]), len(alike[1])) == (len(pictures), len(found)):
+        (pictures, found), suffix = alike, loose_key(suffix)
     if images.resolve() == masks.resolve():
         found = {s: f for s, f in found.items() if _is_beside_its_picture(s, suffix, pictures)}
         pictures = {s: p for s, p in pictures.items() if s not in found}
@@ -51,8 +55,10 @@ def pair_masks(
             f"{_example(pictures, strangers)}"
         )
     if missing and not skip_missing:
+        file = pictures[missing[0]]
+        name = file.relative_to(images).with_suffix("").as_posix()
         raise FileNotFoundError(
-            f"{pictures[missing[0]]}: no mask {missing[0]}{suffix}.png (or another suffix) in "
+            f"{file}: no mask {name}{ending}.png (or another suffix) in "
             f"{masks}; add it, or give --mask-suffix or --skip-missing"
         )
     return [(picture, owned[stem]) for stem, picture in pictures.items() if stem in owned]
@@ -70,7 +76,8 @@ def _owned(
     pictures: dict[str, Path], found: dict[str, Path]
 ) -> tuple[dict[str, tuple[Path, ...]], list[Path]]:
     """Masks by stem of their picture; and those of none."""
-    names = {stem + path.suffix: stem for stem, path in pictures.items()}
+    names = {stem + path.suffix.lower(): stem for stem, path in pictures.items()}
+    names |= {stem + path.suffix: stem for stem, path in pictures.items()}
     names |= {stem: stem for stem in pictures}
     owned = {names[stem]: (file,) for stem, file in found.items() if stem in names}
     parts, strangers = defaultdict(list), []
