@@ -38,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     infer.add_argument("--sizes", nargs="+", type=_size, default=SIZES, metavar="HxW")
     infer.add_argument("--batches", nargs="+", type=_positive, default=(1, 8), metavar="N")
     infer.add_argument("--rounds", type=_positive, default=5, help="timed rounds (%(default)s)")
+    infer.add_argument(
+        "--onnx", metavar="FILE", help="a file of that network from cosal export, timed as well"
+    )
     infer.add_argument("--json", type=Path, metavar="FILE", help="takes the rows")
     for name, what in (("ratio", "the network over VGG-16's encoder"), ("eval", "the evaluation")):
         command = commands.add_parser(name, help=what)
@@ -96,7 +99,8 @@ def _infer(args: argparse.Namespace) -> None:
     logging.getLogger("cosal_d2").setLevel(logging.ERROR)  # the device is in that line
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of processes that measure memory
     rows = []
-    for row in prediction_rows(args.config_file, args.sizes, args.batches, args.rounds):
+    settings = (args.config_file, args.sizes, args.batches, args.rounds)
+    for row in prediction_rows(*settings, onnx=args.onnx):
         if not rows:
             print(*(f"{name:>{len(name)}}" for name in COLUMNS), sep="  ")
         rows.append(row)

@@ -25,7 +25,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         "--output",
         required=True,
         metavar="FILE",
-        help="FILE.onnx, for cosal predict --engine onnxruntime among others, or FILE.pt2",
+        help="FILE.onnx, for cosal predict --engine onnxruntime among others, or FILE.pt2; outputs "
+        "are a map and, with the grouping, judged regions, of which numpy makes objects and groups",
     )
     add(
         "--config-file",

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 import statistics
 import tempfile
 import time
@@ -23,6 +22,12 @@ from torch import nn
 
 from cosal_d2.config import DTYPES, get_cosal_config
 from cosal_d2.evaluation import Scorer, Truth, TruthObject
+from cosal_d2.inference.export.onnx_timing import (
+    exported_passes,
+    exported_peak_mb,
+    load_exported,
+)
+from cosal_d2.inference.picture_predictor import PicturePredictor
 from cosal_d2.inference.pipeline import predict_pictures
 from cosal_d2.inference.predictor import CoSaliencyPredictor
 from cosal_d2.inference.saving import ResultWriter
@@ -33,12 +38,12 @@ from cosal_d2.modeling.precision import is_native
 from cosal_d2.prepare.scene import SceneOptions
 from cosal_d2.prepare.synthetic.render import render_scene
 from cosal_d2.utils.files import write_bytes
+from cosal_d2.utils.memory import MB, peak_mb
 from cosal_d2.utils.parallel import Pool
 from cosal_d2.utils.pictures import encoded, read_image
 from cosal_d2.utils.sod_measures import heavy_score
 
 PICTURES = 8  # from file to file in a round; two batches where that is more
-MB = 1e6  # bytes
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -66,8 +71,8 @@ def median_ratio(seconds: Sequence[float], base: Sequence[float]) -> float:
 
 
 class Setting(NamedTuple):
-    """How a network is run: in which precision, and "eager" or by "compile", which is
-    ``torch.compile``."""
+    """How a network is run: in which precision, and "eager", by "compile", which is
+    ``torch.compile``, or by "onnxruntime"."""
 
     dtype: str
     engine: str = "eager"
@@ -76,8 +81,9 @@ class Setting(NamedTuple):
 class Subject(NamedTuple):
     """What is timed in a setting."""
 
-    predictor: CoSaliencyPredictor
+    predictor: PicturePredictor
     encoder: nn.Module
+    device: str
 
 
 def prediction_rows(
@@ -86,6 +92,7 @@ def prediction_rows(
     batches: Sequence[int],
     rounds: int,
     note: Callable[[str], None] = print,
+    onnx: str | None = None,
 ) -> Iterator[dict]:
     """What predicting costs, for each size, batch and setting, on a GPU where there is one.
 
@@ -98,14 +105,15 @@ def prediction_rows(
         batches: pictures of a forward pass.
         rounds: how often each part is timed.
         note: is told what is left out, and why.
+        onnx: a file of that network from ``cosal export``, which takes its turns on the CPU.
 
     Yields:
         ``height``, ``width``, ``batch``, ``dtype``, ``engine``, ``device``, and
 
         - ``gflops`` of the network for a picture, as fvcore counts them: a multiply-add is one,
           and what it does not know, such as RoIAlign, is not in it;
-        - ``encoder_ms``, VGG-16's encoder, and ``network_ms``, the whole network: a forward pass
-          each;
+        - ``encoder_ms``, VGG-16's encoder (for ONNX Runtime that of PyTorch in float32), and
+          ``network_ms``, the whole network: a forward pass each;
         - ``ratio``, the median of network over VGG-16's encoder;
         - ``end_to_end_ms``, from a JPEG file to a PNG file of its map, as ``cosal predict`` works;
         - ``peak_mb``, the most memory while a batch is predicted: on a GPU what torch holds there
@@ -113,12 +121,16 @@ def prediction_rows(
           Python and its libraries, or None where the system does not tell.
 
     Raises:
-        FileNotFoundError, ValueError: no such config or weights, or no such size.
+        FileNotFoundError, ValueError: no such config, weights or ONNX file, one of another config,
+            or no such size.
     """
     scenes = [SceneOptions(size=size) for size in sizes]
     cfg = get_cosal_config(config_file)
     cfg.INPUT.MIN_SIZE_TEST = 0  # no resizing
     subjects = {setting: _subject(cfg, setting) for setting in _settings(cfg.MODEL.DEVICE, note)}
+    if onnx is not None:
+        setting, subject = _exported(onnx, config_file)
+        subjects[setting] = subject
     for (height, width), options in zip(sizes, scenes, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "scene.jpg")
@@ -153,7 +165,13 @@ def _subject(cfg: CfgNode, setting: Setting) -> Subject:
     if setting.engine == "compile":
         for part in filter(None, (encoder, model.backbone, model.feature_sensitive, model.decoder)):
             part.compile(dynamic=False)
-    return Subject(predictor, encoder)
+    return Subject(predictor, encoder, cfg.MODEL.DEVICE)
+
+
+def _exported(file: str, config_file: str) -> tuple[Setting, Subject]:
+    predictor = load_exported(file, config_file)
+    encoder = VGG16().eval().to(memory_format=torch.channels_last)
+    return Setting(predictor.info.precision, "onnxruntime"), Subject(predictor, encoder, "cpu")
 
 
 def _rows(
@@ -167,11 +185,14 @@ def _rows(
     torch.compiler.reset()  # it compiles a function for eight inputs at most
     parts: dict[tuple[Setting, str], Callable[[], object]] = {}
     count = max(PICTURES, 2 * batch)
-    for setting, (predictor, encoder) in subjects.items():
-        own = passes(predictor.model, encoder, _pixels(path), batch)
+    for setting, (predictor, encoder, device) in subjects.items():
+        if setting.engine == "onnxruntime":
+            own = exported_passes(predictor, encoder, path, batch)
+        else:
+            own = passes(predictor.model, encoder, _pixels(path), batch)
         own["end to end"] = _from_file_to_file(predictor, path, batch, count)
         try:
-            if "cuda" in cfg.MODEL.DEVICE or setting.engine == "compile":
+            if "cuda" in device or setting.engine == "compile":
                 alternating(own, 0)
         except Exception as error:
             if not (setting.engine == "compile" or isinstance(error, torch.OutOfMemoryError)):
@@ -187,7 +208,7 @@ def _rows(
         )
         yield {
             **setting._asdict(),
-            "device": cfg.MODEL.DEVICE,
+            "device": subjects[setting].device,
             "encoder_ms": 1000 * statistics.median(encoder) / batch,
             "network_ms": 1000 * statistics.median(network) / batch,
             "ratio": median_ratio(network, encoder),
@@ -224,7 +245,7 @@ def _pixels(path: Path) -> torch.Tensor:
 
 
 def _from_file_to_file(
-    predictor: CoSaliencyPredictor, path: Path, batch: int, count: int
+    predictor: PicturePredictor, path: Path, batch: int, count: int
 ) -> Callable[[], None]:
     """Predict a picture `count` times, as ``cosal predict --save map`` does."""
     sources = [Source(str(path), f"{i}.jpg") for i in range(count)]
@@ -250,7 +271,9 @@ def _gflops(model: nn.Module, picture: torch.Tensor) -> float:
 def _peak_mb(
     cfg: CfgNode, setting: Setting, subject: Subject, path: Path, batch: int
 ) -> float | None:
-    if subject.predictor.model.device.type == "cpu":
+    if setting.engine == "onnxruntime":
+        return exported_peak_mb(subject.predictor.file, path, batch)
+    if subject.device == "cpu":
         with Pool(_peak_of_process, 1) as process:
             process.submit((cfg, setting.dtype, path, batch))
             return next(process.results())
@@ -268,9 +291,7 @@ def _peak_of_process(task: tuple[CfgNode, str, Path, int]) -> float | None:
     cfg, dtype, path, batch = task
     logging.disable()  # the first process has said it
     CoSaliencyPredictor(cfg, dtype=dtype).batch([path] * batch)
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 / MB if found else None
+    return peak_mb()
 
 
 def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:

@@ -1,7 +1,9 @@
 """The exported network against the network, and the engine without torch."""
 
 import csv
+import functools
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -9,18 +11,26 @@ import onnx
 import pytest
 import torch
 from detectron2.data import transforms as T
-from network_data import GROUPED, TINY, tiny_config, tiny_model
+from detectron2.modeling import build_model
+from network_data import GROUPED, RESNET, TINY, tiny_config, tiny_model
 from test_export_without_torch import run_without_torch
 
 from cosal_d2.cli import main
-from cosal_d2.inference import CoSaliencyPredictor
+from cosal_d2.config import get_cosal_config
+from cosal_d2.inference import CoSaliencyPredictor, benchmark
 from cosal_d2.inference.export import exporter
 from cosal_d2.inference.export.exporter import INPUTS, OPSET, export_network, export_program
 from cosal_d2.inference.export.network import ExportedNetwork
-from cosal_d2.inference.export.onnx_predictor import OnnxPredictor, OnnxRegions, resized_shape
+from cosal_d2.inference.export.onnx_predictor import OnnxPredictor, resized_shape
+from cosal_d2.inference.export.onnx_timing import load_exported
 
 CONFIG = "cosal_vgg16.yaml"
 SIZES = ((48, 64), (100, 70), (33, 200))
+# As few layers as there are: tracing them with symbols for sizes takes most of the time.
+SMALL = [
+    *(*RESNET, "MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"),
+    *("MODEL.DECODER.SKIPS", "('res3', '')", "MODEL.DECODER.SKIP_CHANNELS", "(8, 0)"),
+]
 
 
 def noise(height, width, seed=0):
@@ -32,7 +42,8 @@ def noise(height, width, seed=0):
 @pytest.fixture(scope="module")
 def opts(tmp_path_factory):
     """Of a tiny network with weights that takes all it sees for objects of one group."""
-    model = tiny_model(*GROUPED)
+    small = [*SMALL, *GROUPED, "MODEL.GROUPING.COMPARED_LEVELS", "('res4',)"]
+    model = tiny_model(*small)
     torch.nn.init.constant_(model.decoder.predictor.bias, 3)
     torch.nn.init.constant_(model.grouping.masks.head.predictor.bias, 3)
     path = str(tmp_path_factory.mktemp("weights") / "tiny.pth")
@@ -41,7 +52,7 @@ def opts(tmp_path_factory):
     loose["SAME_OBJECT_SHARE"] = 0.9
     options = [str(x) for k, v in loose.items() for x in (f"MODEL.GROUPING.{k}", v)]
     options += ["MODEL.RPN.PRE_NMS_TOPK_TEST", "100", "MODEL.RPN.POST_NMS_TOPK_TEST", "30"]
-    return [*GROUPED, *options, "MODEL.WEIGHTS", path]
+    return [*small, *options, "MODEL.WEIGHTS", path]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +63,7 @@ def predictor(opts):
 @pytest.fixture(scope="module")
 def program(predictor):
     """That network as torch.export traces it, the longest part of an export."""
-    with torch.no_grad():
+    with torch.no_grad(), exporter.without_cache():
         return export_program(ExportedNetwork(predictor.model))
 
 
@@ -116,6 +127,7 @@ def test_the_file_says_what_it_is(exported, engine):
     assert shapes["image"] == ["batch", 3, "height", "width"]
     assert shapes["map"] == ["batch", "height", "width"]
     assert {"boxes", "masks", "scores", "pairs", "embeddings"} <= set(shapes)
+    assert model.doc_string.startswith("Outputs: map, logits, repeats, boxes, windows, masks")
     info = engine.info
     assert (info.config, info.precision, info.min_size, info.max_size) == (
         *(CONFIG, "float32", 64, 96),
@@ -123,23 +135,30 @@ def test_the_file_says_what_it_is(exported, engine):
     assert info.grouping and engine.finds_objects and info.pair_threshold == 0
 
 
-def test_a_program_of_torch_export_gives_the_same(export, predictor, engine, tmp_path):
-    path = export(tmp_path / "tiny.pt2")
+def test_a_network_without_grouping_gives_a_map_alone_in_either_format(tmp_path, monkeypatch):
+    config, opts = "cosal_vgg16_unet.yaml", [*TINY, *SMALL]
+    weights = str(tmp_path / "tiny.pth")
+    torch.save({"model": build_model(get_cosal_config(config, opts)).state_dict()}, weights)
+    opts += ["MODEL.WEIGHTS", weights]
+    traced = functools.cache(export_program)  # of either format
+    network = ExportedNetwork(CoSaliencyPredictor(get_cosal_config(config, opts)).model)
+    monkeypatch.setattr(exporter, "export_program", lambda _: traced(network))
+    engine = OnnxPredictor(export_network(config, tmp_path / "tiny.onnx", opts))
+    result = engine(noise(48, 64))
+    inputs = engine.inputs([noise(48, 64), noise(100, 70)])
+    expected = CoSaliencyPredictor(get_cosal_config(config, opts))(noise(48, 64))
+    assert np.abs(result.map - expected.map).max() < 1e-4 and expected.map.std() > 0
+    assert not engine.finds_objects and result.repeats is None
+    with pytest.raises(ValueError, match="this network finds no objects"):
+        _ = result.count
+
     details = {"cosal_d2.json": ""}
+    path = export_network(config, tmp_path / "tiny.pt2", opts)
     program = torch.export.load(path, extra_files=details).module()
-    assert json.loads(details["cosal_d2.json"])["config"] == CONFIG
-    pictures = [noise(48, 64), noise(96, 64)]
-    inputs = engine.inputs(pictures)
-    cosal_map, _, repeats, *regions = program(*(torch.from_numpy(inputs[x]) for x in INPUTS))
-    for i, expected in enumerate(predictor.batch(pictures)):
-        h, w = inputs["size"][i]
-        if (h, w) == expected.map.shape:
-            assert np.abs(cosal_map[i, :h, :w].detach().numpy() - expected.map).max() < 1e-4
-        assert repeats[i].item() == pytest.approx(expected.repeats, abs=1e-5)
-        values = [value[i].detach().numpy() for value in regions]
-        found = OnnxRegions((int(h), int(w)), engine.info, *values).find(expected.map)
-        assert found.group_ids.tolist() == expected.found.group_ids.tolist()
-        np.testing.assert_allclose(found.scores, expected.found.scores, atol=1e-4)
+    assert json.loads(details["cosal_d2.json"])["config"] == config
+    cosal_map, logits = program(*(torch.from_numpy(inputs[name]) for name in INPUTS))
+    np.testing.assert_allclose(logits.detach().numpy(), *engine.run(inputs), atol=1e-3)
+    np.testing.assert_allclose(cosal_map.detach(), logits.detach().sigmoid(), atol=1e-5)
 
 
 RUN = """
@@ -237,7 +256,37 @@ def test_a_size_changes_what_the_network_sees(predictor, exported):
         OnnxPredictor(exported, size=8)
 
 
-def test_int8_is_smaller_and_close(export, exported, engine, tmp_path):
+def test_a_row_of_the_benchmark_says_what_the_engine_costs(
+    predictor, exported, tmp_path, monkeypatch, untouched_loggers
+):
+    monkeypatch.setattr(benchmark, "PICTURES", 1)
+    monkeypatch.setattr(benchmark, "is_native", lambda name, device: name == "float32")
+    peak_mb = benchmark._peak_mb
+
+    def of_engine(cfg, setting, *rest):  # the other takes a process that imports torch
+        return peak_mb(cfg, setting, *rest) if setting.engine == "onnxruntime" else 1.0
+
+    monkeypatch.setattr(benchmark, "_peak_mb", of_engine)
+    config = str(tmp_path / CONFIG)
+    with open(config, "w") as file:
+        file.write(predictor.cfg.dump())
+    rows = list(benchmark.prediction_rows(config, [(64, 96)], [2], 1, onnx=str(exported)))
+    assert [(row["engine"], row["dtype"], row["device"]) for row in rows] == [
+        ("eager", "float32", "cpu"),
+        ("onnxruntime", "float32", "cpu"),
+    ]
+    assert rows[0].keys() == rows[1].keys() and min(map(min_number, rows)) > 0
+    assert 20 < rows[1]["peak_mb"] < 1000
+    with pytest.raises(ValueError, match=f"it is of {CONFIG}, not of configs/other.yaml"):
+        load_exported(str(exported), "configs/other.yaml")
+
+
+def min_number(row):
+    return min(value for value in row.values() if isinstance(value, float))
+
+
+def test_int8_is_smaller_and_close(export, exported, engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "write_onnx", lambda *x: shutil.copy(exported, x[2]))
     for i in range(4):
         cv2.imwrite(str(tmp_path / f"{i}.png"), noise(60, 80, seed=i))
     path = export(tmp_path / "int8.onnx", "--int8", str(tmp_path))

@@ -40,6 +40,8 @@ class Regions:
         )
 
 class Predictor(PicturePredictor):
+    finds_objects = True
+
     def _predict(self, named, like, tiles):
         output = {"cosal_map": np.ones((40, 40), np.float32), "repeats": 0.9}
         return [CoSaliencyResult(x, output | {"regions": Regions()}, name) for name, x in named]

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import torch._dynamo.config
 from detectron2.config import CfgNode
 from torch.export import Dim, ExportedProgram
 
@@ -67,7 +68,7 @@ def export_network(
     cfg = get_cosal_config(config_file, [*opts, "MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32"])
     info = model_info(cfg, config_file)
     network = ExportedNetwork(CoSaliencyPredictor(cfg).model)
-    with _quietly(), torch.no_grad():
+    with _quietly(), without_cache(), torch.no_grad():
         program = export_program(network)
         with replacing(path) as temporary:
             if path.suffix == ".pt2":
@@ -141,6 +142,12 @@ def write_onnx(
             if dim.dim_param:
                 dim.dim_param = renamed[dim.dim_param]
     del model.graph.value_info[:]  # of the former names
+    model.doc_string = f"Outputs: {', '.join(outputs)}."
+    if info.grouping:
+        model.doc_string += (
+            " Objects and groups are made of the regions by "
+            "cosal_d2.utils.object_instances.find_instances."
+        )
     onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
     onnx.save(model, path)
 
@@ -160,6 +167,11 @@ def _translations() -> dict[Any, Any]:
         torch.ops.aten.sort.stable: sort,
         torch.ops.aten.log_sigmoid.default: log_sigmoid,
     }
+
+
+def without_cache() -> contextlib.AbstractContextManager[None]:
+    """PyTorch's cache of shapes costs more than it saves where they are symbols."""
+    return torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
 
 
 @contextlib.contextmanager

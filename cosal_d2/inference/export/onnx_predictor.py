@@ -30,7 +30,8 @@ class OnnxPredictor(PicturePredictor):
         result.count, result.map, result.found
 
     Attributes:
-        info: what the file says of the network.
+        file: of the network.
+        info: what it says of the network.
     """
 
     def __init__(self, model: str | os.PathLike, *, size: int | None = None) -> None:
@@ -44,7 +45,8 @@ class OnnxPredictor(PicturePredictor):
             FileNotFoundError: no such file.
             ValueError: it is no exported network, or no network sees such a size.
         """
-        self._session, self.info = _load(os.fspath(model))
+        self.file = os.fspath(model)
+        self._session, self.info = _load(self.file)
         self.min_size, self.max_size = self.info.min_size, self.info.max_size
         if size is not None:
             if size < self.info.stride:
@@ -71,7 +73,7 @@ class OnnxPredictor(PicturePredictor):
         if not named:
             return []
         inputs = self.inputs([picture for _, picture in named])
-        values = self._session.run(self._outputs, inputs)
+        values = self.run(inputs)
         outputs = [
             dict(zip(self._outputs, value, strict=True)) for value in zip(*values, strict=True)
         ]
@@ -92,6 +94,10 @@ class OnnxPredictor(PicturePredictor):
         for image, pixels in zip(images, seen, strict=True):
             image[:, : pixels.shape[0], : pixels.shape[1]] = pixels.transpose(2, 0, 1)
         return {"image": images, "size": sizes}
+
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """What the network gives for them, in the order of the file's outputs, but for the map."""
+        return self._session.run(self._outputs, inputs)
 
     def _output(self, output: dict, seen: list[int], size: tuple[int, int]) -> dict:
         """What a result takes: the map at the picture's size, and the regions."""
