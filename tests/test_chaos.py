@@ -4,8 +4,11 @@ import random
 import signal
 
 import pytest
+from chaos import full_disk, soak
 from chaos import fuzz as fuzzing
+from chaos.dead_rank import dead_ranks
 from chaos.fuzz import fuzz_reader, read_once
+from chaos.kills import kills
 from chaos.outcome import Budget
 from chaos.readers import READERS, Reader
 
@@ -76,3 +79,31 @@ def test_a_seed_makes_its_input_again(tmp_path, name):
         files = sorted(p for p in damaged.rglob("*") if p.is_file() and "out" not in p.parts)
         contents.append([(p, p.read_bytes()) for p in files])
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("kind", [kills, dead_ranks])
+def test_a_training_survives(tmp_path, kind):
+    outcome = kind(Budget(0, 1, 120), tmp_path)
+    assert outcome.tried == 1 and outcome.lost == []
+
+
+def test_a_dataset_survives_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(full_disk, "JOBS", {"COCO": full_disk.JOBS["COCO conversion"]})
+    outcome = full_disk.full_disks(Budget(0, 2, 120), tmp_path)
+    assert outcome.tried == 2 and outcome.lost == []
+
+
+def test_long_runs_are_watched(tmp_path, monkeypatch):
+    monkeypatch.setattr(soak, "LOOKS", 1)
+    outcome = soak.soak(Budget(0, 1, 120), tmp_path)
+    assert outcome.tried == 2 and not any("ended by itself" in lost for lost in outcome.lost)
+    assert all(" 0 handles" not in note for note in outcome.notes)
+
+
+def test_what_grew_is_lost():
+    held = soak.Held(100 * soak.MEGABYTE, 9, 4)
+    assert soak._grown(held, soak.Held(170 * soak.MEGABYTE, 9, 4)) == ""
+    assert "memory grew: 100 MB" in soak._grown(held, soak.Held(180 * soak.MEGABYTE, 9, 4))
+    assert "4 threads; 100 MB, 9 handles, 5 threads" in soak._grown(
+        held, soak.Held(100 * soak.MEGABYTE, 9, 5)
+    )

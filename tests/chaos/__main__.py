@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.bulk import bulk
 from chaos.dead_rank import dead_ranks
 from chaos.full_disk import full_disks
 from chaos.fuzz import fuzz, show
@@ -39,6 +40,7 @@ KINDS = {
     "kills": Kind(kills, 12, 50, 0.35),
     "disks": Kind(full_disks, 14, 70, 0.15),
     "ranks": Kind(dead_ranks, 2, 10, 0.08),
+    "bulk": Kind(bulk, 1, 5, 0.08),
     "soak": Kind(soak, 60, 3600, 0.1),
     "fuzz": Kind(fuzz, 10_000, 10_000, 0.32),
 }

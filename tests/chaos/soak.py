@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,14 @@ from chaos.training_runs import training, write_data
 
 MEGABYTE = 2**20
 MORE_MEMORY = 64 * MEGABYTE  # beyond a tenth of that at the start
+LOOKS = 10  # a third of a second apart
 START = 0.25  # share of the time in which buffers and caches get filled
 PICTURES = 24
 ENDLESS = 10**8  # iterations
+
+
+# A command, a function that counts what it has done, and the word for these.
+Started = tuple[Command, Callable[[], int], str]
 
 
 @dataclass(frozen=True)
@@ -52,30 +58,33 @@ def held(run: Command) -> Held:
 def soak(budget: Budget, root: Path) -> Outcome:
     """Train, then predict, for ``budget.amount`` seconds each.
 
-    A run survives if it holds at the end what it held after a quarter of the time: as many handles
-    and threads, and no more than a tenth and 64 MB more memory.
+    The seconds begin with the first results. A run survives if it holds at the end what it held
+    after a quarter of them: as many handles and threads, and no more than a tenth and 64 MB more
+    memory.
     """
     outcome = Outcome("long runs")
     seconds = min(budget.amount, budget.seconds / 2)
     for name, start in (("training", _training), ("prediction", _prediction)):
         outcome.tried += 1
         (root / name).mkdir()
-        run, done = start(root / name)
-        first, last, most = _watch(run, seconds)
-        count = done()
+        run, done, what = start(root / name, seconds)
+        while run.status is None and not done():
+            run.process.join(0.1)
+        first, last, ended = _watch(run, seconds)
+        count = f"{done():,} {what}"
         outcome.notes.append(f"{name} of {seconds:.0f} s, {count}: {first}; {last} at the end")
-        if reason := most or _grown(first, last):
+        if reason := ended or _grown(first, last):
             outcome.lost.append(f"{name}: {reason}")
     return outcome
 
 
 def _watch(run: Command, seconds: float) -> tuple[Held, Held, str]:
-    """What a run holds after a quarter of the time and at the end, the least of three looks each,
+    """What a run holds after a quarter of the time and at the end, the least of ten looks each,
     as files are open for moments; and what ended it before."""
     looks: list[list[Held]] = [[], []]
     for place, share in enumerate((START, 1 - START)):
         run.process.join(share * seconds)
-        for _ in range(3):
+        for _ in range(LOOKS):
             run.process.join(0.3)
             looks[place].append(held(run))
     ended = run.status is not None
@@ -96,7 +105,7 @@ def _grown(first: Held, last: Held) -> str:
     return ""
 
 
-def _training(root: Path):
+def _training(root: Path, _: float) -> Started:
     data = write_data(root / "data")
     run = training(
         data,
@@ -106,18 +115,14 @@ def _training(root: Path):
         opts=["SOLVER.MAX_ITER", ENDLESS, "SOLVER.CHECKPOINT_PERIOD", 200, "TEST.EVAL_PERIOD", 500],
     )
 
-    def done() -> str:
-        lines = (root / "output" / "metrics.json").read_text().splitlines()
-        return f"{20 * len(lines):,} iterations"
-
-    return run, done
+    return run, lambda: 20 * _lines(root / "output" / "metrics.json"), "iterations"
 
 
-def _prediction(root: Path):
+def _prediction(root: Path, seconds: float) -> Started:
     """The released network on links to some pictures, so many that it is not over before."""
     pictures = prediction_data.write_pictures(root / "pictures", PICTURES, size=(160, 120))
     many = root / "many"
-    for place in range(2000):
+    for place in range(int(3 * seconds) + 50):
         (many / str(place)).mkdir(parents=True)
         for picture in pictures.iterdir():
             os.link(picture, many / str(place) / picture.name)
@@ -125,8 +130,8 @@ def _prediction(root: Path):
     line = ["predict", "--input", many, "--recursive", "--output", root / "output", "--save", save]
     run = Command([*line, "--size", "128"], root / "log.txt")
 
-    def done() -> str:
-        lines = (root / "output" / "counts.csv").read_text().splitlines()
-        return f"{len(lines) - 1:,} pictures"
+    return run, lambda: max(0, _lines(root / "output" / "counts.csv") - 1), "pictures"
 
-    return run, done
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
