@@ -165,7 +165,7 @@ def _with_end_marker(
     image.fp.seek(-len(END_OF_JPEG), os.SEEK_END)
     if image.fp.read() == END_OF_JPEG:
         return image
-    data = _content(source)
+    data = _content(source).rstrip(END_OF_JPEG[:1])  # half a marker, or fill bytes before it
     if END_OF_JPEG in data[data.rfind(b"\xff\xda") :]:  # followed by something else
         return image
     filled = data + b"\x55" * 4096 + END_OF_JPEG, data + b"\xaa" * 4096 + END_OF_JPEG

@@ -213,7 +213,7 @@ def jpeg(progressive, subsampling=0):
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("ending", [b"", bytes(100)])
+@pytest.mark.parametrize("ending", [b"", b"\xff", b"\xff\xff", bytes(100)])
 def test_a_jpeg_may_lack_its_end_marker_alone(tmp_path, said, progressive, ending):
     for subsampling in (0, 2):
         whole = jpeg(progressive, subsampling)
