@@ -36,7 +36,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         action="extend",
         required=True,
         metavar="METHOD=FOLDER",
-        help="a method's name and its maps, 8-bit grey STEM.png or STEM_map.png; any number",
+        help="a method's name and its maps, grey STEM.png or STEM_map.png, or in another format of "
+        "pictures; any number",
     )
     add("--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     add("--allow-missing", action="store_true", help="score the rest where maps are missing")

@@ -231,6 +231,12 @@ def test_roboflows_root_may_be_given_for_all_three(tmp_path, labels):
     assert len(read_back(made)[1]) == 3
 
 
+def test_yolos_names_may_be_in_data_yml(tmp_path):
+    yolo(tmp_path)
+    (tmp_path / "yolo/data.yaml").rename(tmp_path / "yolo/data.yml")
+    assert len(read_back(convert(tmp_path, ["yolo", "--images", tmp_path / "yolo/images"]))[1]) == 1
+
+
 def test_yolo_without_names_or_labels_says_what_to_give(tmp_path, capsys):
     yolo(tmp_path)
     (tmp_path / "yolo/data.yaml").rename(tmp_path / "yolo/classes.yaml")

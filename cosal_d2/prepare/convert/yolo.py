@@ -78,10 +78,11 @@ def _as_labels(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _names_file(images: Path) -> Path:
-    """The nearest data.yaml in a folder or the two above it."""
+    """The nearest data.yaml or data.yml in a folder or the two above it."""
     for folder in (images, *images.resolve().parents[:2]):
-        if (folder / "data.yaml").is_file():
-            return folder / "data.yaml"
+        for file in (folder / "data.yaml", folder / "data.yml"):
+            if file.is_file():
+                return file
     raise FileNotFoundError(
         f"{images}: no data.yaml in it or above it; give the file of class names to --names"
     )
