@@ -33,13 +33,25 @@ def check_free(home: Path, name: str, overwrite: bool) -> None:
     """Make sure that a dataset may be written as `home/name.json` and `home/name/`.
 
     Raises:
-        FileExistsError: it exists and `overwrite` is False.
+        FileExistsError: it exists and `overwrite` is False, or what exists is no dataset.
     """
-    for path in (home / f"{name}.json", home / name):
+    json_file, pictures = home / f"{name}.json", home / name
+    for path in (json_file, pictures):
         if path.exists() and not overwrite:
             raise FileExistsError(
                 f"{path}: exists already; give another name or --overwrite to replace the dataset"
             )
+    for path, is_one in ((json_file, json_file.is_file()), (pictures, pictures.is_dir())):
+        if path.exists() and not is_one:
+            raise FileExistsError(
+                f"{path}: is no part of a dataset, so --overwrite does not replace it; move it "
+                "away, or give another name"
+            )
+    if pictures.is_dir() and not json_file.exists() and any(pictures.iterdir()):
+        raise FileExistsError(
+            f"{pictures}: is no dataset, as {json_file.name} is not beside it, so --overwrite does "
+            "not replace it; move it away, or give another name"
+        )
 
 
 def install(*moves: tuple[Path, Path]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -187,6 +188,19 @@ def test_a_faulty_yolo_line_is_named(tmp_path, capsys, line, words):
     convert(tmp_path, command, status=1)
     error = capsys.readouterr().err
     assert str(label) in error and words in error
+
+
+@pytest.mark.parametrize("mine", ["made.json/a.txt", "made", "made/a.txt"])
+def test_what_is_no_dataset_is_never_replaced(tmp_path, capsys, mine):
+    line, _ = write_coco(tmp_path / "in")
+    made = convert(tmp_path, line)
+    home = made.parent
+    shutil.rmtree(home)
+    (home / mine).parent.mkdir(parents=True)
+    (home / mine).write_text("mine")
+    convert(tmp_path, line, "--overwrite", status=1)
+    assert "--overwrite does not replace it" in capsys.readouterr().err
+    assert (home / mine).read_text() == "mine"
 
 
 def test_a_failed_conversion_leaves_the_former_dataset_and_the_source(tmp_path, capsys):
