@@ -63,7 +63,7 @@ def kill_and_resume(source: str, out: str, options: Sequence[str]) -> dict[str, 
     driver = subprocess.Popen(command)
     try:
         _wait(lambda: count() >= 1, driver)
-        os.kill(next(workers_of(driver.pid)), signal.SIGKILL)
+        kill_worker(driver.pid)
         before = count()
         _wait(lambda: count() >= before + 2, driver)
     finally:
@@ -93,6 +93,20 @@ def _wait(done: Callable[[], bool], driver: subprocess.Popen) -> None:
         if driver.poll() is not None or time.monotonic() > end:
             raise ChildProcessError("cosal bulk ended, or did nothing, before it was killed")
         time.sleep(0.05)
+
+
+def kill_worker(driver: int) -> None:
+    """Kill a worker of a process; one that Ray is starting again is waited for, up to a minute.
+
+    Raises:
+        ChildProcessError: there is none.
+    """
+    for _ in range(600):
+        for pid in workers_of(driver):
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.1)
+    raise ChildProcessError(f"process {driver} has no worker")
 
 
 def workers_of(driver: int) -> Iterator[int]:

@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import signal
 import sys
 from collections import Counter
 from types import SimpleNamespace
@@ -168,8 +167,7 @@ def test_killed_workers_and_a_killed_command_lose_and_double_nothing(
         new = add(self, table)
         calls.append(len(new))
         if len(calls) == 2:
-            pids = load_tool("tools/bulk_chaos.py").workers_of(os.getpid())
-            os.kill(next(pids), signal.SIGKILL)
+            load_tool("tools/bulk_chaos.py").kill_worker(os.getpid())
         if len(calls) == 3:  # what a kill of the command would leave
             shutil.copytree(self.folder, tmp_path / "killed")
             (tmp_path / "killed" / ".1.ab.part.parquet").write_bytes(b"half a shard")
