@@ -6,9 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cosal_d2.cli.predict import _positive
-from cosal_d2.cli.verbs import add_opts, add_verb
-from cosal_d2.config import DEFAULT_CONFIG, DTYPES
+from cosal_d2.cli.verbs import add_network, add_verb, positive
 
 if TYPE_CHECKING:
     from cosal_d2.inference.sources import Sources
@@ -43,21 +41,21 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     )
     add(
         "--workers",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="processes that hold the network (default: one a GPU or, without one, one for every "
         "four processors)",
     )
     add(
         "--batch",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="pictures of a forward pass (default: %(default)s)",
     )
     add(
         "--shard",
-        type=_positive,
+        type=positive,
         default=256,
         metavar="N",
         help="pictures that wait for a Parquet file, the most that a kill costs beside those at "
@@ -65,31 +63,18 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     )
     add(
         "--size",
-        type=_positive,
+        type=positive,
         metavar="PIXELS",
         help="shortest side that a picture is scaled to (default: the config's)",
     )
     add(
         "--tiles",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="overlapping windows along the longer side (default: 1, the whole picture)",
     )
-    add(
-        "--config-file",
-        default=DEFAULT_CONFIG,
-        metavar="FILE",
-        help="a path, or the name of a shipped config (default: %(default)s)",
-    )
-    add(
-        "--device",
-        choices=("cpu", "cuda"),
-        default="",
-        help="where to compute (default: cuda if there is one)",
-    )
-    add("--dtype", choices=DTYPES, default="", help="precision (default: the config's)")
-    add_opts(parser, "config changes, such as MODEL.WEIGHTS output/model_final.pth")
+    add_network(parser)
 
 
 def _found(args: argparse.Namespace) -> Sources:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from cosal_d2.cli.verbs import add_opts, add_verb
-from cosal_d2.config import DEFAULT_CONFIG
+from cosal_d2.cli.verbs import add_config_file, add_opts, add_verb
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -28,12 +27,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         help="FILE.onnx, for cosal predict --engine onnxruntime among others, or FILE.pt2; outputs "
         "are a map and, with the grouping, judged regions, of which numpy makes objects and groups",
     )
-    add(
-        "--config-file",
-        default=DEFAULT_CONFIG,
-        metavar="FILE",
-        help="a path, or the name of a shipped config (default: %(default)s)",
-    )
+    add_config_file(parser)
     add(
         "--int8",
         nargs="+",

@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cosal_d2.cli.verbs import add_opts, add_verb
-from cosal_d2.config import DEFAULT_CONFIG, DTYPES, RESULTS, find_config
+from cosal_d2.cli.verbs import add_network, add_verb, number, positive
+from cosal_d2.config import DEFAULT_CONFIG, RESULTS, find_config
 
 ENGINES = ("torch", "onnxruntime")
 # Options that say nothing of a video.
@@ -81,17 +81,17 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         help="leave out pictures whose results are all there, and keep their lines in "
         "objects.json and counts.csv",
     )
-    add("--batch", type=_positive, metavar="N", help="pictures of a forward pass (default: 1)")
+    add("--batch", type=positive, metavar="N", help="pictures of a forward pass (default: 1)")
     add(
         "--size",
-        type=_positive,
+        type=positive,
         metavar="PIXELS",
         help="shortest side that a picture is scaled to; more finds smaller objects and takes "
         "longer (default: the config's)",
     )
     add(
         "--tiles",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="overlapping windows along the longer side, for many small objects or large pictures; "
@@ -102,11 +102,6 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         type=_probability,
         metavar="S",
         help="of a video over time: a map's share of the one before, 0 to below 1 (default: 0)",
-    )
-    add(
-        "--config-file",
-        metavar="FILE",
-        help=f"a path, or the name of a shipped config (default: {DEFAULT_CONFIG})",
     )
     add(
         "--engine",
@@ -121,14 +116,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="a checkpoint (default: the config's), or for onnxruntime what cosal export wrote",
     )
-    add(
-        "--device",
-        choices=("cpu", "cuda"),
-        default="",
-        help="where to compute (default: cuda if there is one)",
-    )
-    add("--dtype", choices=DTYPES, default="", help="precision (default: the config's)")
-    add_opts(parser, "config changes, such as MODEL.WEIGHTS output/model_final.pth")
+    add_network(parser, config=None)
 
 
 def _results(text: str) -> tuple[str, ...]:
@@ -140,30 +128,15 @@ def _results(text: str) -> tuple[str, ...]:
     return names
 
 
-def _number(text: str, kind: type[int] | type[float]) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        what = "whole number" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what}") from None
-
-
 def _probability(text: str) -> float:
-    value = _number(text, float)
+    value = number(text, float)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
-def _positive(text: str) -> int:
-    value = _number(text, int)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
-
-
 def _box(text: str) -> tuple[float, ...]:
-    box = tuple(_number(part, float) for part in text.split(","))
+    box = tuple(number(part, float) for part in text.split(","))
     if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
         raise argparse.ArgumentTypeError(f"{text}: give x0,y0,x1,y1 with x0 < x1 and y0 < y1")
     return box

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cosal_d2.cli.verbs import add_opts, add_verb
-from cosal_d2.config import DEFAULT_CONFIG, DTYPES
+from cosal_d2.cli.verbs import add_network, add_verb
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -49,20 +48,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         metavar="PIXELS",
         help="shortest side that a picture is scaled to (default: the config's)",
     )
-    add(
-        "--config-file",
-        default=DEFAULT_CONFIG,
-        metavar="FILE",
-        help="a path, or the name of a shipped config (default: %(default)s)",
-    )
-    add(
-        "--device",
-        choices=("cpu", "cuda"),
-        default="",
-        help="where to compute (default: cuda if there is one)",
-    )
-    add("--dtype", choices=DTYPES, default="", help="precision (default: the config's)")
-    add_opts(parser, "config changes, such as MODEL.WEIGHTS output/model_final.pth")
+    add_network(parser)
 
 
 def run(args: argparse.Namespace) -> None:

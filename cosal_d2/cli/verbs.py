@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cosal_d2.config import DEFAULT_CONFIG, DTYPES
+
 
 def add_verb(
     verbs: argparse._SubParsersAction,
@@ -51,6 +53,54 @@ def add_opts(parser: argparse.ArgumentParser, what: str) -> None:
         metavar="KEY VALUE",
         help=f"{what}; the last option",
     )
+
+
+def add_network(parser: argparse.ArgumentParser, config: str | None = DEFAULT_CONFIG) -> None:
+    """Add what says which network computes, where and how: ``--config-file``, ``--device``,
+    ``--dtype`` and ``--opts``, which is the last.
+
+    Args:
+        parser: of the verb.
+        config: the value of ``--config-file`` that is not given.
+    """
+    add_config_file(parser, config)
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="",
+        help="where to compute (default: cuda if there is one)",
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="", help="precision (default: the config's)"
+    )
+    add_opts(parser, "config changes, such as MODEL.WEIGHTS output/model_final.pth")
+
+
+def add_config_file(parser: argparse.ArgumentParser, config: str | None = DEFAULT_CONFIG) -> None:
+    """Add ``--config-file``; see :func:`add_network`."""
+    parser.add_argument(
+        "--config-file",
+        default=config,
+        metavar="FILE",
+        help=f"a path, or the name of a shipped config (default: {DEFAULT_CONFIG})",
+    )
+
+
+def number(text: str, kind: type[int] | type[float]) -> float:
+    """The value of an option that is a number."""
+    try:
+        return kind(text)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}") from None
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as the type of an option."""
+    value = number(text, int)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
 
 
 def html_page(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """A training that is killed or stopped anywhere and resumed is the one that was not."""
 
-import json
 import multiprocessing
 import os
 import signal
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chaos.training_runs import logged, same_tensors
 from detectron2.data import MetadataCatalog
 from network_data import registered, write_dataset
 from training_data import (
@@ -46,22 +46,6 @@ def uninterrupted(data, tmp_path_factory):
     train(config(data, folder))
     assert sorted(p.name for p in folder.glob("*.pth")) == CHECKPOINTS
     return folder
-
-
-def logged(folder):
-    """The lines of ``metrics.json``, but for times."""
-    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-    return [{k: v for k, v in x.items() if "time" not in k and "eta" not in k} for x in lines]
-
-
-def same_tensors(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same_tensors(v, b[k]) for k, v in a.items())
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(same_tensors, a, b))
-    return a == b
 
 
 def check_same(folder, uninterrupted):
