@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from cosal_d2.config import DEFAULT_CONFIG, get_cosal_config
-from cosal_d2.inference.benchmark import cost_ratio, evaluation_ratios, prediction_rows
+from cosal_d2.inference.benchmark import prediction_rows
+from cosal_d2.inference.cost_ratios import cost_ratio, evaluation_ratios
 from cosal_d2.inference.crowds import CrowdRow, crowd_rows
 from cosal_d2.modeling.precision import resolve_dtype
 from cosal_d2.utils.files import write_json

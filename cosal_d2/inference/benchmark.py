@@ -1,5 +1,4 @@
-"""Times side by side in one run: what a prediction costs, the network over VGG-16's encoder, and an
-evaluation over the network."""
+"""What predicting costs: times, memory and operations, in each setting side by side in one run."""
 
 from __future__ import annotations
 
@@ -8,20 +7,17 @@ import io
 import logging
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from detectron2.utils.analysis import FlopCountAnalysis
 from torch import nn
 
 from cosal_d2.config import DTYPES, get_cosal_config
-from cosal_d2.evaluation import Scorer, Truth, TruthObject
 from cosal_d2.inference.export.onnx_timing import (
     exported_passes,
     exported_peak_mb,
@@ -32,8 +28,8 @@ from cosal_d2.inference.pipeline import predict_pictures
 from cosal_d2.inference.predictor import CoSaliencyPredictor
 from cosal_d2.inference.saving import ResultWriter
 from cosal_d2.inference.sources import Source
+from cosal_d2.inference.timing import alternating, median_ratio, passes
 from cosal_d2.modeling.backbone.vgg import VGG16
-from cosal_d2.modeling.layers import fold_frozen_norms
 from cosal_d2.modeling.precision import is_native
 from cosal_d2.prepare.scene import SceneOptions
 from cosal_d2.prepare.synthetic.render import render_scene
@@ -41,33 +37,8 @@ from cosal_d2.utils.files import write_bytes
 from cosal_d2.utils.memory import MB, peak_mb
 from cosal_d2.utils.parallel import Pool
 from cosal_d2.utils.pictures import encoded, read_image
-from cosal_d2.utils.sod_measures import heavy_score
 
 PICTURES = 8  # from file to file in a round; two batches where that is more
-
-Name = TypeVar("Name", bound=Hashable)
-
-
-@torch.inference_mode()
-def alternating(parts: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, list[float]]:
-    """Seconds of each part in each of several rounds, after one that warms up.
-
-    The parts take turns, so that whatever else the machine does falls on all alike.
-    """
-    times: dict[Name, list[float]] = {name: [] for name in parts}
-    for _ in range(rounds + 1):
-        for name, run in parts.items():
-            start = time.perf_counter()
-            run()
-            if torch.cuda.is_initialized():
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - start)
-    return {name: seconds[1:] for name, seconds in times.items()}
-
-
-def median_ratio(seconds: Sequence[float], base: Sequence[float]) -> float:
-    """Median over rounds of one part's time over another's."""
-    return statistics.median(s / b for s, b in zip(seconds, base, strict=True))
 
 
 class Setting(NamedTuple):
@@ -217,29 +188,6 @@ def _rows(
         }
 
 
-def passes(
-    model: nn.Module, encoder: nn.Module, picture: torch.Tensor, batch: int
-) -> dict[str, Callable[[], object]]:
-    """A forward pass of an "encoder" and of the whole "network" for the same batch.
-
-    Args:
-        model: the network, in its precision, which the encoder takes on.
-        encoder: takes normalised pixels.
-        picture: uint8 (3, H, W).
-        batch: how often the picture is in it.
-    """
-    height, width = picture.shape[1:]
-    inputs = [{"image": picture, "height": height, "width": width}] * batch
-    pixels = model.preprocess([picture] * batch).tensor
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-
-    def encode() -> None:
-        with model.autocast():
-            encoder(pixels)
-
-    return {"encoder": encode, "network": lambda: model(inputs)}
-
-
 def _pixels(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(read_image(path).transpose(2, 0, 1)))
 
@@ -292,79 +240,3 @@ def _peak_of_process(task: tuple[CfgNode, str, Path, int]) -> float | None:
     logging.disable()  # the first process has said it
     CoSaliencyPredictor(cfg, dtype=dtype).batch([path] * batch)
     return peak_mb()
-
-
-def cost_ratio(config_file: str, height: int, width: int, rounds: int) -> float:
-    """Median over rounds of time(network) / time(VGG-16's encoder), float32, batch 1, on the CPU.
-
-    Args:
-        config_file: the network; its weights do not matter and are random.
-        height, width: of the input, in pixels.
-        rounds: how many pairs are timed.
-    """
-    model, inputs = _random_network(config_file, height, width)
-    encoder = VGG16().to(memory_format=torch.channels_last)
-    times = alternating(passes(model, encoder, inputs[0]["image"], 1), rounds)
-    return median_ratio(times["network"], times["encoder"])
-
-
-def _random_network(config_file: str, height: int, width: int) -> tuple[nn.Module, list[dict]]:
-    """The network of a config with random weights, in float32 on the CPU, and a noise picture."""
-    opts = ["MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32", "MODEL.BACKBONE.WEIGHTS", ""]
-    model = build_model(get_cosal_config(config_file, opts)).eval()
-    fold_frozen_norms(model.backbone)
-    picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    return model, [{"image": picture, "height": height, "width": width}]
-
-
-def _discs(height: int, width: int, count: int) -> np.ndarray:
-    """``(count, H, W)`` boolean masks of objects side by side."""
-    y, x = np.mgrid[:height, :width]
-    centres = (np.arange(count) + 0.5) * width / count
-    radius = 0.4 * width / count
-    return np.stack([((x - c) ** 2 + (y - height / 2) ** 2) <= radius**2 for c in centres])
-
-
-def evaluation_ratios(
-    config_file: str, height: int, width: int, rounds: int
-) -> dict[str, tuple[float, float]]:
-    """Time of an evaluation over that of the network's forward pass, image by image, on the CPU.
-
-    A picture with six objects. "all" is timed in the calling process, so worker processes can only
-    make it cheaper.
-
-    Args:
-        config_file: the network; its weights are random.
-        height, width: of the input, in pixels.
-        rounds: how many images are timed.
-
-    Returns:
-        by choice of measures ("fast", "all"): medians over rounds of the ratio, and of the
-        evaluation's seconds.
-    """
-    model, inputs = _random_network(config_file, height, width)
-    masks = _discs(height, width, 6)
-    mask = masks[:4].any(axis=0)
-    objects = [TruthObject(m) for m in masks]
-    truth = Truth(mask, masks.any(axis=0), objects[:4], objects[4:])
-    soft = torch.from_numpy(0.7 * mask + 0.3 * np.random.default_rng(0).random(mask.shape)).float()
-    heavy_score(((soft.numpy() * 255).astype(np.uint8), mask))  # imports the library
-
-    def evaluate(measures: str) -> None:
-        scorer = Scorer(measures, 0)
-        scorer.add(0, soft, truth, name="picture", image_id=0)
-        scorer.collect()
-
-    times = alternating(
-        {
-            "network": lambda: model(inputs),
-            "fast": lambda: evaluate("fast"),
-            "all": lambda: evaluate("all"),
-        },
-        rounds,
-    )
-    forward = times.pop("network")
-    return {
-        measures: (median_ratio(seconds, forward), statistics.median(seconds))
-        for measures, seconds in times.items()
-    }

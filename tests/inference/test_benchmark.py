@@ -8,7 +8,8 @@ from tool_loading import load_tool
 
 from cosal_d2.config import DEFAULT_CONFIG
 from cosal_d2.inference import benchmark
-from cosal_d2.inference.benchmark import Setting, alternating, median_ratio, prediction_rows
+from cosal_d2.inference.benchmark import Setting, prediction_rows
+from cosal_d2.inference.timing import alternating, median_ratio
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from cosal_d2.modeling.grouping.region_labels import (
     YES,
     RegionLabels,
     balanced_bce,
+    grouping_losses,
     label_regions,
     repeats_loss,
 )
@@ -294,7 +295,7 @@ def test_the_repeated_class_is_learned_in_a_few_dozen_steps(storage):
     optimizer, history = torch.optim.Adam(network.parameters(), lr=0.01), []
     for _ in range(80):
         regions, labels = scene(generator)
-        losses = network.losses([network.compare(*regions)], [labels])
+        losses = grouping_losses([network.compare(*regions)], [labels])
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Instances
-from detectron2.utils.events import get_event_storage
 from torch import nn
 
 from cosal_d2.modeling.backbone.encoder import region_features
@@ -21,14 +20,7 @@ from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gat
 from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
 from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
-from cosal_d2.modeling.grouping.region_labels import (
-    OTHER,
-    YES,
-    RegionLabels,
-    balanced_bce,
-    label_regions,
-    repeats_loss,
-)
+from cosal_d2.modeling.grouping.region_labels import grouping_losses, label_regions, repeats_loss
 from cosal_d2.modeling.grouping.region_masks import (
     FOREGROUND_STRIDE,
     RegionMasks,
@@ -191,7 +183,8 @@ class RegionGrouping(nn.Module):
             label_regions(s.boxes, t)
             for s, t in zip([*found, *truth], [*targets, *targets], strict=True)
         ]
-        losses.update(self.losses(verdicts, labels))
+        for name, loss in grouping_losses(verdicts, labels).items():
+            losses[name] = self.loss_weight * loss
         return gated_logits(logits, torch.stack(gates)), losses
 
     @torch.no_grad()
@@ -374,30 +367,6 @@ class RegionGrouping(nn.Module):
         if not self.training:
             group = self.decided(group)
         return paint_gate(masks, group.sigmoid(), weight)
-
-    def losses(
-        self, verdicts: list[Verdicts], labels: list[RegionLabels]
-    ) -> dict[str, torch.Tensor]:
-        """``loss_group`` and ``loss_pair``: balanced binary cross-entropies over all sets of
-        regions."""
-        group = torch.cat([v.group for v in verdicts])
-        group_labels = torch.cat([x.group for x in labels])
-        pairs = torch.cat([v.pairs.flatten() for v in verdicts])
-        pair_labels = torch.cat([x.pairs.flatten() for x in labels])
-        self._log(group, group_labels)
-        return {
-            "loss_group": self.loss_weight * balanced_bce(group, group_labels),
-            "loss_pair": self.loss_weight * balanced_bce(pairs, pair_labels),
-        }
-
-    @torch.no_grad()
-    def _log(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        storage = get_event_storage()
-        for name, value in (("found", YES), ("rejected", OTHER)):
-            of_kind = labels == value
-            if bool(of_kind.any()):
-                right = (logits[of_kind] > 0) == (value == YES)
-                storage.put_scalar(f"grouping/{name}", right.float().mean().item())
 
     def decided(self, group: torch.Tensor) -> torch.Tensor:
         """Group logits as a map takes them: it has to decide, where the training asks for

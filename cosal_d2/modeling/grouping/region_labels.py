@@ -1,4 +1,4 @@
-"""Labels of regions for the grouping, and the loss that weighs them."""
+"""Labels of regions for the grouping, and its losses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from detectron2.structures import Boxes, Instances, pairwise_iou
+from detectron2.utils.events import get_event_storage
+
+from cosal_d2.modeling.grouping.verdicts import Verdicts
 
 UNDECIDED, OTHER, YES, BACKGROUND = -1, 0, 1, 2
 # Share of each kind in the losses (ours).
@@ -60,6 +63,32 @@ def label_regions(boxes: torch.Tensor, targets: Instances) -> RegionLabels:
     pairs[both & (classes[:, None] == classes[None])] = YES
     pairs[on_object[:, None] & on_object[None] & (index[:, None] == index[None])] = UNDECIDED
     return RegionLabels(group, pairs)
+
+
+def grouping_losses(
+    verdicts: list[Verdicts], labels: list[RegionLabels]
+) -> dict[str, torch.Tensor]:
+    """``loss_group`` and ``loss_pair``: balanced binary cross-entropies over all sets of regions.
+
+    Logs the shares of co-salient objects that are found and of others that are rejected.
+    """
+    group = torch.cat([v.group for v in verdicts])
+    group_labels = torch.cat([x.group for x in labels])
+    pairs = torch.cat([v.pairs.flatten() for v in verdicts])
+    pair_labels = torch.cat([x.pairs.flatten() for x in labels])
+    _log(group.detach(), group_labels)
+    return {
+        "loss_group": balanced_bce(group, group_labels),
+        "loss_pair": balanced_bce(pairs, pair_labels),
+    }
+
+
+def _log(logits: torch.Tensor, labels: torch.Tensor) -> None:
+    for name, value in (("found", YES), ("rejected", OTHER)):
+        of_kind = labels == value
+        if bool(of_kind.any()):
+            right = (logits[of_kind] > 0) == (value == YES)
+            get_event_storage().put_scalar(f"grouping/{name}", right.float().mean().item())
 
 
 def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
