@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
@@ -21,6 +20,7 @@ from detectron2.utils.env import seed_all_rng
 
 from cosal_d2.config import check_config, config_folder
 from cosal_d2.data.datasets import check_registered
+from cosal_d2.engine.resume import differences, dotted
 from cosal_d2.engine.trainer import Trainer
 from cosal_d2.paper.table1_report import DIVERGED_FILE, Cell, write_report
 from cosal_d2.utils.files import write_text
@@ -88,7 +88,7 @@ def load_column(path: str) -> Column:
         node = CfgNode(yaml.safe_load(text) or {})
     except (yaml.YAMLError, TypeError, AssertionError) as error:
         raise ValueError(f"{path} is no yaml of config keys: {error}") from error
-    for key, _ in _flat(node):
+    for key, _ in dotted(node):
         if key in RESERVED:
             raise ValueError(f"{path}: {key} is the table's, the same for all columns; remove it")
     return Column(_name(path), title, os.path.basename(path), node)
@@ -212,23 +212,12 @@ def _check_settings(cell: Cell, cfg: CfgNode) -> None:
     started = cell.finished or (cell.folder / "last_checkpoint").is_file()
     if not (started and path.is_file()):
         return
-    was = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
-    now = dict(_flat(yaml.safe_load(cfg.dump())))
-    for key in sorted((was.keys() | now.keys()) - NOT_COMPARED):
-        if was.get(key) != now.get(key):
+    for key, (was, now) in differences(path.read_text(encoding="utf-8"), cfg).items():
+        if key not in NOT_COMPARED:
             raise ValueError(
-                f"{cell.folder} was trained with other settings: {key} was {was.get(key)!r}, now "
-                f"it is {now.get(key)!r}; give another --out, or remove the folder"
+                f"{cell.folder} was trained with other settings: {key} was {was!r}, now it is "
+                f"{now!r}; give another --out, or remove the folder"
             )
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of a config, dotted, with their values."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _name(path: str) -> str:
