@@ -34,7 +34,11 @@ def check_free(home: Path, name: str, overwrite: bool) -> None:
 
     Raises:
         FileExistsError: it exists and `overwrite` is False, or what exists is no dataset.
+        NotADirectoryError: a file stands where a folder above it has to be.
     """
+    for folder in (home, *home.parents):
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder}: is a file, not a folder; give another --out")
     json_file, pictures = home / f"{name}.json", home / name
     for path in (json_file, pictures):
         if path.exists() and not overwrite:

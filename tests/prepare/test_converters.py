@@ -203,6 +203,16 @@ def test_what_is_no_dataset_is_never_replaced(tmp_path, capsys, mine):
     assert (home / mine).read_text() == "mine"
 
 
+def test_a_file_where_the_root_has_to_be_is_named(tmp_path, capsys):
+    line, _ = write_coco(tmp_path / "in")
+    home = convert(tmp_path, line).parent
+    shutil.rmtree(home)
+    home.write_text("mine")
+    convert(tmp_path, line, status=1)
+    assert f"{home}: is a file, not a folder; give another --out" in capsys.readouterr().err
+    assert home.read_text() == "mine"
+
+
 def test_a_failed_conversion_leaves_the_former_dataset_and_the_source(tmp_path, capsys):
     line, _ = write_coco(tmp_path / "in")
     pictures = tmp_path / "in" / "pictures"
