@@ -43,7 +43,7 @@ def page(chromium, served, request):
 
 def wait_for(page, text):
     page.wait_for_function(
-        "text => document.querySelector('#summary').innerText.includes(text)", arg=text
+        "text => document.querySelector('#summary')?.innerText.includes(text)", arg=text
     )
 
 
