@@ -14,9 +14,10 @@ from cosal_d2.data.augmentations import build_object_crop, build_occlusion
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(p.stem for p in Path(config_folder()).glob("*.yaml"))
+METHODS = sorted(f"methods/{p.stem}" for p in Path(config_folder()).glob("methods/*.yaml"))
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*SHIPPED, *METHODS])
 def test_every_shipped_config_passes_its_own_checks(name):
     cfg = get_cosal_config(name)
     assert cfg.MODEL.META_ARCHITECTURE == "CoSaliencyNet"

@@ -4,6 +4,7 @@ from cosal_d2.utils.requirements import require_detectron2
 
 require_detectron2()
 
+import cosal_d2.modeling.methods as _  # noqa: F401  (registers the compared methods)
 from cosal_d2.modeling.backbone.vgg import VGG16, build_cosal_vgg16_backbone
 from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, UNetDecoder, build_decoder
 from cosal_d2.modeling.feature_sensitive import FeatureSensitiveBlock

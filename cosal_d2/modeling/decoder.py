@@ -20,7 +20,9 @@ COSAL_DECODER_REGISTRY.__doc__ = """
 Decoders. A decoder is built from ``(cfg, r_shape, skip_shapes)`` and offers
 ``forward(r, skips) -> logits (N, 1, H/stride, W/stride)``,
 ``losses(logits, targets, weak) -> dict``, and the attributes ``stride`` and ``skips`` (names of the
-features that it fuses).
+features that it fuses). ``skips`` of ``forward`` also has the network's input, ``"image"``
+(N, 3, H, W), normalised. In training ``forward`` may give several outputs as channels, the last of
+which is the map: side outputs, time steps or streams, which ``losses`` weighs.
 """
 
 IGNORE = 255
@@ -74,8 +76,64 @@ def _channels_last(gradient: torch.Tensor | None) -> torch.Tensor | None:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
+class MapDecoder(nn.Module):
+    """What decoders share: the loss of their outputs, the last of which is the map."""
+
+    def __init__(
+        self,
+        *,
+        loss_weight: float = 1.0,
+        iou_loss_weight: float = 0.0,
+        weak_mask_weight: float = 1.0,
+        output_weights: Sequence[float] = (1.0,),
+    ) -> None:
+        """
+        Args:
+            loss_weight: weight of the binary cross-entropy.
+            iou_loss_weight: weight of the soft IoU term, 0 for none.
+            weak_mask_weight: weight of an image whose masks are rough.
+            output_weights: weight of each output in the loss.
+        """
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.iou_loss_weight = iou_loss_weight
+        self.weak_mask_weight = weak_mask_weight
+        self.output_weights = tuple(output_weights)
+
+    @staticmethod
+    def loss_arguments(cfg: CfgNode) -> dict[str, float]:
+        """The arguments of ``__init__`` that are keys of the config."""
+        keys = cfg.MODEL.DECODER
+        return {
+            "loss_weight": keys.LOSS_WEIGHT,
+            "iou_loss_weight": keys.IOU_LOSS_WEIGHT,
+            "weak_mask_weight": keys.WEAK_MASK_WEIGHT,
+        }
+
+    def losses(
+        self, logits: torch.Tensor, targets: torch.Tensor, weak: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """``loss_cosal``: eq. 6, binary cross-entropy averaged over the pixels that count, a sum
+        over the outputs by their weights.
+
+        Args:
+            logits: (N, K, H, W) float32, the last K outputs.
+            targets: (N, H, W) uint8: 1 co-salient, 0 not, 255 padded or ignored.
+            weak: (N,) bool, the images whose masks are rough; None where none is.
+        """
+        weights = None
+        if weak is not None:
+            weights = torch.where(weak, self.weak_mask_weight, 1.0)
+        outputs = logits.unbind(dim=1)
+        loss = sum(
+            weight * cosal_loss(output, targets, self.iou_loss_weight, weights)
+            for weight, output in zip(self.output_weights[-len(outputs) :], outputs, strict=True)
+        )
+        return {"loss_cosal": self.loss_weight * loss}
+
+
 @COSAL_DECODER_REGISTRY.register()
-class UNetDecoder(nn.Module):
+class UNetDecoder(MapDecoder):
     """U-Net decoder (Ronneberger et al. 2015; section "Encoder-Decoder Block").
 
     Each level doubles the resolution, concatenates the encoder's feature of that resolution and
@@ -94,9 +152,7 @@ class UNetDecoder(nn.Module):
         skip_channels: Sequence[int] = (0, 0, 0, 0),
         norm: str = "GN",
         dropout: float = 0.0,
-        loss_weight: float = 1.0,
-        iou_loss_weight: float = 0.0,
-        weak_mask_weight: float = 1.0,
+        **loss: float,
     ) -> None:
         """
         Args:
@@ -107,11 +163,9 @@ class UNetDecoder(nn.Module):
             channels, num_convs, skip_channels: per level, see ``MODEL.DECODER`` in the config.
             norm: normalisation after each 3x3 convolution, "" for none.
             dropout: probability of dropping a whole channel of R in training.
-            loss_weight: weight of the binary cross-entropy.
-            iou_loss_weight: weight of the soft IoU term, 0 for none.
-            weak_mask_weight: weight of an image whose masks are rough.
+            loss: the weights of :class:`MapDecoder`.
         """
-        super().__init__()
+        super().__init__(**loss)
         levels = []
         skips = tuple(skips) or finer_features(skip_shapes)
         if len(skips) != len(channels):
@@ -142,9 +196,6 @@ class UNetDecoder(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.predictor = Conv2d(width, 1, 1)
         weight_init.c2_xavier_fill(self.predictor)
-        self.loss_weight = loss_weight
-        self.iou_loss_weight = iou_loss_weight
-        self.weak_mask_weight = weak_mask_weight
 
     @classmethod
     def from_config(
@@ -160,9 +211,7 @@ class UNetDecoder(nn.Module):
             "skip_channels": keys.SKIP_CHANNELS,
             "norm": keys.NORM,
             "dropout": keys.DROPOUT,
-            "loss_weight": keys.LOSS_WEIGHT,
-            "iou_loss_weight": keys.IOU_LOSS_WEIGHT,
-            "weak_mask_weight": keys.WEAK_MASK_WEIGHT,
+            **cls.loss_arguments(cfg),
         }
 
     def forward(self, r: torch.Tensor, skips: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -179,22 +228,6 @@ class UNetDecoder(nn.Module):
         for name, level in zip(self.skips, self.levels, strict=True):
             x = level(x, skips[name] if name else None)
         return self.predictor(x).float()
-
-    def losses(
-        self, logits: torch.Tensor, targets: torch.Tensor, weak: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """``loss_cosal``: eq. 6, binary cross-entropy averaged over the pixels that count.
-
-        Args:
-            logits: (N, 1, H, W) float32.
-            targets: (N, H, W) uint8: 1 co-salient, 0 not, 255 padded or ignored.
-            weak: (N,) bool, the images whose masks are rough; None where none is.
-        """
-        weights = None
-        if weak is not None:
-            weights = torch.where(weak, self.weak_mask_weight, 1.0)
-        loss = cosal_loss(logits[:, 0], targets, self.iou_loss_weight, weights)
-        return {"loss_cosal": self.loss_weight * loss}
 
 
 def cosal_loss(

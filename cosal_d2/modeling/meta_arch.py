@@ -208,15 +208,17 @@ class CoSaliencyNet(nn.Module):
         return logits, self.grouping.find_regions(features, logits, regions, exemplars)
 
     def features(self, images: ImageList) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """The encoder's features by name, and R (N, C, H/16, W/16)."""
-        features = self.backbone(images.tensor.contiguous(memory_format=torch.channels_last))
+        """The encoder's features by name with its input, ``image`` (N, 3, H, W), and R
+        (N, C, H/16, W/16)."""
+        image = images.tensor.contiguous(memory_format=torch.channels_last)
+        features = self.backbone(image)
         r = features[self.top_feature]
         if self.feature_sensitive is not None:
             r = self.feature_sensitive(r)
-        return features, r
+        return {**features, "image": image}, r
 
     def full_size(self, logits: torch.Tensor) -> torch.Tensor:
-        """The decoder's logits (N, 1, H/stride, W/stride) at the input's size."""
+        """The decoder's logits (N, K, H/stride, W/stride) at the input's size."""
         if self.decoder.stride == 1:
             return logits
         return F.interpolate(
@@ -264,7 +266,9 @@ class CoSaliencyNet(nn.Module):
             if self.grouping is not None:
                 objects = [_all_objects(m, t) for m, t in zip(truth, targets, strict=True)]
                 losses["loss_foreground"] = self._map_loss(logits, objects, inputs)
-                logits, found = self.grouping(features, logits, regions, targets, generators)
+                logits, found = self.grouping(
+                    features, logits[:, -1:], regions, targets, generators
+                )
                 losses.update(found)
             losses["loss_cosal"] = self._map_loss(logits, truth, inputs) + self._unused(features)
         return losses

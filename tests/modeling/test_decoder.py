@@ -5,7 +5,7 @@ from detectron2.layers import ShapeSpec
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.modeling import UNetDecoder, build_decoder
-from cosal_d2.modeling.decoder import DecoderLevel, cosal_loss
+from cosal_d2.modeling.decoder import DecoderLevel, MapDecoder, cosal_loss
 
 SHAPES = {
     "conv1_2": ShapeSpec(channels=64, stride=1),
@@ -123,6 +123,19 @@ def test_a_weak_picture_weighs_less(iou_weight):
     assert loss(logits[:1], targets[:1], True) == pytest.approx(0.25 * exact[0])
     assert loss(logits, targets, True, False) == pytest.approx(0.125 * exact[0] + 0.5 * exact[1])
     assert decoder.losses(logits, targets)["loss_cosal"].item() == pytest.approx(sum(exact) / 2)
+
+
+def test_a_loss_of_several_outputs_is_their_weighted_sum():
+    decoder = MapDecoder(loss_weight=3.0, output_weights=(0.5, 0.25, 1.0))
+    logits = torch.randn((2, 3, 6, 5), generator=torch.Generator().manual_seed(1))
+    targets = (torch.arange(60).reshape(2, 6, 5) % 3 == 0).to(torch.uint8)
+    each = [cosal_loss(z, targets).item() for z in logits.unbind(1)]
+    loss = decoder.losses(logits, targets)["loss_cosal"].item()
+    assert loss == pytest.approx(3 * (0.5 * each[0] + 0.25 * each[1] + each[2]))
+    last = decoder.losses(logits[:, 1:], targets)["loss_cosal"].item()
+    assert last == pytest.approx(3 * (0.25 * each[1] + each[2]))
+    with pytest.raises(ValueError, match="zip"):
+        decoder.losses(logits.repeat(1, 2, 1, 1), targets)
 
 
 @pytest.mark.parametrize("iou_weight", [0.0, 0.5])

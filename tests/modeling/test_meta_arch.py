@@ -8,6 +8,8 @@ import torch
 from detectron2.modeling import build_model
 from network_data import GROUPED, sample, tiny_config, tiny_model
 
+from cosal_d2.modeling.decoder import COSAL_DECODER_REGISTRY, MapDecoder
+
 NO_BRANCH = ["MODEL.FEATURE_SENSITIVE.ENABLED", "False", "MODEL.RFM.SAMPLER", ""]
 
 
@@ -126,6 +128,45 @@ def test_the_keys_reach_the_network():
     model = tiny_model(*GROUPED, *opts)
     for key, (name, value) in keys.items():
         assert attrgetter(name)(model) == value, key
+
+
+class ThreeOutputs(MapDecoder):
+    """Shifted means of the network's input, at stride 4."""
+
+    def __init__(self, cfg, r_shape, skip_shapes):
+        super().__init__(output_weights=(1.0, 2.0, 4.0))
+        self.stride, self.skips = 4, ()
+        self.shifts = torch.nn.Parameter(torch.tensor([-1.0, 0.5, 2.0]).view(1, 3, 1, 1))
+
+    def forward(self, r, skips):
+        self.image = skips["image"]
+        logits = torch.nn.functional.avg_pool2d(self.image, 4).mean(1, keepdim=True) + self.shifts
+        return logits if self.training else logits[:, -1:]
+
+
+@pytest.mark.parametrize("grouping", [[], GROUPED])
+def test_a_decoder_sees_the_input_and_trains_several_outputs(storage, monkeypatch, grouping):
+    monkeypatch.setitem(COSAL_DECODER_REGISTRY._obj_map, "ThreeOutputs", ThreeOutputs)
+    opts = ["MODEL.DECODER.NAME", "ThreeOutputs", "MODEL.PIXEL_STD", "[99.0, 99.0, 99.0]"]
+    model, item = tiny_model(*opts, *grouping), sample()
+    losses = model([item])
+    images = model.preprocess([item["image"]]).tensor
+    assert torch.equal(model.decoder.image, images)
+    mean = torch.nn.functional.avg_pool2d(images, 4).mean(1, keepdim=True)
+    mean = torch.nn.functional.interpolate(mean, scale_factor=4, mode="bilinear")[0]
+    truth = item["sem_seg"].float()[None]
+    each = [
+        torch.nn.functional.binary_cross_entropy_with_logits(mean + shift, truth).item()
+        for shift in (-1.0, 0.5, 2.0)
+    ]
+    name = "loss_foreground" if grouping else "loss_cosal"
+    assert losses[name].item() == pytest.approx(each[0] + 2 * each[1] + 4 * each[2], rel=1e-5)
+    assert all(bool(loss.isfinite()) for loss in losses.values())
+    with torch.no_grad():
+        (out,) = model.eval()([item])
+    assert out["cosal_map"].shape == (64, 64)
+    if not grouping:
+        torch.testing.assert_close(out["cosal_map"], (mean[0] + 2.0).sigmoid())
 
 
 def test_a_config_that_was_changed_is_checked_again():
