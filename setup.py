@@ -20,7 +20,7 @@ setup(
     packages=[*find_packages(include=["cosal_d2", "cosal_d2.*"]), "cosal_d2.configs"],
     package_dir={"cosal_d2.configs": "configs"},
     package_data={
-        "cosal_d2": ["released/*.safetensors", "released/*.pth", "released/*.json"],
+        "cosal_d2": ["released/*.safetensors", "released/*.json"],
         "cosal_d2.configs": ["**/*.yaml"],
         "cosal_d2.evaluation.report": ["*.html", "*.css", "*.js"],
     },

@@ -27,11 +27,11 @@ def wheel(tmp_path_factory):
         if path.is_file():
             shutil.copy(path, tree)
     for name in ("cosal_d2", "configs"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.pth")
+        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
         shutil.copytree(ROOT / name, tree / name, ignore=ignored)
     (tree / "configs" / "nested").mkdir()
     (tree / "configs" / "nested" / "probe.yaml").write_text("VERSION: 2\n")
-    (tree / "cosal_d2" / "released" / "probe.pth").write_bytes(b"weights")
+    (tree / "cosal_d2" / "released" / "probe.safetensors").write_bytes(b"weights")
     sdist = [sys.executable, "setup.py", "-q", "sdist"]
     subprocess.run(sdist, cwd=tree, check=True, capture_output=True)
     (archive,) = (tree / "dist").iterdir()
@@ -48,7 +48,7 @@ def test_a_wheel_holds_modules_configs_released_weights_and_the_reports_files(wh
     names = {p.relative_to(ROOT).as_posix() for p in files}
     configs = {p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").rglob("*.yaml")}
     names |= {f"cosal_d2/{name}" for name in (*configs, "configs/nested/probe.yaml")}
-    names |= {f"cosal_d2/released/{name}" for name in ("probe.pth", "released.json")}
+    names |= {f"cosal_d2/released/{name}" for name in ("probe.safetensors", "released.json")}
     assert {name for name in wheel if name.startswith("cosal_d2/")} == names
 
 

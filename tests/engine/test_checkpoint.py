@@ -155,24 +155,6 @@ def test_only_the_grouping_needs_the_branch_at_test_time(grouped, online, tmp_pa
     load_without(online, "rfm.", "proposal_generator.")
 
 
-def test_weights_of_version_0_1_have_their_old_name_and_say_that_something_repeats(
-    grouped, tmp_path
-):
-    state = {
-        k.replace("judge.weight.", "judge.voice."): v
-        for k, v in own_state_dict(grouped).items()
-        if "judge.repeats." not in k
-    }
-    torch.save({"model": state}, tmp_path / "old.pth")
-    fresh = tiny_model(*GROUPED)
-    load(fresh, tmp_path / "old.pth")
-    for name, value in fresh.grouping.judge.state_dict().items():
-        if not name.startswith("repeats."):
-            assert torch.equal(value, grouped.grouping.judge.state_dict()[name]), name
-    says = fresh.grouping.judge.repeats
-    assert (says.weight == 0).all() and says.bias.sigmoid() > 0.99
-
-
 def test_a_file_with_the_encoder_needs_no_other(model, saved, tmp_path):
     found = load_network(
         tiny_config(*OFF, "MODEL.WEIGHTS", str(saved), "MODEL.BACKBONE.WEIGHTS", "gone.pth")

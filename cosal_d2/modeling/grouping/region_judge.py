@@ -107,14 +107,3 @@ class RegionJudge(nn.Module):
         share = (group + F.logsigmoid(objectness)).softmax(dim=-1)
         mean = (share[..., None, :] @ x)[..., 0, :]
         return group, self.weight(x)[..., 0], self.repeats(mean)[..., 0]
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        # Weights of version 0.1 name the layer `voice`.
-        for name in ("weight", "bias"):
-            if f"{prefix}voice.{name}" in state_dict:
-                state_dict[f"{prefix}weight.{name}"] = state_dict.pop(f"{prefix}voice.{name}")
-                # They say of every image that something repeats.
-                state_dict[f"{prefix}repeats.{name}"] = torch.full_like(
-                    getattr(self.repeats, name), 0.0 if name == "weight" else 10.0
-                )
-        super()._load_from_state_dict(state_dict, prefix, *args)
