@@ -33,6 +33,7 @@ setup(
         "heic": ["pillow-heif"],
         "opencv": ["opencv-python-headless"],
         "measures": ["pysodmetrics"],
+        "methods": ["scikit-image<0.26"],
         "web": ["gradio>=6,<7"],
         "onnx": ["onnxruntime", "opencv-python-headless", "pycocotools", "scipy"],
         "export": ["onnx", "onnxruntime", "onnxscript"],
@@ -40,7 +41,7 @@ setup(
         "test": [
             RAY,
             *("gradio>=6,<7", "hypothesis", "onnx", "onnxruntime", "onnxscript", "playwright"),
-            *("pysodmetrics", "pytest", "pytest-timeout", "pytest-xdist"),
+            *("pysodmetrics", "pytest", "pytest-timeout", "pytest-xdist", "scikit-image<0.26"),
         ],
         "lint": ["import-linter", "ruff"],
     },

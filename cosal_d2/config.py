@@ -330,7 +330,9 @@ def _read_config(path: str) -> CfgNode:
         @classmethod
         def _open_cfg(cls, filename: str):
             if not os.path.isfile(filename):
-                filename = find_config(os.path.basename(filename))
+                parts = filename.split("/")
+                nested = "/".join(parts[-2:])  # of a folder of the shipped ones
+                filename = find_config(nested if nested in shipped_configs() else parts[-1])
             return super()._open_cfg(filename)
 
     return CfgNode(Reader.load_yaml_with_base(path))
@@ -361,12 +363,22 @@ def find_config(name: str) -> str:
     """
     if os.path.isfile(name):
         return name
-    folder = config_folder()
-    shipped = os.path.join(folder, name if name.endswith(".yaml") else name + ".yaml")
+    shipped = os.path.join(config_folder(), name if name.endswith(".yaml") else name + ".yaml")
     if os.path.isfile(shipped):
         return shipped
-    known = ", ".join(sorted(f for f in os.listdir(folder) if f.endswith(".yaml")))
+    known = ", ".join(shipped_configs())
     raise FileNotFoundError(f"no config file {name!r}; give a path or one of: {known}")
+
+
+def shipped_configs() -> list[str]:
+    """Names of the shipped configs that a command takes, those of the compared methods last."""
+    folder = config_folder()
+    return [
+        f"{prefix}{name}"
+        for prefix in ("", "methods/")
+        for name in sorted(os.listdir(os.path.join(folder, prefix)))
+        if name.endswith(".yaml")
+    ]
 
 
 def config_folder() -> str:

@@ -76,7 +76,8 @@ def test_pairs_override_the_file_and_a_file_may_have_a_base(tmp_path):
     assert (cfg.MODEL.RFM.MARGIN, cfg.SOLVER.MAX_ITER) == (0.25, 7)
     assert cfg.SOLVER.OPTIMIZER == "ADAMW"
     assert find_config("cosal_vgg16.yaml") == base
-    with pytest.raises(FileNotFoundError, match="nothing.yaml.*cosal_vgg16_online.yaml"):
+    known = "nothing.yaml.*cosal_vgg16_online.yaml.*, methods/rfcn.yaml"
+    with pytest.raises(FileNotFoundError, match=known):
         find_config("nothing.yaml")
 
 
@@ -84,6 +85,9 @@ def test_a_base_is_a_file_beside_or_a_shipped_config(tmp_path):
     (tmp_path / "first.yaml").write_text('_BASE_: "quickstart.yaml"\nSEED: 7\n')
     (tmp_path / "second.yaml").write_text('_BASE_: "first.yaml"\nMODEL:\n  DEVICE: "cpu"\n')
     expected = get_cosal_config("quickstart.yaml", ["SEED", "7", "MODEL.DEVICE", "cpu"])
+    assert get_cosal_config(str(tmp_path / "second.yaml")) == expected
+    (tmp_path / "first.yaml").write_text('_BASE_: "methods/rfcn.yaml"\nSEED: 7\n')
+    expected = get_cosal_config("methods/rfcn", ["SEED", "7", "MODEL.DEVICE", "cpu"])
     assert get_cosal_config(str(tmp_path / "second.yaml")) == expected
     (tmp_path / "first.yaml").write_text('_BASE_: "nothing.yaml"\n')
     with pytest.raises(FileNotFoundError, match="no config file 'nothing.yaml'"):

@@ -59,13 +59,21 @@ class DecoderLevel(nn.Module):
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         """x (N, C, h, w) and the skip (N, S, 2h, 2w), if there is one, to (N, out, 2h, 2w)."""
-        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        if x.requires_grad:
-            x.register_hook(_channels_last)
+        x = enlarge(x, 2)
         if skip is None:
             return self.convs(x)
         skip = self.skip(skip)
         return self.convs(torch.cat([x, skip.to(x.dtype)], dim=1))
+
+
+def enlarge(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """(N, C, h, w), bilinearly, to (N, C, factor h, factor w)."""
+    if factor == 1:
+        return x
+    x = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    if x.requires_grad:
+        x.register_hook(_channels_last)
+    return x
 
 
 def _channels_last(gradient: torch.Tensor | None) -> torch.Tensor | None:
@@ -126,10 +134,16 @@ class MapDecoder(nn.Module):
             weights = torch.where(weak, self.weak_mask_weight, 1.0)
         outputs = logits.unbind(dim=1)
         loss = sum(
-            weight * cosal_loss(output, targets, self.iou_loss_weight, weights)
+            weight * self.output_loss(output, targets, weights)
             for weight, output in zip(self.output_weights[-len(outputs) :], outputs, strict=True)
         )
         return {"loss_cosal": self.loss_weight * loss}
+
+    def output_loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The loss of one output (N, H, W); ``weights`` (N,) of the images, None for 1."""
+        return cosal_loss(logits, targets, self.iou_loss_weight, weights)
 
 
 @COSAL_DECODER_REGISTRY.register()
@@ -152,7 +166,8 @@ class UNetDecoder(MapDecoder):
         skip_channels: Sequence[int] = (0, 0, 0, 0),
         norm: str = "GN",
         dropout: float = 0.0,
-        **loss: float,
+        extra_channels: int = 0,
+        **loss: float | Sequence[float],
     ) -> None:
         """
         Args:
@@ -163,6 +178,8 @@ class UNetDecoder(MapDecoder):
             channels, num_convs, skip_channels: per level, see ``MODEL.DECODER`` in the config.
             norm: normalisation after each 3x3 convolution, "" for none.
             dropout: probability of dropping a whole channel of R in training.
+            extra_channels: channels that a subclass puts beside the input of each level and of the
+                predictor.
             loss: the weights of :class:`MapDecoder`.
         """
         super().__init__(**loss)
@@ -186,7 +203,7 @@ class UNetDecoder(MapDecoder):
                     f"MODEL.DECODER.SKIPS: {name} has stride {skip.stride}, but the level before "
                     f"it has {stride}; list the features coarse to fine, each at half the stride"
                 )
-            levels.append(DecoderLevel(width, skip, out, depth, narrow, norm))
+            levels.append(DecoderLevel(width + extra_channels, skip, out, depth, narrow, norm))
             width, stride = out, stride // 2
         if min(num_convs) < 1:
             raise ValueError(f"MODEL.DECODER.NUM_CONVS is {tuple(num_convs)}; use 1 or more each")
@@ -194,7 +211,7 @@ class UNetDecoder(MapDecoder):
         self.stride = stride
         self.levels = nn.ModuleList(levels)
         self.dropout = nn.Dropout2d(dropout)
-        self.predictor = Conv2d(width, 1, 1)
+        self.predictor = Conv2d(width + extra_channels, 1, 1)
         weight_init.c2_xavier_fill(self.predictor)
 
     @classmethod
@@ -235,6 +252,7 @@ def cosal_loss(
     targets: torch.Tensor,
     iou_weight: float = 0.0,
     weights: torch.Tensor | None = None,
+    positive_weight: float = 1.0,
 ) -> torch.Tensor:
     """Binary cross-entropy on logits (eq. 6) plus ``iou_weight`` times a soft IoU loss.
 
@@ -244,6 +262,7 @@ def cosal_loss(
         iou_weight: weight of 1 - sum(p y) / sum(p + y - p y), a mean over images (Rahman and Wang
             2016); images whose truth is empty take no part in it.
         weights: (N,), of each image in both means; None for 1.
+        positive_weight: factor of the cross-entropy of a co-salient pixel.
 
     Returns:
         A scalar; 0, connected to ``logits``, when no pixel counts.
@@ -254,6 +273,8 @@ def cosal_loss(
     if weights is None:
         weights = logits.new_ones(len(logits))
     losses = F.binary_cross_entropy_with_logits(logits, y, weight, reduction="none")
+    if positive_weight != 1:
+        losses = losses * torch.where(targets == 1, positive_weight, 1.0)
     loss = (losses.sum((1, 2)) * weights).sum() / weight.sum().clamp(min=1)
     if iou_weight > 0:
         p = logits.sigmoid() * weight

@@ -9,7 +9,10 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-PACKAGES = {"cv2": "opencv-python-headless"}  # of modules with another name
+PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "skimage": "scikit-image",
+}  # of modules with another name
 TORCH_PINS = ("torch==2.14.1", "torchvision==0.29.1")
 
 

@@ -159,3 +159,27 @@ class NetworkTests:
         assert not torch.equal(*predict(self.model, image), *predict(other, image))
         CoSaliencyCheckpointer(other).load(str(tmp_path / "model.pth"))
         assert torch.equal(*predict(self.model, image), *predict(other, image))
+
+
+class MethodTests(NetworkTests):
+    """Checks of a compared method's decoder on the frozen encoder; a subclass names the decoder."""
+
+    options = ()
+    losses = MAP
+    given = False
+
+    @classmethod
+    def setup_class(cls):
+        off = ["MODEL.RFM.SAMPLER", "", "MODEL.FEATURE_SENSITIVE.ENABLED", "False"]
+        cls.options = [*off, "MODEL.BACKBONE.FREEZE_AT", "5", *cls.options]
+        super().setup_class()
+
+    def test_some_steps_lower_the_loss(self):
+        model = tiny_model(*self.opts)
+        learning = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(learning, 0.003)
+        found = []
+        for _ in range(8):
+            found.append(step(model, sample())["loss_cosal"].item())
+            optimizer.step()
+        assert found[-1] < 0.8 * found[0], found

@@ -156,6 +156,18 @@ def test_loss_equals_a_slow_one_and_leaves_padded_pixels_out(iou_weight):
     assert cosal_loss(other, torch.tensor(targets), iou_weight).item() == loss.item()
 
 
+def test_a_co_salient_pixel_can_weigh_more():
+    logits = torch.randn((2, 6, 5), generator=torch.Generator().manual_seed(1))
+    targets = (torch.arange(60).reshape(2, 6, 5) % 3).to(torch.uint8)
+    targets[targets == 2] = 255
+    one = cosal_loss(logits, targets).item()
+    other = targets.clone()
+    other[targets == 1] = 255
+    background = cosal_loss(logits, other).item() / 2  # half of the pixels that count
+    found = cosal_loss(logits, targets, positive_weight=1.5).item()
+    assert found == pytest.approx(background + 1.5 * (one - background), rel=1e-5)
+
+
 def test_a_batch_without_a_pixel_that_counts_gives_a_connected_zero():
     logits = torch.randn(1, 4, 4, requires_grad=True)
     loss = cosal_loss(logits, torch.full((1, 4, 4), 255, dtype=torch.uint8), 1.0)

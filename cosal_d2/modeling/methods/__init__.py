@@ -1,1 +1,5 @@
 """The networks of the paper's Table 2 as decoders. Importing this registers them."""
+
+from cosal_d2.modeling.methods.rfcn import RFCNDecoder
+
+__all__ = ["RFCNDecoder"]
