@@ -27,13 +27,24 @@ class GroupNorm(nn.GroupNorm):
         return x.contiguous(memory_format=torch.channels_last)
 
 
-def conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> Conv2d:
-    """A same-size convolution, He-initialised, then normalisation (if any) and a ReLU."""
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    norm: str,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+) -> Conv2d:
+    """A convolution that keeps the size, but for its stride, He-initialised, then normalisation (if
+    any) and a ReLU."""
     layer = Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
-        padding=kernel_size // 2,
+        stride=stride,
+        padding=dilation * (kernel_size // 2),
+        dilation=dilation,
         bias=not norm,
         norm=build_norm(norm, out_channels),
         activation=nn.ReLU(inplace=True),

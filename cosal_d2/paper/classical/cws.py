@@ -45,7 +45,7 @@ def cluster_based(image: np.ndarray, seed: int = 0) -> np.ndarray:
         ValueError: the picture has another type or shape, or no pixel.
     """
     height, width = image.shape[:2]
-    small = _shrink(image)
+    small = shrink(image)
     features = pixel_features(small)
     labels, centres = cluster_pixels(features, NUM_CLUSTERS, seed)
     weights = cluster_saliency(labels, centres, small.shape[:2])
@@ -116,15 +116,20 @@ def cluster_saliency(labels: np.ndarray, centres: np.ndarray, size: tuple[int, i
     Returns:
         (K,) float64 in (0, 1].
     """
-    height, width = size
-    y, x = np.mgrid[:height, :width].reshape(2, -1)
-    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
-    distances = np.hypot(y - middle_y, x - middle_x) / max(np.hypot(middle_y, middle_x), 1)
-    parts = y * GRID // height * GRID + x * GRID // width
+    distances, parts = picture_places(*size)
     count = len(centres)
     contrast = normalise_cue(contrast_cue(labels, centres))
     spatial = normalise_cue(spatial_cue(labels, distances, count, SIGMA))
     return contrast * spatial * corresponding_cue(labels, parts, count, GRID * GRID)
+
+
+def picture_places(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where pixels lie, row by row: the distance to the picture's centre, 1 in the corners, and the
+    number of the cell of ``GRID`` x ``GRID``, (h * w,) each."""
+    y, x = np.mgrid[:height, :width].reshape(2, -1)
+    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+    distances = np.hypot(y - middle_y, x - middle_x) / max(np.hypot(middle_y, middle_x), 1)
+    return distances, y * GRID // height * GRID + x * GRID // width
 
 
 def pixel_likelihood(
@@ -155,7 +160,8 @@ def pixel_likelihood(
     return (weights @ memberships / memberships.sum(axis=0)).astype(np.float32)
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
+def shrink(image: np.ndarray) -> np.ndarray:
+    """A picture whose longer side is ``SIZE`` pixels at most."""
     height, width = image.shape[:2]
     scale = SIZE / max(height, width)
     if scale >= 1:
