@@ -170,8 +170,11 @@ class MethodTests(NetworkTests):
 
     @classmethod
     def setup_class(cls):
-        off = ["MODEL.RFM.SAMPLER", "", "MODEL.FEATURE_SENSITIVE.ENABLED", "False"]
-        cls.options = [*off, "MODEL.BACKBONE.FREEZE_AT", "5", *cls.options]
+        cls.options = [
+            *("MODEL.RFM.SAMPLER", "", "MODEL.FEATURE_SENSITIVE.ENABLED", "False"),
+            *("MODEL.DECODER.DROPOUT", "0.0", "MODEL.DECODER.IOU_LOSS_WEIGHT", "0.0"),
+            *("MODEL.BACKBONE.FREEZE_AT", "5", *cls.options),
+        ]
         super().setup_class()
 
     def test_some_steps_lower_the_loss(self):
