@@ -9,10 +9,11 @@ from detectron2.layers import Conv2d
 from fvcore.nn import weight_init
 from torch import nn
 
-GRID = 10  # of the places that global attention chooses from, a side (section 3.1)
-RENET_HIDDEN = 256  # of each LSTM, a direction (section 4.2)
-WINDOW, DILATION = 7, 2  # of local attention (section 4.2)
-LOCAL_HIDDEN = 128  # channels between its two convolutions (section 4.2)
+# The paper's numbers.
+GRID = 10  # of the places that global attention chooses from, a side
+RENET_HIDDEN = 256  # of each LSTM, a direction
+WINDOW, DILATION = 7, 2  # of local attention
+LOCAL_HIDDEN = 128  # channels between its two convolutions
 
 
 class ReNet(nn.Module):

@@ -29,7 +29,7 @@ GLOBAL_FROM = 8  # the least stride of a level with global attention
 
 
 def level_weight(stride: int) -> float:
-    """Weight in the loss of the map of a level (section 4.2): 0.5, 0.5, 0.8, 0.8 and 1 at strides
+    """Weight in the loss of the map of a level, the paper's: 0.5, 0.5, 0.8, 0.8 and 1 at strides
     16, 8, 4, 2 and 1."""
     if stride >= GLOBAL_FROM:
         return 0.5
@@ -37,7 +37,7 @@ def level_weight(stride: int) -> float:
 
 
 class AttentionLevel(nn.Module):
-    """Fuse the encoder's feature with the level below, attend, predict (section 4.1)."""
+    """Fuse the encoder's feature with the level below, attend, predict (section 4)."""
 
     def __init__(
         self,
