@@ -133,6 +133,12 @@ def test_every_place_of_a_renet_knows_of_all_others():
     assert bool((x.grad[0].abs().sum(dim=0) > 0).all()) and not x.grad[1].any()
 
 
+def test_an_export_for_one_size_alone_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    with pytest.raises(ValueError, match="LSTMs along rows and columns is not exported"):
+        ReNet(3, 1)(noise(1, 3, 4, 4))
+
+
 def test_a_renet_reads_rows_then_columns():
     net = seeded(lambda: ReNet(3, 2))
     x = noise(1, 3, 4, 5)

@@ -29,7 +29,16 @@ class ReNet(nn.Module):
         weight_init.c2_xavier_fill(self.predictor)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, h, w) to (N, out, h, w)."""
+        """(N, C, h, w) to (N, out, h, w).
+
+        Raises:
+            ValueError: the network is being exported.
+        """
+        if torch.compiler.is_exporting():
+            raise ValueError(
+                "a network with LSTMs along rows and columns is not exported: torch.export would "
+                "write them out for one width and height alone"
+            )
         n, _, h, w = x.shape
         rows, _ = self.rows(x.permute(0, 2, 3, 1).flatten(0, 1))
         columns, _ = self.columns(rows.unflatten(0, (n, h)).transpose(1, 2).flatten(0, 1))
