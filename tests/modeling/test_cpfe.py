@@ -169,6 +169,16 @@ def test_the_edge_loss_equals_a_slow_one_and_leaves_padded_pixels_out():
     assert nothing.item() == 0
 
 
+def test_a_sure_map_has_the_same_edge_loss_in_a_half_type():
+    truth = torch.zeros((1, 16, 16), dtype=torch.uint8)
+    truth[:, 4:12, 5] = 1
+    for logits in (40 * truth.float() - 20, 20 - 40 * truth.float()):
+        exact = edge_loss(logits, truth)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = edge_loss(logits, truth)
+        assert bool(exact.isfinite()) and torch.equal(found, exact)
+
+
 def test_a_blurred_border_costs_more_than_a_sharp_one():
     truth = torch.zeros((1, 16, 16), dtype=torch.uint8)
     truth[:, 4:12, 4:12] = 1

@@ -119,7 +119,11 @@ class SpatialAttention(nn.Module):
 
 @COSAL_DECODER_REGISTRY.register()
 class CPFEDecoder(MapDecoder):
-    """The decoder of the pyramid feature attention network, at the finest feature's stride."""
+    """The decoder of the pyramid feature attention network, at the finest feature's stride.
+
+    It takes every feature finer than R; of MODEL.DECODER's keys it has NORM and the weights of the
+    loss.
+    """
 
     def __init__(self, cfg: CfgNode, r_shape: ShapeSpec, skip_shapes: dict[str, ShapeSpec]) -> None:
         """
@@ -188,9 +192,9 @@ class CPFEDecoder(MapDecoder):
 def edges(cosal_map: torch.Tensor) -> torch.Tensor:
     """Edges of maps (N, H, W) in [0, 1], on their inner side: the Laplacian, squashed by tanh and
     cut at 0, of all pixels but the outermost, (N, H - 2, W - 2)."""
-    kernel = -torch.ones((1, 1, 3, 3), dtype=cosal_map.dtype, device=cosal_map.device)
-    kernel[..., 1, 1] = 8
-    return F.conv2d(cosal_map[:, None], kernel)[:, 0].tanh().relu()
+    # Eight times a pixel minus the sum of its neighbours; autocast would round a convolution.
+    laplacian = 9 * (cosal_map[:, 1:-1, 1:-1] - F.avg_pool2d(cosal_map, 3, stride=1))
+    return laplacian.tanh().relu()
 
 
 def edge_loss(
