@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cosal_d2.cli.verbs import add_opts, add_verb, by_method
+from cosal_d2.cli.verbs import add_opts, add_verb, by_method, positive
 
-SYNTHETIC = "synthetic"
+TABLE2_DATASET = "cosal_val"
+PAIRS = ("maps", "weights", "config", "onnx")  # options of table2 that are METHOD=VALUE
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -62,27 +63,52 @@ def _add_table2(verbs: argparse._SubParsersAction) -> None:
         verbs,
         "table2",
         run_table2,
-        help="score FT, CWS, the networks with weights and other methods' maps alike, and write "
-        "Table 2 with Figures 5 and 6",
-        example="cosal paper table2 --dataset cosal_val\n"
+        help="train the networks of Table 2, score them, FT, CWS, LFM and other methods' maps "
+        "alike, and write the table with Figures 5 and 6",
+        example="cosal paper table2 --quick\n"
+        "cosal paper table2 --dataset cosal_val cosal_unseen --train 6000 --onnx U2=u2net.onnx\n"
         "cosal paper table2 --dataset my.json --maps DCL=maps/dcl --weights U-Net=unet.pth",
     )
     add = parser.add_argument
-    add("--dataset", default="cosal_val", metavar="NAME|JSON", help="default: %(default)s")
+    add(
+        "--dataset",
+        nargs="+",
+        metavar="NAME|JSON",
+        help=f"a table each (default: {TABLE2_DATASET}); with several, --maps has a folder of each "
+        "one's name in FOLDER",
+    )
     pairs = {"nargs": "+", "default": [], "action": "extend"}
     add("--maps", metavar="METHOD=FOLDER", help="maps that are there already", **pairs)
-    add("--weights", metavar="METHOD=FILE", help="a checkpoint of U-Net or ours-*", **pairs)
+    add("--weights", metavar="METHOD=FILE", help="a checkpoint of U-Net, DCL, ours-* ...", **pairs)
     add("--config", metavar="METHOD=FILE", help="the config it was trained with", **pairs)
     add(
+        "--onnx",
+        metavar="NAME=FILE",
+        help="a further row: a network that takes pictures as U-2-Net does",
+        **pairs,
+    )
+    add(
+        "--train",
+        type=positive,
+        metavar="ITERATIONS",
+        help="train the networks that have no weights, so long each; the same command goes on with "
+        "what is not finished",
+    )
+    add("--data", nargs="+", default=[], metavar="NAME|JSON", help="training datasets of --train")
+    add(
+        "--quick",
+        action="store_true",
+        help="synthetic scenes and short trainings of all networks, in minutes on two cores",
+    )
+    add(
         "--gallery",
-        default=SYNTHETIC,
         metavar="NAME|JSON",
-        help="pictures of Figure 6 (default: %(default)s scenes, which anybody may publish)",
+        help="pictures of Figure 6 (default: synthetic scenes, which anybody may publish)",
     )
     add("--pictures", type=int, default=6, metavar="N", help="of Figure 6 (default: %(default)s)")
     folder = {"type": Path, "default": Path("output/table2"), "metavar": "FOLDER"}
     add("--out", help="takes results.md and its pictures (default: %(default)s)", **folder)
-    add("--work", help="takes the maps and metrics.json (default: %(default)s)", **folder)
+    add("--work", help="takes trainings, maps, metrics.json (default: %(default)s)", **folder)
     add("--workers", type=int, metavar="N", help="processes (default: one a core)")
     add_opts(parser, "config changes of the networks")
 
@@ -171,24 +197,32 @@ def run_table1(args: argparse.Namespace) -> None:
 
 def run_table2(args: argparse.Namespace) -> None:
     """Write the page and its pictures, and print the page."""
-    from cosal_d2.paper.table2 import write_table2
+    from cosal_d2.paper.table2 import Table2, write_table2
 
-    maps = by_method("--maps", args.maps)
-    page = write_table2(
-        args.dataset,
-        args.out,
-        args.work,
-        _shown(args),
-        maps={method: Path(folder) for method, folder in maps.items()},
-        weights=by_method("--weights", args.weights),
-        configs=by_method("--config", args.config),
+    given = {option: by_method(f"--{option}", getattr(args, option)) for option in PAIRS}
+    datasets = args.dataset or ([] if args.quick else [TABLE2_DATASET])
+    table = Table2(
+        datasets,
+        maps={method: Path(folder) for method, folder in given["maps"].items()},
+        weights=given["weights"],
+        configs=given["config"],
+        onnx=given["onnx"],
         opts=args.opts,
-        gallery=None if args.gallery == SYNTHETIC else args.gallery,
+        train=args.train,
+        data=args.data,
+        gallery=args.gallery,
         pictures=args.pictures,
-        workers=args.workers,
-        progress=True,
     )
-    print(page)
+    if args.data and args.train is None and not args.quick:
+        raise ValueError("--data names what --train trains on: give --train ITERATIONS too")
+    if args.quick:
+        from cosal_d2.paper.table2_quick import quick_table
+
+        table = quick_table(table, args.work, args.workers)
+    if table.train is not None:
+        _set_up_logs(str(args.work))
+    command = _shown(args, given)
+    print(write_table2(table, args.out, args.work, command, workers=args.workers, progress=True))
 
 
 def run_retrieval(args: argparse.Namespace) -> None:
@@ -228,16 +262,20 @@ def _set_up_logs(output: str | None = None) -> None:
         setup_logger(output, name=name)
 
 
-def _shown(args: argparse.Namespace) -> list[str]:
+def _shown(args: argparse.Namespace, given: dict[str, dict[str, str]]) -> list[str]:
     """The command as the page shows it: what the numbers depend on, files without their folder."""
+
+    def name(value: str) -> str:
+        return Path(value).name if Path(value).is_absolute() else value
+
     command = ["cosal", "paper", "table2"]
-    for option in ("dataset", "gallery"):
-        value = getattr(args, option)
-        name = Path(value).name if Path(value).is_absolute() else value
-        command += [f"--{option}", name]
-    for option in ("maps", "weights", "config"):
-        given = by_method(f"--{option}", getattr(args, option))
-        pairs = [f"{method}={Path(value).name}" for method, value in given.items()]
+    command += ["--quick"] if args.quick else ["--dataset"]
+    command += map(name, args.dataset or ([] if args.quick else [TABLE2_DATASET]))
+    for option, values in given.items():
+        pairs = [f"{method}={Path(value).name}" for method, value in values.items()]
         command += [f"--{option}", *pairs] if pairs else []
+    command += ["--train", str(args.train)] if args.train else []
+    command += ["--data", *map(name, args.data)] if args.data else []
+    command += ["--gallery", name(args.gallery)] if args.gallery else []
     command += ["--pictures", str(args.pictures)]
     return command + (["--opts", *args.opts] if args.opts else [])

@@ -1,16 +1,19 @@
-"""Folders of maps, ``STEM.png``: of a classical method or of a network, for a whole dataset.
+"""Folders of maps, ``STEM.png``: of a classical method, a network or anything else, for a whole
+dataset.
 
 A run that was stopped goes on; ``.maps.json`` in the folder says what made its maps, so that no run
-mixes two kinds.
+mixes two kinds, and how long one took.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,9 @@ from cosal_d2.utils.parallel import ordered_map, worker_count
 from cosal_d2.utils.pictures import read_image, write_png
 
 SETTINGS_FILE = ".maps.json"
+SECONDS = "seconds"  # its key for the median time of a map
+# From a picture, uint8 BGR (H, W, 3), to its map, float (H, W) in [0, 1].
+MapFunction = Callable[[np.ndarray], np.ndarray]
 
 
 def write_baseline_maps(
@@ -71,16 +77,40 @@ def write_baseline_maps(
     options = {"seed": seed} if method == "CWS" else {}
     function = partial(METHODS[method], **options)
     settings = {"method": method, **options}
-    make = partial(ordered_map, function, workers=workers, chunk=1)
+    make = partial(ordered_map, partial(_timed, function), workers=workers, chunk=1)
     return _fill_folder(out, settings, dataset, make, overwrite, progress)
 
 
 def write_network_maps(cfg: CfgNode, dataset: str, out: Path, *, progress: bool = False) -> int:
-    """Write the maps of a network, as :func:`write_baseline_maps` does; it is built only if a map
-    is missing.
+    """Write the maps of a network, with its weights, as :func:`write_maps` does.
+
+    Raises:
+        ValueError: the weights do not fit, a picture cannot be read, or ``out`` holds maps of
+            another network.
+        FileNotFoundError: weights or pictures are missing.
+    """
+
+    def build() -> MapFunction:
+        predictor = CoSaliencyPredictor(cfg)
+        return lambda picture: predictor(picture).map
+
+    return write_maps({"network": network_digest(cfg)}, build, dataset, out, progress=progress)
+
+
+def write_maps(
+    settings: dict[str, Any],
+    build: Callable[[], MapFunction],
+    dataset: str,
+    out: Path,
+    *,
+    progress: bool = False,
+) -> int:
+    """Write the maps of a dataset that a function makes, one after the other, 8-bit grey at the
+    pictures' upright size.
 
     Args:
-        cfg: the network, with its weights.
+        settings: plain values that the maps depend on.
+        build: gives the function; called only if a map is missing.
         dataset: name in Detectron2's catalog.
         out: folder of the maps.
         progress: show a progress bar.
@@ -89,16 +119,27 @@ def write_network_maps(cfg: CfgNode, dataset: str, out: Path, *, progress: bool 
         Number of maps written now.
 
     Raises:
-        ValueError: the weights do not fit, a picture cannot be read, or ``out`` holds maps of
-            another network.
-        FileNotFoundError: weights or pictures are missing.
+        ValueError: a picture cannot be read, or ``out`` holds maps of other settings.
+        FileNotFoundError: pictures are missing.
     """
-    settings = {"network": network_digest(cfg)}
 
-    def maps(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        return (result.map for result in map(CoSaliencyPredictor(cfg), pictures))
+    def make(pictures: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, float]]:
+        return map(partial(_timed, build()), pictures)
 
-    return _fill_folder(out, settings, dataset, maps, False, progress)
+    return _fill_folder(out, settings, dataset, make, False, progress)
+
+
+def seconds_per_map(out: Path) -> float | None:
+    """Median time in which a map of a folder was made; None where nothing says so."""
+    path = out / SETTINGS_FILE
+    return json.loads(path.read_text(encoding="utf-8")).get(SECONDS) if path.is_file() else None
+
+
+def _timed(function: MapFunction, picture: np.ndarray) -> tuple[np.ndarray, float]:
+    """A picture's map, and the seconds that it took."""
+    start = time.perf_counter()
+    found = function(picture)
+    return found, time.perf_counter() - start
 
 
 def weights_digest(cfg: CfgNode) -> str:
@@ -143,7 +184,7 @@ def _fill_folder(
     out: Path,
     settings: dict[str, Any],
     dataset: str,
-    make: Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]],
+    make: Callable[[Iterator[np.ndarray]], Iterator[tuple[np.ndarray, float]]],
     overwrite: bool,
     progress: bool,
 ) -> int:
@@ -153,29 +194,33 @@ def _fill_folder(
         out: the folder; made when missing.
         settings: plain values that the maps depend on.
         dataset: name in Detectron2's catalog.
-        make: from the pictures to maps, float (H, W) in [0, 1], in order.
+        make: from the pictures to maps, float (H, W) in [0, 1], with the seconds that each took,
+            in order.
         overwrite: make all maps anew.
         progress: show a progress bar.
     """
     records = records_by_map_name(dataset)
     settings = {**settings, "dataset": dataset}
-    if not overwrite:
-        _check_settings(out, settings)
+    seconds = None if overwrite else _check_settings(out, settings)
     files = {out / f"{name}.png": record for name, record in records.items()}
     check_apart(files, (record["file_name"] for record in records.values()))
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / SETTINGS_FILE, settings)
+    write_json(out / SETTINGS_FILE, settings | ({SECONDS: seconds} if seconds else {}))
     todo = {f: record for f, record in files.items() if overwrite or not _is_done(f, record)}
     if todo:
         maps = make(map(picture_of, todo.values()))
         bar = tqdm(todo, desc=out.name, unit="picture", disable=not progress)
-        for file, cosal_map in zip(bar, maps, strict=True):
+        times = []
+        for file, (cosal_map, taken) in zip(bar, maps, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_png(file, map_to_uint8(cosal_map))
+            times.append(taken)
+        write_json(out / SETTINGS_FILE, settings | {SECONDS: round(median(times), 4)})
     return len(todo)
 
 
-def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
+def _check_settings(out: Path, settings: Mapping[str, Any]) -> float | None:
+    """Refuse a folder of other maps; of one that has some, the seconds a map."""
     path = out / SETTINGS_FILE
     advice = "give another folder, remove this one, or `cosal paper baselines --overwrite`"
     if not path.exists():
@@ -183,12 +228,14 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{out} holds .png files but no {SETTINGS_FILE} that says what made them; {advice}"
             )
-        return
+        return None
     found = json.loads(path.read_text(encoding="utf-8"))
+    seconds = found.pop(SECONDS, None)
     if found != settings:
         raise ValueError(
             f"{path}: the folder's maps were made with {found}, not {settings}; {advice}"
         )
+    return seconds
 
 
 def _is_done(file: Path, record: Mapping[str, Any]) -> bool:

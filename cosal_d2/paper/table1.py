@@ -1,8 +1,7 @@
 """The paper's Table 1: the columns of ``configs/ablation/``, each trained with each seed for the
 same number of iterations.
 
-Each training has a folder of its own, ``OUT/COLUMN_SEED/``, as any training has. One that was
-stopped resumes from its last checkpoint, and a finished one is never trained again.
+Each training has a folder of its own, ``OUT/COLUMN_SEED/`` (``trainings.py``).
 """
 
 from __future__ import annotations
@@ -16,21 +15,17 @@ from pathlib import Path
 
 import yaml
 from detectron2.config import CfgNode
-from detectron2.utils.env import seed_all_rng
 
 from cosal_d2.config import check_config, config_folder
 from cosal_d2.data.datasets import check_registered
-from cosal_d2.engine.resume import differences, dotted
-from cosal_d2.engine.trainer import Trainer
-from cosal_d2.paper.table1_report import DIVERGED_FILE, Cell, write_report
-from cosal_d2.utils.files import write_text
+from cosal_d2.engine.resume import dotted
+from cosal_d2.paper.table1_report import Cell, write_report
+from cosal_d2.paper.trainings import check_settings, scale_schedule, train_in_folder
 
 logger = logging.getLogger(__name__)
 
 # The table sets these itself, the same for every column.
 RESERVED = ("_BASE_", "DATASETS.TEST", "OUTPUT_DIR", "SEED", "SOLVER.MAX_ITER")
-# Where and by how many processes a training runs changes nothing in it.
-NOT_COMPARED = {"DATALOADER.NUM_WORKERS", "MODEL.DEVICE", "OUTPUT_DIR", "VERSION"}
 
 
 @dataclass(frozen=True)
@@ -95,11 +90,9 @@ def load_column(path: str) -> Column:
 
 
 def column_config(base: CfgNode, column: Column, iterations: int, seed: int = 0) -> CfgNode:
-    """The base config with a column's keys, its schedule shortened or stretched.
+    """The base config with a column's keys, its schedule as :func:`scale_schedule` makes it.
 
-    ``SOLVER.STEPS`` and ``SOLVER.WARMUP_ITERS`` keep their share of ``MAX_ITER``, the warm-up at
-    most a tenth; a checkpoint is written every fifth, and the network is scored at the end only. An
-    empty ``INPUT.MIN_SIZE_TRAIN`` (training at one scale) becomes the base's test size.
+    An empty ``INPUT.MIN_SIZE_TRAIN`` (training at one scale) becomes the base's test size.
 
     Args:
         base: with its datasets set.
@@ -121,14 +114,7 @@ def column_config(base: CfgNode, column: Column, iterations: int, seed: int = 0)
         check_config(cfg)
     except (AssertionError, KeyError, ValueError) as error:
         raise ValueError(f"{column.file}: {error}") from error
-    solver = cfg.SOLVER
-    share = iterations / solver.MAX_ITER
-    solver.STEPS = tuple(sorted({max(round(step * share), 1) for step in solver.STEPS}))
-    solver.WARMUP_ITERS = min(round(solver.WARMUP_ITERS * share), iterations // 10)
-    solver.CHECKPOINT_PERIOD = max(iterations // 5, 1)
-    solver.MAX_ITER = iterations
-    cfg.TEST.EVAL_PERIOD = 0
-    cfg.SEED = seed
+    scale_schedule(cfg, iterations, seed)
     return cfg
 
 
@@ -171,7 +157,7 @@ def train_table(
             cfg = column_config(base, column, iterations, seed)
             cfg.OUTPUT_DIR = str(out / f"{column.name}_{seed}")
             cell = Cell(column.name, column.title, seed, Path(cfg.OUTPUT_DIR), cfg.DATASETS.TEST)
-            _check_settings(cell, cfg)
+            check_settings(cfg, cell.finished)
             cells.append(cell)
             configs.append(cfg)
     about = (
@@ -181,43 +167,9 @@ def train_table(
     for cell, cfg in zip(cells, configs, strict=True):
         if not cell.finished:
             logger.info("training %s (%s) for %d iterations", cell.folder, cell.title, iterations)
-            _train_cell(cell, cfg)
+            train_in_folder(cfg)
             write_report(out, cells, about)
     return write_report(out, cells, about)
-
-
-def _train_cell(cell: Cell, cfg: CfgNode) -> None:
-    """Train, from the last checkpoint if there is one, and score; keep the final weights.
-
-    ``config.yaml`` is written here, as Detectron2's ``default_setup`` would: that adds a log
-    handler with every call.
-    """
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    write_text(cell.folder / "config.yaml", cfg.dump())
-    seed_all_rng(cfg.SEED)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=True)
-    try:
-        trainer.train()
-    except FloatingPointError as error:
-        logger.warning("%s diverged: %s", cell.folder, error)
-        write_text(cell.folder / DIVERGED_FILE, f"{error}\n")
-    for checkpoint in cell.folder.glob("model_[0-9]*.pth"):
-        checkpoint.unlink()
-
-
-def _check_settings(cell: Cell, cfg: CfgNode) -> None:
-    """Raise ValueError where a finished or half-trained cell has another config than ``cfg``."""
-    path = cell.folder / "config.yaml"
-    started = cell.finished or (cell.folder / "last_checkpoint").is_file()
-    if not (started and path.is_file()):
-        return
-    for key, (was, now) in differences(path.read_text(encoding="utf-8"), cfg).items():
-        if key not in NOT_COMPARED:
-            raise ValueError(
-                f"{cell.folder} was trained with other settings: {key} was {was!r}, now it is "
-                f"{now!r}; give another --out, or remove the folder"
-            )
 
 
 def _name(path: str) -> str:

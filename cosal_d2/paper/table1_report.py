@@ -11,10 +11,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cosal_d2.evaluation.evaluator import METRICS_FILE
+from cosal_d2.paper.trainings import has_diverged
 from cosal_d2.utils.files import csv_text, replacing, table_text, write_text
 
-# In the folder of a cell whose losses or maps stopped being finite.
-DIVERGED_FILE = "diverged.txt"
 F = "F0.3"
 SCORES = {
     F: "F (β² = 0.3)",
@@ -52,7 +51,7 @@ class Cell:
     @property
     def diverged(self) -> bool:
         """Whether losses or maps stopped being finite."""
-        return (self.folder / DIVERGED_FILE).is_file()
+        return has_diverged(self.folder)
 
     @property
     def finished(self) -> bool:

@@ -1,69 +1,110 @@
-"""The paper's Table 2 and Figures 5 and 6: maps, scores, page and pictures."""
+"""The paper's Table 2 and Figures 5 and 6: trainings, maps, scores, page and pictures."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from detectron2.config import CfgNode
-
-from cosal_d2.config import get_cosal_config
 from cosal_d2.data.datasets import dataset_name
+from cosal_d2.evaluation.bootstrap import paired_differences
 from cosal_d2.evaluation.curves import draw_curves, render
-from cosal_d2.evaluation.maps import evaluate_methods
+from cosal_d2.evaluation.maps import MapsEvaluation, evaluate_methods
 from cosal_d2.paper import table2_report as report
-from cosal_d2.paper.classical import METHODS
-from cosal_d2.paper.method_maps import (
-    network_digest,
-    weights_digest,
-    write_baseline_maps,
-    write_network_maps,
+from cosal_d2.paper.table2_rows import (
+    NETWORKS,
+    Network,
+    RowMaps,
+    load_networks,
+    make_maps,
+    train_networks,
 )
 from cosal_d2.prepare.synthetic import DatasetSpec, SceneOptions, write_dataset
 from cosal_d2.utils.files import write_bytes, write_json, write_text
 
 SCENES = ("table2_gallery", 6, (240, 320))  # name, seed and size of the synthetic scenes
-# Shipped config and config changes of the rows that are networks of this project.
-NETWORKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "U-Net": ("cosal_vgg16_unet.yaml", ()),
-    "ours-offline": (
-        "cosal_vgg16.yaml",
-        ("MODEL.RELEASED", "", "MODEL.GROUPING.ENABLED", "False")
-        + ("MODEL.RFM.SAMPLER", "OfflineSampler"),
-    ),
-    "ours-online": ("cosal_vgg16.yaml", ()),
-}
+
+
+@dataclass(frozen=True)
+class Table2:
+    """What Table 2 is made of.
+
+    Attributes:
+        datasets: registered names, or jsons beside their image folders; a table each.
+        maps: folders of finished maps by method; a name that Table 2 lacks becomes a further row.
+            With several datasets each has a folder of its name in it.
+        weights: checkpoint files of the rows in ``NETWORKS``.
+        configs: their configs, where not the shipped ones.
+        onnx: files of further rows, by name, see :class:`.OnnxSaliency`.
+        opts: config changes of all networks.
+        base_opts: the same, but a row's own come after them.
+        train: iterations for the networks without weights; None trains none.
+        data: training datasets; empty for each config's own.
+        gallery: as a dataset, for Figure 6's pictures; None draws synthetic scenes.
+        pictures: of Figure 6.
+    """
+
+    datasets: Sequence[str]
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    configs: Mapping[str, str] = field(default_factory=dict)
+    onnx: Mapping[str, str] = field(default_factory=dict)
+    opts: Sequence[str] = ()
+    base_opts: Sequence[str] = ()
+    train: int | None = None
+    data: Sequence[str] = ()
+    gallery: str | None = None
+    pictures: int = 6
+
+    def __post_init__(self) -> None:
+        for option, methods in (("weights", self.weights), ("config", self.configs)):
+            for method in methods:
+                if method not in NETWORKS:
+                    raise ValueError(
+                        f"--{option} {method}: not a network of this project; there are "
+                        f"{', '.join(NETWORKS)}. Give the maps of others with --maps"
+                    )
+        for method in self.onnx:
+            if method in report.ROWS or method in self.maps:
+                raise ValueError(f"--onnx {method}: there is such a row; give another name")
+        for method, folder in self.maps.items():
+            for own in self.map_folders(method):
+                if not own.is_dir():
+                    raise FileNotFoundError(f"--maps {method}={folder}: no such folder: {own}")
+        if self.pictures < 1:
+            raise ValueError(f"--pictures is {self.pictures}; give 1 or more")
+        names = [Path(dataset).stem for dataset in self.datasets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"--dataset {' '.join(self.datasets)}: give each name once")
+
+    @property
+    def rows(self) -> list[str]:
+        """All rows, in order."""
+        return list(dict.fromkeys([*report.ROWS, *self.onnx, *self.maps]))
+
+    def map_folders(self, method: str) -> list[Path]:
+        """The folders of a method's finished maps, one a dataset."""
+        if len(self.datasets) == 1:
+            return [self.maps[method]]
+        return [self.maps[method] / Path(dataset).stem for dataset in self.datasets]
 
 
 def write_table2(
-    dataset: str,
+    table: Table2,
     out: Path,
     work: Path,
     command: Sequence[str],
     *,
-    maps: Mapping[str, Path],
-    weights: Mapping[str, str],
-    configs: Mapping[str, str],
-    opts: Sequence[str] = (),
-    gallery: str | None = None,
-    pictures: int = 6,
     workers: int | None = None,
     progress: bool = False,
 ) -> str:
-    """Make maps, score them, and write ``results.md`` and its pictures, each as a whole.
+    """Train, make maps, score them, and write ``results.md`` and its pictures, each as a whole.
 
     Args:
-        dataset: a registered name, or a json beside its image folder.
+        table: what to compare, and on what.
         out: folder of the page and its pictures.
-        work: folder of maps and ``metrics.json``.
+        work: folder of trainings, maps and ``metrics.json``.
         command: as the page shows it.
-        maps: folders of finished maps by method; a name that Table 2 lacks becomes a further row.
-        weights: checkpoint files of the rows in ``NETWORKS``.
-        configs: their configs, where not the shipped ones.
-        opts: config changes of all networks.
-        gallery: as ``dataset``, for Figure 6's pictures; None draws synthetic scenes.
-        pictures: of Figure 6.
         workers: processes; None takes one for each core that this process may use.
         progress: show progress bars.
 
@@ -71,109 +112,98 @@ def write_table2(
         the page, Markdown.
 
     Raises:
-        ValueError: a method is no network of this project, there is no picture to show, weights do
-            not fit, data are unusable, or maps are missing or corrupt.
-        FileNotFoundError: weights, data or a folder are missing.
+        ValueError: weights do not fit, data are unusable, maps are missing or corrupt, or the
+            folder has trainings with other settings.
+        FileNotFoundError: weights or data are missing.
     """
-    for option, methods in (("weights", weights), ("config", configs)):
-        for method in methods:
-            if method not in NETWORKS:
-                raise ValueError(
-                    f"--{option} {method}: not a network of this project; there are "
-                    f"{', '.join(NETWORKS)}. Give the maps of others with --maps"
-                )
-    for method, folder in maps.items():
-        if not folder.is_dir():
-            raise FileNotFoundError(f"--maps {method}={folder}: no such folder")
-    if pictures < 1:
-        raise ValueError(f"--pictures is {pictures}; give 1 or more")
-    networks = {}
-    for method, (file, changes) in NETWORKS.items():
-        if method in configs:
-            file, changes = configs[method], ()
-        changes = [*changes, "MODEL.WEIGHTS", weights.get(method, ""), *opts]
-        networks[method] = Path(file).name, get_cosal_config(file, changes)
+    names = [dataset_name(dataset) for dataset in table.datasets]
+    gallery = None if table.gallery is None else dataset_name(table.gallery)
+    networks = load_networks(table.weights, table.configs, table.opts, table.base_opts)
+    if table.train is not None:
+        networks = train_networks(networks, table.train, table.data, work)
 
-    name = dataset_name(dataset)
-    rows = _collect_maps(name, work, maps, networks, workers, progress)
-    evaluation = evaluate_methods(
-        name, _folders(rows), measures="fast", workers=0, progress=progress
-    )
+    rows: dict[str, RowMaps] = {}
+    sections, metrics, curves = [], {}, {}
+    for place, name in enumerate(names):
+        given = {method: table.map_folders(method)[place] for method in table.maps}
+        rows = _collect_maps(name, table, given, networks, work, workers, progress)
+        evaluation = evaluate_methods(
+            name, _folders(rows), measures="fast", workers=0, progress=progress
+        )
+        title = Path(name).stem
+        sections.append(report.Section(title, evaluation, _differences(evaluation), rows))
+        metrics[title], curves[title] = evaluation.metrics, evaluation.curves
     if gallery is None:
-        shown_dataset, note = _draw_scenes(work, pictures, workers)
+        gallery, note = _draw_scenes(work, table.pictures, workers)
     else:
-        shown_dataset = dataset_name(gallery)
         note = f"Pictures spread evenly over `{Path(gallery).stem}`, not chosen by result."
     shown = rows
-    if shown_dataset != name:
-        shown = _collect_maps(shown_dataset, work, {}, networks, workers, progress)
-    page = report.markdown(Path(dataset).stem, evaluation, rows, command, note)
+    if gallery != names[-1] or table.maps:
+        shown = _collect_maps(gallery, table, {}, networks, work, workers, progress)
+    page = report.markdown(sections, command, note)
     out.mkdir(parents=True, exist_ok=True)
-    curves = {report.title_of(method): own for method, own in evaluation.curves.items()}
-    for kind in ("png", "svg"):
-        write_bytes(out / f"table2_pr.{kind}", render(draw_curves(curves), kind))
-    report.draw_gallery(out / "table2_gallery.png", shown_dataset, _folders(shown), pictures)
-    write_json(work / "metrics.json", evaluation.metrics)
+    for title, own in curves.items():
+        figure = draw_curves({report.title_of(method): curve for method, curve in own.items()})
+        for kind in ("png", "svg"):
+            write_bytes(out / f"table2_pr_{title}.{kind}", render(figure, kind))
+    report.draw_gallery(out / "table2_gallery.png", gallery, _folders(shown), table.pictures)
+    write_json(work / "metrics.json", metrics)
     write_text(out / "results.md", page)
     return page
 
 
 def _collect_maps(
     dataset: str,
+    table: Table2,
+    given: Mapping[str, Path],
+    networks: Mapping[str, Network],
     work: Path,
-    maps: Mapping[str, Path],
-    networks: Mapping[str, tuple[str, CfgNode]],
     workers: int | None,
     progress: bool,
-) -> dict[str, report.RowMaps]:
-    """Make the maps that can be made, in ``WORK/DATASET/METHOD``, and find the others: all rows of
-    Table 2 in its order, then further ones. Maps that are done already stay."""
+) -> dict[str, RowMaps]:
+    """All rows with their maps, those that are not ``given`` in ``WORK/DATASET``. Maps that are
+    done already stay; further rows that are not given are left out."""
     work = work / Path(dataset).stem
-    rows: dict[str, report.RowMaps] = {}
-    for method in dict.fromkeys([*report.ROWS, *maps]):
-        if method in maps:
-            rows[method] = (maps[method], "maps from a folder")
-        elif method in METHODS:
-            out = work / method
-            write_baseline_maps(method, dataset, out, workers=workers, progress=progress)
-            rows[method] = (out, f"`cosal paper baselines {method}`, seed 0")
-        elif method in networks:
-            rows[method] = _network_row(method, *networks[method], dataset, work, progress)
-        else:
-            rows[method] = (None, f"`--maps {method}=FOLDER` takes its maps")
+    rows = {}
+    for row in table.rows:
+        if row in given:
+            rows[row] = RowMaps(given[row], "maps from a folder")
+        elif row in report.ROWS or row in table.onnx:
+            rows[row] = make_maps(row, dataset, work, networks, table.onnx, workers, progress)
     return rows
 
 
-def _network_row(
-    method: str, file: str, cfg: CfgNode, dataset: str, work: Path, progress: bool
-) -> report.RowMaps:
-    if not (cfg.MODEL.WEIGHTS or cfg.MODEL.RELEASED):
-        shipped, changes = NETWORKS[method]
-        train = shlex.join(["cosal", "train", "--config-file", shipped, *changes])
-        return None, f"`--weights {method}=FILE` takes its weights; `{train}` trains them"
-    out = work / f"{method}-{network_digest(cfg)[:8]}"
-    try:
-        write_network_maps(cfg, dataset, out, progress=progress)
-    except ValueError as error:
-        raise ValueError(f"{method}: {error}") from error
-    return out, f"`{file}`, weights of sha256 {weights_digest(cfg)[:12]}"
+def _folders(rows: Mapping[str, RowMaps]) -> dict[str, Path]:
+    return {name: row.folder for name, row in rows.items() if row.folder}
 
 
-def _folders(rows: Mapping[str, report.RowMaps]) -> dict[str, Path]:
-    return {name: folder for name, (folder, _) in rows.items() if folder}
+def _differences(evaluation: MapsEvaluation) -> report.Differences:
+    """Of each method to the reference, on the same pictures, by measure."""
+    reference = evaluation.methods.get(report.REFERENCE)
+    found: report.Differences = {}
+    for name, method in evaluation.methods.items():
+        if reference is None or name == report.REFERENCE:
+            continue
+        pair = MapsEvaluation(evaluation.truth, {name: method, report.REFERENCE: reference})
+        found[name] = {d.measure: d for d in paired_differences(pair)}
+    return found
 
 
 def _draw_scenes(work: Path, count: int, workers: int | None) -> tuple[str, str]:
     """Dataset of synthetic scenes, and the page's words for it."""
     name, seed, size = SCENES
-    root = work / "scenes"
-    json_file = root / "cosal" / f"{name}_{count}.json"
-    if not json_file.exists():
-        spec = DatasetSpec(root, json_file.stem, count, seed, SceneOptions(size=size))
-        write_dataset(spec, workers)
+    spec = DatasetSpec(work / "scenes", f"{name}_{count}", count, seed, SceneOptions(size=size))
     note = (
         f"The first {count} synthetic scenes of seed {seed}, 0 to 4 distractors, not chosen by "
         "result. Methods whose maps come from a folder have none of these; `--gallery` takes the "
         "pictures of another dataset."
     )
-    return dataset_name(str(json_file)), note
+    return dataset_name(str(draw_once(spec, workers))), note
+
+
+def draw_once(spec: DatasetSpec, workers: int | None) -> Path:
+    """The json of a series of synthetic scenes, which are drawn if they are not there yet."""
+    json_file = spec.root / "cosal" / f"{spec.name}.json"
+    if not json_file.exists():
+        write_dataset(spec, workers)
+    return json_file

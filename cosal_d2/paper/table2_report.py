@@ -9,13 +9,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from detectron2.data import DatasetCatalog
 
 from cosal_d2.evaluation import decode_truth
+from cosal_d2.evaluation.bootstrap import Difference
 from cosal_d2.evaluation.maps import MapsEvaluation, find_maps, read_map
 from cosal_d2.evaluation.tables import LOWER_IS_BETTER
 from cosal_d2.evaluation.truth import load_truth
-from cosal_d2.paper.method_maps import picture_of
+from cosal_d2.paper.method_maps import picture_of, seconds_per_map
+from cosal_d2.paper.table2_rows import RowMaps
 from cosal_d2.utils.drawing import save_gallery
 from cosal_d2.utils.files import table_text
 
@@ -29,11 +32,13 @@ COLUMNS: Mapping[str, str] = {
     "maxF": "max F",
     "object_recall": "objects found",
 }
+# The row that the others are compared with, and the columns of the differences.
+REFERENCE = "ours-online"
+COMPARED: Mapping[str, str] = {"F0.3": "F (β² = 0.3) - {}", "raw_MAE": "MAE - {}"}
+Differences = dict[str, dict[str, Difference]]  # by method and measure
 WIDTH = 320  # of Figure 6's pictures, pixels
-NOT_AVAILABLE = "not available"
 PRINTED = ("F", "recall", "precision", "MAE")
-# Folder of a row's maps, None where there are none, and what made them, or what is missing.
-RowMaps = tuple[Path | None, str]
+NOT_PRINTED = ["-"] * len(PRINTED)
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,31 @@ class Row:
 
     Attributes:
         title: as the table shows it.
-        own: F, recall, precision and MAE printed in arXiv 1910.11819 for its own 2,019 images.
+        own: F, recall, precision and MAE printed in arXiv 1910.11819 for its own 2,019 images; None
+            where it has no such row.
         sdcs: the same for SDCS.
     """
 
     title: str
-    own: tuple[float, float, float, float]
-    sdcs: tuple[float, float, float, float]
+    own: tuple[float, float, float, float] | None = None
+    sdcs: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A dataset's part of the page.
+
+    Attributes:
+        title: name of the dataset.
+        evaluation: of the rows that have maps.
+        differences: of each to the reference.
+        rows: all rows in order.
+    """
+
+    title: str
+    evaluation: MapsEvaluation
+    differences: Differences
+    rows: Mapping[str, RowMaps]
 
 
 ROWS: Mapping[str, Row] = {
@@ -69,50 +92,58 @@ ROWS: Mapping[str, Row] = {
     ),
     "DCL": Row("DCL (Li and Yu 2016)", (0.887, 0.860, 0.916, 0.059), (0.888, 0.844, 0.902, 0.059)),
     "LFM": Row("LFM (Yu et al. 2018)", (0.893, 0.881, 0.907, 0.051), (0.903, 0.850, 0.912, 0.050)),
+    "CPFE": Row("CPFE / PFA (Zhao and Wu 2019)"),
     "ours-offline": Row(
         "Ours (offline)", (0.892, 0.870, 0.917, 0.050), (0.907, 0.855, 0.924, 0.048)
     ),
     "ours-online": Row("Ours (online)", (0.904, 0.917, 0.892, 0.047), (0.911, 0.865, 0.925, 0.044)),
+    "ours-grouping": Row("Ours with grouping"),
 }
 
 
-def markdown(
-    title: str,
-    evaluation: MapsEvaluation,
-    rows: Mapping[str, RowMaps],
-    command: Sequence[str],
-    gallery_note: str,
-) -> str:
+def markdown(sections: Sequence[Section], command: Sequence[str], gallery_note: str) -> str:
     """The page: what was measured, what the paper printed, and the two figures.
 
     Args:
-        title: of the dataset.
-        evaluation: of the rows that have maps.
-        rows: all rows in order.
+        sections: one a dataset.
         command: that made the page.
         gallery_note: says what Figure 6's pictures are.
     """
-    metrics = evaluation.metrics
-    first = next(iter(metrics.values()))
+    titles = ", ".join(f"`{section.title}`" for section in sections)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
     parts = [
         "# Table 2 and Figures 5 and 6",
-        f"Every row that can be run or was given maps, on `{title}` ({first['images']:.0f} "
-        "pictures), by\n\n    " + shlex.join(command),
+        f"Every row that can be run or was given maps, on {titles}, by\n\n    "
+        + shlex.join(command),
         "Maps are 8-bit and scored alike. F comes from the mean precision and the mean recall at "
         "the adaptive threshold, with both of Table 2's β²; MAE is of the map as it is; the best "
-        "of a column is bold.",
-        _measured(metrics, rows),
-        _origins(rows),
-        "This compares maps, not trainings: networks may differ in iterations and data. "
-        "`cosal paper table1` is about equal ones.",
+        f"of a column is bold. The columns “- {title_of(REFERENCE)}” are the row minus that one on "
+        "the same pictures, with the 95 % interval of a paired bootstrap over pictures. Seconds "
+        f"are the median of a picture, networks on {device} with {torch.get_num_threads()} "
+        "threads of the CPU. Parameters, in millions, are those that work at test time, the "
+        "frozen encoder's too.",
+    ]
+    for section in sections:
+        images = next(iter(section.evaluation.metrics.values()))["images"]
+        parts += [f"## {section.title}: {images:.0f} pictures", _measured(section)]
+    parts += [
+        "## What made the maps",
+        _origins(sections[0].rows),
+        "This compares maps, not trainings: networks whose weights were given may differ in "
+        "iterations and data. `cosal paper table1` is about equal ones.",
         "## What the paper printed",
         "Its own 2,019 pictures (F with β² = 1) and SDCS (F with β² = 0.3): other pictures, other "
         "training data, so no number here compares with one above.",
         _printed(),
         "## Figure 5: precision-recall curves",
-        f"![precision-recall curves on {title}](table2_pr.png)",
-        "Means over the pictures at 256 thresholds, maps stretched to their own range "
-        "([as SVG](table2_pr.svg)).",
+        "Means over the pictures at 256 thresholds, maps stretched to their own range.",
+    ]
+    parts += [
+        f"![precision-recall curves on {s.title}](table2_pr_{s.title}.png) "
+        f"([as SVG](table2_pr_{s.title}.svg))"
+        for s in sections
+    ]
+    parts += [
         "## Figure 6: maps side by side",
         "![pictures, truths and maps](table2_gallery.png)",
         gallery_note,
@@ -154,32 +185,49 @@ def title_of(method: str) -> str:
     return ROWS[method].title if method in ROWS else method
 
 
-def _measured(metrics: Mapping[str, Mapping[str, float]], rows: Mapping[str, RowMaps]) -> str:
+def _measured(section: Section) -> str:
+    metrics = section.evaluation.metrics
     columns = [c for c in COLUMNS if any(c in m for m in metrics.values())]
     best = {}
     for column in columns:
         pick = min if column in LOWER_IS_BETTER else max
         best[column] = pick(f"{m[column]:.3f}" for m in metrics.values() if column in m)
+    compared = COMPARED if section.differences else {}
     lines = []
-    for name in rows:
-        if name not in metrics:
-            lines.append([title_of(name), NOT_AVAILABLE, *["-"] * (len(columns) - 1)])
-            continue
-        shown = [f"{metrics[name][c]:.3f}" if c in metrics[name] else "-" for c in columns]
-        bold = [f"**{s}**" if s == best[c] else s for s, c in zip(shown, columns, strict=True)]
-        lines.append([title_of(name), *bold])
-    return table_text(["method", *(COLUMNS[c] for c in columns)], lines)
+    for name, row in section.rows.items():
+        own = metrics.get(name, {})
+        shown = [f"{own[c]:.3f}" if c in own else "-" for c in columns]
+        bold = [
+            f"**{s}**" if c in own and s == best[c] else s
+            for s, c in zip(shown, columns, strict=True)
+        ]
+        against = section.differences.get(name, {})
+        seconds = seconds_per_map(row.folder) if row.folder else None
+        size = "-" if row.parameters is None else f"{row.parameters / 1e6:.1f}"
+        lines.append(
+            [title_of(name), *bold]
+            + [_interval(against[c]) if c in against else "-" for c in compared]
+            + ["-" if seconds is None else f"{seconds:.3f}", size]
+        )
+    head = [COLUMNS[c] for c in columns]
+    head += [text.format(title_of(REFERENCE)) for text in compared.values()]
+    return table_text(["method", *head, "seconds", "parameters"], lines)
+
+
+def _interval(found: Difference) -> str:
+    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _origins(rows: Mapping[str, RowMaps]) -> str:
-    lines = []
-    for name, (folder, origin) in rows.items():
-        missing = "" if folder else f"{NOT_AVAILABLE}: "
-        lines.append(f"- {title_of(name)}: {missing}{origin}.")
-    return "\n".join(lines)
+    return "\n".join(f"- {title_of(name)}: {row.origin}." for name, row in rows.items())
 
 
 def _printed() -> str:
     head = ["method", *(f"own: {p}" for p in PRINTED), *(f"SDCS: {p}" for p in PRINTED)]
-    rows = [[row.title, *(f"{v:.3f}" for v in (*row.own, *row.sdcs))] for row in ROWS.values()]
-    return table_text(head, rows)
+    lines = []
+    for row in ROWS.values():
+        halves = [
+            [f"{v:.3f}" for v in part] if part else NOT_PRINTED for part in (row.own, row.sdcs)
+        ]
+        lines.append([row.title, *halves[0], *halves[1]])
+    return table_text(head, lines)

@@ -10,6 +10,7 @@ from cosal_d2.modeling import build_decoder
 # The decoder's class, its outputs in training, and its stride.
 DECODERS = {
     "methods/cpfe": ("CPFEDecoder", 1, 1),
+    "methods/dcl": ("DCLDecoder", 3, 1),
     "methods/picanet": ("PiCANetDecoder", 5, 1),
     "methods/rfcn": ("RFCNDecoder", 3, 4),
 }

@@ -68,7 +68,7 @@ def test_it_is_as_good_as_a_slow_one_and_the_parts_add_up(shape):
     low_rank, sparse = robust_pca(matrix)
     np.testing.assert_allclose(low_rank + sparse, matrix, atol=1e-4)
     slow = slow_robust_pca(matrix)
-    assert cost(low_rank, sparse) == pytest.approx(cost(*slow), rel=1e-3)
+    assert cost(low_rank, sparse) == pytest.approx(cost(*slow), rel=2e-4)
     assert np.abs(low_rank - slow[0]).max() < 0.1 < np.abs(matrix - slow[0]).max()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 # Penalty at first, over 1 / the greatest singular value, and its growth in each iteration; a higher
 # start or a faster growth stops short of the minimum.
-START, GROWTH = 0.1, 1.1
+START, GROWTH = 0.1, 1.3
 TOLERANCE = 1e-6  # of the residual, relative to the matrix
 MAX_ITERATIONS = 500
 
