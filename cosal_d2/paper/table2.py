@@ -140,7 +140,8 @@ def write_table2(
     shown = rows
     if gallery != names[-1] or table.maps:
         shown = _collect_maps(gallery, table, {}, networks, work, workers, progress)
-    page = report.markdown(sections, command, note)
+    device = networks[report.REFERENCE].cfg.MODEL.DEVICE
+    page = report.markdown(sections, command, note, device)
     out.mkdir(parents=True, exist_ok=True)
     for title, own in curves.items():
         figure = draw_curves({report.title_of(method): curve for method, curve in own.items()})

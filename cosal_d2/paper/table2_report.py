@@ -101,16 +101,21 @@ ROWS: Mapping[str, Row] = {
 }
 
 
-def markdown(sections: Sequence[Section], command: Sequence[str], gallery_note: str) -> str:
+def markdown(
+    sections: Sequence[Section], command: Sequence[str], gallery_note: str, device: str
+) -> str:
     """The page: what was measured, what the paper printed, and the two figures.
 
     Args:
         sections: one a dataset.
         command: that made the page.
         gallery_note: says what Figure 6's pictures are.
+        device: on which the networks ran, "cpu" or "cuda".
     """
     titles = ", ".join(f"`{section.title}`" for section in sections)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
+    on_gpu = torch.device(device).type == "cuda"
+    threads = f"{torch.get_num_threads()} threads of the CPU"
+    where = f"{torch.cuda.get_device_name(device)} and {threads}" if on_gpu else threads
     parts = [
         "# Table 2 and Figures 5 and 6",
         f"Every row that can be run or was given maps, on {titles}, by\n\n    "
@@ -119,9 +124,8 @@ def markdown(sections: Sequence[Section], command: Sequence[str], gallery_note: 
         "the adaptive threshold, with both of Table 2's β²; MAE is of the map as it is; the best "
         f"of a column is bold. The columns “- {title_of(REFERENCE)}” are the row minus that one on "
         "the same pictures, with the 95 % interval of a paired bootstrap over pictures. Seconds "
-        f"are the median of a picture, networks on {device} with {torch.get_num_threads()} "
-        "threads of the CPU. Parameters, in millions, are those that work at test time, the "
-        "frozen encoder's too.",
+        f"are the median of a picture, networks on {where}, FT and CWS on one thread. Parameters, "
+        "in millions, are those that work at test time, the frozen encoder's too.",
     ]
     for section in sections:
         images = next(iter(section.evaluation.metrics.values()))["images"]

@@ -53,14 +53,14 @@ class Network:
     Attributes:
         cfg: with its weights, if there are any.
         file: name of its config.
-        train: the command that trains it alone.
         missing: why it has no weights; "" where it has some.
+        training: how it was trained here; "" where it was not.
     """
 
     cfg: CfgNode
     file: str
-    train: str
     missing: str = ""
+    training: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def load_networks(
         if not (cfg.MODEL.WEIGHTS or cfg.MODEL.RELEASED):
             missing = f"it has no weights: `--train ITERATIONS` trains them here, `{train}` alone, "
             missing += f"and `--weights {row}=FILE` takes them"
-        networks[row] = Network(cfg, Path(file).name, train, missing)
+        networks[row] = Network(cfg, Path(file).name, missing)
     return networks
 
 
@@ -147,7 +147,9 @@ def train_networks(
             continue
         own = trained[row].cfg.clone()
         own.MODEL.WEIGHTS = str(folder / FINAL)
-        trained[row] = replace(trained[row], cfg=own, missing="")
+        used = ", ".join(Path(name).stem for name in cfg.DATASETS.TRAIN)
+        training = f" trained for {iterations} iterations on {used},"
+        trained[row] = replace(trained[row], cfg=own, missing="", training=training)
     return trained
 
 
@@ -181,14 +183,15 @@ def make_maps(
         write_network_maps(network.cfg, dataset, out, progress=progress)
     except ValueError as error:
         raise ValueError(f"{row}: {error}") from error
-    origin = f"`{network.file}`, weights of sha256 {weights_digest(network.cfg)[:12]}"
+    digest = weights_digest(network.cfg)[:12]
+    origin = f"`{network.file}`,{network.training} weights of sha256 {digest}"
     return RowMaps(out, origin, count_parameters(network.cfg))
 
 
 def _lfm_row(networks: Mapping[str, Network], dataset: str, work: Path, progress: bool) -> RowMaps:
     saliency, regions = (networks[name] for name in LFM_NETWORKS)
     if saliency.missing or regions.missing:
-        return RowMaps(None, f"it needs the weights of {' and '.join(LFM_NETWORKS)}, which see")
+        return RowMaps(None, f"it needs the weights of {' and '.join(LFM_NETWORKS)}")
     digests = [network_digest(network.cfg) for network in (saliency, regions)]
     settings = {"method": "LFM", "saliency": digests[0], "regions": digests[1]}
     out = work / f"LFM-{hashlib.sha256(''.join(digests).encode()).hexdigest()[:8]}"

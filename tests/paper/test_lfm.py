@@ -75,8 +75,18 @@ def test_it_is_as_good_as_a_slow_one_and_the_parts_add_up(shape):
 def test_a_matrix_of_zeros_stays_and_one_that_is_not_finite_is_refused():
     assert all(not part.any() for part in robust_pca(np.zeros((4, 3))))
     for bad in (np.array([[1.0, np.nan]]), np.ones(3)):
-        with pytest.raises(ValueError, match="finite matrix"):
+        with pytest.raises(ValueError, match="finite matri"):
             robust_pca(bad)
+
+
+def test_several_matrices_are_each_for_itself():
+    rng = np.random.default_rng(6)
+    matrices = rng.random((3, 20, 5)) * np.array([1.0, 100.0, 0.0])[:, None, None]
+    for together, alone in zip(
+        zip(*robust_pca(matrices), strict=True), map(robust_pca, matrices), strict=True
+    ):
+        for a, b in zip(together, alone, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
 
 
 def test_a_map_that_is_unlike_the_others_weighs_less():

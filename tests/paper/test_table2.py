@@ -314,6 +314,7 @@ def test_quick_trains_and_scores_all_rows_once(tmp_path, capsys, monkeypatch):
     text = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out and str(tmp_path) not in text
     assert "cosal paper table2 --quick --train 2 --pictures 1" in text
+    assert text.count("trained for 2 iterations on table2_train, weights of") == len(TRAINED)
     plain, distractors = tables(text)
     for rows in (plain, distractors):
         assert list(rows) == [row.title for row in ROWS.values()]

@@ -93,8 +93,8 @@ def cue_weights(cues: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> np.n
     Returns:
         (C,) of sum 1.
     """
-    shares = [sparse_shares(box_histograms(labels, cue, boxes).T).mean() for cue in cues]
-    weights = np.exp(-np.array(shares))
+    histograms = np.stack([box_histograms(labels, cue, boxes).T for cue in cues])
+    weights = np.exp(-sparse_shares(histograms).mean(axis=1))
     return weights / weights.sum()
 
 
