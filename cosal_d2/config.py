@@ -204,6 +204,9 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.SHARPNESS = 4.0
     cfg.MODEL.GROUPING.THRESHOLD = 0.5
     cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 5.0
+    # What each unit of CIELAB by which a region's colour is odd among its like takes from its
+    # logit, 0 for none (ours).
+    cfg.MODEL.GROUPING.ODD_COLOUR_WEIGHT = 0.2
     # Least probability that anything repeats in a picture; below it the map is empty (ours).
     cfg.MODEL.GROUPING.REPEATS_THRESHOLD = 0.0
     # Instances: least score, which is objectness times membership in a group times certainty of the

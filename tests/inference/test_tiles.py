@@ -63,7 +63,8 @@ def regions(*found):
     boxes = torch.tensor([box for box, _, _ in found]).float()
     objectness = torch.tensor([logit for _, _, logit in found]).float()
     masks = torch.zeros(len(found), 28, 28)
-    return RegionSet(boxes, boxes, objectness, masks), torch.tensor([v for _, v, _ in found])
+    own = RegionSet(boxes, boxes, objectness, masks, torch.zeros(len(found), 2))
+    return own, torch.tensor([v for _, v, _ in found])
 
 
 # The whole picture of 100 x 200 and two windows, which share the columns from 90 to 120.
@@ -97,7 +98,8 @@ def test_one_region_of_each_object_is_compared(model, found, stay):
 
 def test_nothing_is_compared_where_no_region_was_found(model):
     empty = torch.zeros(0)
-    none = RegionSet(empty.view(0, 4), empty.view(0, 4), empty, empty.view(0, 28, 28))
+    boxes = empty.view(0, 4)
+    none = RegionSet(boxes, boxes, empty, empty.view(0, 28, 28), empty.view(0, 2))
     assert not len(distinct_regions(none, empty.long(), VIEWS, (30.0, 30.0), model.grouping))
 
 
@@ -120,8 +122,10 @@ def seeing(model):
                 boxes = torch.cat([boxes, exemplar[None].float()])
             middles = ((boxes[:, :2] + boxes[:, 2:]) / 2).long()
             colours = picture[:, middles[:, 1], middles[:, 0]].T / 255
+            count = len(boxes)
             own = RegionSet(
-                *(boxes, boxes, torch.full((len(boxes),), 4.0), full.repeat(len(boxes), 1, 1))
+                *(boxes, boxes, torch.full((count,), 4.0), full.repeat(count, 1, 1)),
+                torch.zeros(count, 2),
             )
             found.append((own, torch.nn.functional.normalize(colours, dim=1)))
         return 16 * shown[:, None].float() - 8, found

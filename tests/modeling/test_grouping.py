@@ -55,12 +55,14 @@ def scramble(module, seed=0):
 def grouping(**options):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        return RegionGrouping(masks=nn.Identity(), embedding=nn.Identity(), **options)
+        parts = {name: nn.Identity() for name in ("masks", "embedding", "colour")}
+        return RegionGrouping(**parts, **options)
 
 
 def filled(boxes, objectness):
     """Regions whose masks fill their windows."""
-    return RegionSet(boxes, boxes, objectness, torch.ones(len(boxes), 28, 28))
+    masks = torch.ones(len(boxes), 28, 28)
+    return RegionSet(boxes, boxes, objectness, masks, torch.zeros(len(boxes), 2))
 
 
 def described(count, dim=5, seed=0):
@@ -138,6 +140,7 @@ def test_embeddings_equal_a_slow_pooling_of_their_own_picture():
             b,
             torch.zeros(len(b)),
             torch.rand((len(b), 28, 28), generator=seeded(5 + n)),
+            torch.zeros(len(b), 2),
         )
         for n, b in enumerate(boxes)
     ]

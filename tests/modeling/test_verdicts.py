@@ -18,11 +18,13 @@ def verdicts(group, pairs, repeats=10.0):
     )
 
 
-def settled(found, different=None):
+def settled(found, different=None, colours=None, weight=0.2):
     count = len(found.group)
+    if colours is None:
+        colours = torch.zeros(count, 2)
     if different is None:
         different = ~torch.eye(count, dtype=torch.bool)
-    return settle(found, SURE.expand(count), different)
+    return settle(found, SURE.expand(count), different, colours, weight)
 
 
 def test_a_region_is_moved_towards_its_resemblance_to_the_members():
@@ -64,6 +66,16 @@ def test_one_region_alone_resembles_nothing():
 def test_something_repeats_as_a_pair_does_that_is_alike_and_of_the_group(group, alike, repeats):
     score = settled(verdicts(group, [[9, alike], [alike, 9]], repeats)).repeats.sigmoid()
     assert score < 0.01 < 0.95 < settled(verdicts([5, 5], [[9, 5], [5, 9]])).repeats.sigmoid()
+
+
+def test_the_one_of_another_colour_is_left_out():
+    alike = verdicts([6] * 5, [[5] * 5] * 5)
+    green, red = [-45.0, 40.0], [60.0, 40.0]
+    colours = torch.tensor([[-43.0, 42.0], green, red, [-46.0, 38.0], [-41.0, 41.0]])
+    result = settled(alike, colours=colours)
+    assert (result.group > 3).tolist() == [True, True, False, True, True]
+    assert result.group[2] < -5
+    assert (settled(alike, colours=colours, weight=0.0).group > 3).all()
 
 
 def test_pairs_and_weights_stay():

@@ -16,7 +16,9 @@ def discs(*boxes):
     at = ((torch.arange(28) + 0.5) / 28 * 2 - 1) * 1.3
     disc = (at[None] ** 2 + at[:, None] ** 2 <= 1).float()
     boxes = torch.tensor(boxes).float().reshape(-1, 4)
-    return RegionSet(boxes, boxes, torch.full((len(boxes),), 4.0), disc.repeat(len(boxes), 1, 1))
+    count = len(boxes)
+    masks, colours = disc.repeat(count, 1, 1), torch.zeros(count, 2)
+    return RegionSet(boxes, boxes, torch.full((count,), 4.0), masks, colours)
 
 
 def found(regions, scores, pairs, cosal_map, size=None):

@@ -97,7 +97,8 @@ class ExportedNetwork(nn.Module):
         masks = grouping.masks.in_windows(features, foreground, rois).sigmoid()
         sizes = size[:, None].expand(-1, count, 2).flatten(0, 1)
         tight = tight_boxes(masks, flat, sizes)
-        regions = RegionSet(flat, tight, objectness.flatten(), masks)
+        colours = grouping.colour(features["image"], rois, masks)
+        regions = RegionSet(flat, tight, objectness.flatten(), masks, colours)
         rois = torch.cat([image, tight], dim=1)
         embedding = grouping.embedding
         weights = embedding.bin_weights(foreground, rois, regions).unflatten(0, (-1, count))
@@ -107,7 +108,8 @@ class ExportedNetwork(nn.Module):
             level = features[name].float()
             mean = weighted_mean(level, tight / embedding.strides[name], weights)
             parts.append(F.layer_norm(mean, level.shape[1:2]))
-        regions = RegionSet(boxes, tight, objectness, masks.unflatten(0, (-1, count)))
+        masks, colours = (x.unflatten(0, (-1, count)) for x in (masks, colours))
+        regions = RegionSet(boxes, tight, objectness, masks, colours)
         return regions, F.normalize(torch.cat(parts, dim=2), dim=2)
 
     def _proposals(self, r: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

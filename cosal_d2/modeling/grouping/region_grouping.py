@@ -12,13 +12,15 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.structures import Instances
+from detectron2.modeling.poolers import convert_boxes_to_pooler_format
+from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from cosal_d2.modeling.backbone.encoder import region_features
 from cosal_d2.modeling.grouping.gate import GATE_STRIDE, gated_logits, paint_gate
 from cosal_d2.modeling.grouping.judged_regions import JudgedRegions
 from cosal_d2.modeling.grouping.level_embedding import LevelEmbedding
+from cosal_d2.modeling.grouping.region_colour import RegionColour
 from cosal_d2.modeling.grouping.region_judge import NUM_FEATURES, RegionJudge, describe
 from cosal_d2.modeling.grouping.region_labels import grouping_losses, label_regions, repeats_loss
 from cosal_d2.modeling.grouping.region_masks import (
@@ -28,6 +30,7 @@ from cosal_d2.modeling.grouping.region_masks import (
     maskness,
     paste_masks,
     tight_boxes,
+    windows,
 )
 from cosal_d2.modeling.grouping.region_selection import (
     different_objects,
@@ -54,6 +57,7 @@ class RegionGrouping(nn.Module):
         *,
         masks: RegionMasks,
         embedding: LevelEmbedding,
+        colour: RegionColour,
         foreground_stride: int = 1,
         num_regions: int = 48,
         nms_thresh: float = 0.6,
@@ -67,11 +71,13 @@ class RegionGrouping(nn.Module):
         repeats_threshold: float = 0.0,
         instance_threshold: float = 0.3,
         pair_threshold: float = 0.5,
+        odd_colour_weight: float = 0.0,
     ) -> None:
         """
         Args:
             masks: the encoder's features and regions to masks.
             embedding: the encoder's features, regions and masks to embeddings.
+            colour: the network's input, regions and masks to colours.
             foreground_stride: input pixels a pixel of the foreground: 1, 2 or 4.
             num_regions: proposals that are compared, the most object-like ones.
             nms_thresh: IoU above which the less object-like of two proposals is dropped.
@@ -85,6 +91,7 @@ class RegionGrouping(nn.Module):
             repeats_threshold: least probability that something repeats, below which an image's map
                 is empty at test time.
             instance_threshold, pair_threshold: of :func:`find_instances`.
+            odd_colour_weight: of :func:`settle`.
 
         Raises:
             ValueError: the foreground is too coarse.
@@ -97,6 +104,7 @@ class RegionGrouping(nn.Module):
             )
         self.masks = masks
         self.embedding = embedding
+        self.colour = colour
         self.foreground_stride = foreground_stride
         self.num_regions = num_regions
         self.nms_thresh = nms_thresh
@@ -107,6 +115,7 @@ class RegionGrouping(nn.Module):
         self.threshold = threshold
         self.foreground_sharpness = foreground_sharpness
         self.repeats_threshold = repeats_threshold
+        self.odd_colour_weight = odd_colour_weight
         self.options = InstanceOptions(same_object_share, instance_threshold, pair_threshold)
         # Similarity of two embeddings as the logit of "two instances of one class"; at first what
         # fits composites of training classes and ResNet-50's res4 (ours).
@@ -123,6 +132,7 @@ class RegionGrouping(nn.Module):
         return {
             "masks": RegionMasks(shapes, levels, keys.MASK_LATERAL, keys.MASK_WIDTH),
             "embedding": LevelEmbedding(shapes, tuple(keys.COMPARED_LEVELS) or levels),
+            "colour": RegionColour(cfg),
             "foreground_stride": foreground_stride,
             "num_regions": keys.NUM_REGIONS,
             "nms_thresh": keys.NMS_THRESH,
@@ -136,6 +146,7 @@ class RegionGrouping(nn.Module):
             "repeats_threshold": keys.REPEATS_THRESHOLD,
             "instance_threshold": keys.INSTANCE_THRESHOLD,
             "pair_threshold": keys.PAIR_THRESHOLD,
+            "odd_colour_weight": keys.ODD_COLOUR_WEIGHT,
         }
 
     def forward(
@@ -238,7 +249,9 @@ class RegionGrouping(nn.Module):
         else:
             is_object = F.logsigmoid(regions.objectness.float()) + certainty.clamp(min=1e-6).log()
             different = different_objects(regions.boxes.float(), self.same_object_share)
-            verdicts = settle(verdicts, is_object, different)
+            verdicts = settle(
+                verdicts, is_object, different, regions.colours.float(), self.odd_colour_weight
+            )
         scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid() * certainty
         return JudgedRegions(
             image_size, regions, embeddings, verdicts, scores, self.options, by_last
@@ -326,11 +339,14 @@ class RegionGrouping(nn.Module):
         sizes: list[tuple[int, int]],
     ) -> list[RegionSet]:
         """Regions with masks and the boxes around these; no gradient passes."""
-        masks = [m.sigmoid() for m in self.masks(features, foreground, boxes)]
-        return [
-            RegionSet(b, tight_boxes(m, b, size), o, m)
-            for b, o, m, size in zip(boxes, objectness, masks, sizes, strict=True)
-        ]
+        rois = convert_boxes_to_pooler_format([Boxes(windows(b)) for b in boxes])
+        masks = self.masks.in_windows(features, foreground, rois).sigmoid()
+        colours = self.colour(features["image"], rois, masks)
+        counts = [len(b) for b in boxes]
+        parts = zip(
+            *(boxes, objectness, masks.split(counts), colours.split(counts), sizes), strict=True
+        )
+        return [RegionSet(b, tight_boxes(m, b, size), o, m, c) for b, o, m, c, size in parts]
 
     def compare(self, embeddings: torch.Tensor, regions: RegionSet) -> Verdicts:
         """Compare the K regions of one image, in float32 whatever the network's precision.

@@ -45,12 +45,14 @@ class RegionSet:
         objectness: (K,) logits.
         masks: (K, 28, 28) probabilities in the proposals' windows
             (:func:`windows`).
+        colours: (K, 2), mean a* and b* of CIELAB.
     """
 
     proposals: torch.Tensor
     boxes: torch.Tensor
     objectness: torch.Tensor
     masks: torch.Tensor
+    colours: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.proposals)
@@ -59,7 +61,7 @@ class RegionSet:
         return RegionSet(*(x[part] for x in self._parts()))
 
     def _parts(self) -> tuple[torch.Tensor, ...]:
-        return self.proposals, self.boxes, self.objectness, self.masks
+        return self.proposals, self.boxes, self.objectness, self.masks, self.colours
 
     @classmethod
     def cat(cls, sets: Sequence[RegionSet]) -> RegionSet:
@@ -77,7 +79,7 @@ class RegionSet:
         scale = self.boxes.new_tensor([(x1 - x0) / size[1], (y1 - y0) / size[0]] * 2)
         origin = self.boxes.new_tensor([x0, y0] * 2)
         boxes = (self.proposals * scale + origin, self.boxes * scale + origin)
-        return RegionSet(*boxes, self.objectness, self.masks)
+        return RegionSet(*boxes, self.objectness, self.masks, self.colours)
 
 
 class RegionMasks(nn.Module):

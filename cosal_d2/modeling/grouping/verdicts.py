@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from cosal_d2.modeling.grouping.region_colour import odd_colours
+
 # Lowest evidence of resemblance, a logit; that of regions that are one object.
 NO_EVIDENCE = -20.0
 # Objectness, and evidence, of a place that holds no region, where a fixed number of places is
@@ -35,18 +37,27 @@ class Verdicts:
     pairs: torch.Tensor
 
 
-def settle(verdicts: Verdicts, is_object: torch.Tensor, different: torch.Tensor) -> Verdicts:
+def settle(
+    verdicts: Verdicts,
+    is_object: torch.Tensor,
+    different: torch.Tensor,
+    colours: torch.Tensor,
+    colour_weight: float = 0.0,
+) -> Verdicts:
     """The judge's verdicts, settled by comparing each region with the members of the group (ours).
 
     The judge has seen each region's resemblances in sum. Here a region is compared with those that
     the judge takes for members: its logit becomes the mean of the judge's and of that of the share
-    of members which it resembles. And something repeats as much as the judge of the image says so
-    and there is a pair of different objects that are alike and both of the group.
+    of members which it resembles, less what its colour is odd among them. And something repeats as
+    much as the judge of the image says so and there is a pair of different objects that are alike
+    and both of the group.
 
     Args:
         verdicts: the judge's, of one image or of N.
         is_object: (..., K) logarithms of the probability that the region is an object.
         different: (..., K, K), whether two regions can be different objects.
+        colours: (..., K, 2), a* and b* of CIELAB.
+        colour_weight: what a unit of :func:`odd_colours` takes from a logit.
     """
     group, pairs = verdicts.group, verdicts.pairs
     if group.shape[-1] == 0:
@@ -60,4 +71,9 @@ def settle(verdicts: Verdicts, is_object: torch.Tensor, different: torch.Tensor)
     both = F.logsigmoid(pairs) + member[..., :, None] + member[..., None, :]
     best = torch.where(different, both, NO_EVIDENCE).amax(dim=(-2, -1))
     repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=EPS)
-    return Verdicts((group + resemblance) / 2, verdicts.weight, repeats, pairs)
+    settled = (group + resemblance) / 2
+    if colour_weight:
+        members = F.logsigmoid(settled) + is_object
+        odd = odd_colours(colours, pairs, members, different & ~itself.bool())
+        settled = settled - colour_weight * odd
+    return Verdicts(settled, verdicts.weight, repeats, pairs)
