@@ -53,7 +53,8 @@ def kill_and_resume(source: str, out: str, options: Sequence[str]) -> dict[str, 
 
     def names() -> list[str]:
         tables = (
-            parquet.read_table(path, columns=["name"]) for path in sorted(shards.glob("*.parquet"))
+            parquet.read_table(path, columns=["name"])
+            for path in sorted(shards.glob("part-*.parquet"))
         )
         return [name for table in tables for name in table["name"].to_pylist()]
 

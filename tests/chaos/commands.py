@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from multiprocessing.context import BaseContext
@@ -146,6 +147,9 @@ def _run(
 ) -> None:
     os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    if file_size is not None:  # which is no limit of what it prints
+        copy = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+        file = copy.stdin.fileno()
     for number in (1, 2):
         os.dup2(file, number)
     if data:
