@@ -106,9 +106,10 @@ def _add_table2(verbs: argparse._SubParsersAction) -> None:
         help="pictures of Figure 6 (default: synthetic scenes, which anybody may publish)",
     )
     add("--pictures", type=int, default=6, metavar="N", help="of Figure 6 (default: %(default)s)")
-    folder = {"type": Path, "default": Path("output/table2"), "metavar": "FOLDER"}
-    add("--out", help="takes results.md and its pictures (default: %(default)s)", **folder)
-    add("--work", help="takes trainings, maps, metrics.json (default: %(default)s)", **folder)
+    folder = {"type": Path, "metavar": "FOLDER"}
+    place = "(default: output/table2, of --quick output/table2_quick)"
+    add("--out", help=f"takes results.md and its pictures {place}", **folder)
+    add("--work", help=f"takes trainings, maps and metrics.json {place}", **folder)
     add("--workers", type=int, metavar="N", help="processes (default: one a core)")
     add_opts(parser, "config changes of the networks")
 
@@ -201,6 +202,8 @@ def run_table2(args: argparse.Namespace) -> None:
 
     given = {option: by_method(f"--{option}", getattr(args, option)) for option in PAIRS}
     datasets = args.dataset or ([] if args.quick else [TABLE2_DATASET])
+    folder = Path("output", "table2_quick" if args.quick else "table2")
+    out, work = args.out or folder, args.work or folder
     table = Table2(
         datasets,
         maps={method: Path(folder) for method, folder in given["maps"].items()},
@@ -218,11 +221,11 @@ def run_table2(args: argparse.Namespace) -> None:
     if args.quick:
         from cosal_d2.paper.table2_quick import quick_table
 
-        table = quick_table(table, args.work, args.workers)
+        table = quick_table(table, work, args.workers)
     if table.train is not None:
-        _set_up_logs(str(args.work))
+        _set_up_logs(str(work))
     command = _shown(args, given)
-    print(write_table2(table, args.out, args.work, command, workers=args.workers, progress=True))
+    print(write_table2(table, out, work, command, workers=args.workers, progress=True))
 
 
 def run_retrieval(args: argparse.Namespace) -> None:
