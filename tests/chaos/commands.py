@@ -152,6 +152,7 @@ def _run(
         file = copy.stdin.fileno()
     for number in (1, 2):
         os.dup2(file, number)
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, closefd=False) for n in (1, 2))
     if data:
         os.environ["DETECTRON2_DATASETS"] = data
         register_all_cosal()

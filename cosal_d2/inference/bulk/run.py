@@ -15,6 +15,7 @@ from typing import Any
 # Ray reads these when it is imported.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else it reports its use to its makers
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its processes, on stderr
+os.environ.setdefault("RAY_worker_niceness", "0")  # as `cosal predict`; else 15
 
 import pyarrow as pa
 import ray
