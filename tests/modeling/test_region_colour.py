@@ -31,6 +31,8 @@ def test_the_mean_over_the_mask_whatever_surrounds_it(rgb):
     found = colour(image, torch.tensor([[1.0, 6, 6, 34, 34]]), masks)
     wanted = torch.tensor([200.0, 30, 90] if rgb else [90.0, 30, 200]) / 255
     assert torch.allclose(found, chroma(wanted)[None], atol=1e-3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(colour(image, torch.tensor([[1.0, 6, 6, 34, 34]]), masks), found)
     assert colour(image, torch.zeros(0, 5), torch.zeros(0, 28, 28)).shape == (0, 2)
 
 

@@ -59,19 +59,20 @@ class RegionColour(nn.Module):
     def forward(
         self, image: torch.Tensor, windows: torch.Tensor, masks: torch.Tensor
     ) -> torch.Tensor:
-        """a* and b* (K, 2) of K regions.
+        """a* and b* (K, 2) of K regions, in float32 whatever the network's precision.
 
         Args:
             image: (N, 3, H, W), the network's input.
             windows: (K, 5): index of the image, and XYXY of the mask's window in input pixels.
             masks: (K, 28, 28) probabilities in the windows.
         """
-        weights = (masks - 0.5).clamp(min=0).float()[:, None]
-        pixels = self.pooler(image.float(), windows.float())
-        total = weights.sum(dim=(2, 3))
-        mean = (pixels * weights).sum(dim=(2, 3)) / total.clamp(min=1e-6)
-        mean = mean * self.pixel_std + self.pixel_mean
-        return chroma(mean[:, self.order] / 255)
+        with torch.autocast(image.device.type, enabled=False):
+            weights = (masks.float() - 0.5).clamp(min=0)[:, None]
+            pixels = self.pooler(image.float(), windows.float())
+            total = weights.sum(dim=(2, 3))
+            mean = (pixels * weights).sum(dim=(2, 3)) / total.clamp(min=1e-6)
+            mean = mean * self.pixel_std + self.pixel_mean
+            return chroma(mean[:, self.order] / 255)
 
 
 def chroma(rgb: torch.Tensor) -> torch.Tensor:
