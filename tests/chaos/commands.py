@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import multiprocessing
 import os
@@ -87,6 +88,8 @@ class Command:
         while self.members() and time.monotonic() < end:
             time.sleep(0.02)
         if self.members():
+            self.signal(signal.SIGUSR1)  # they print where they are
+            time.sleep(1)
             self.signal(signal.SIGKILL)
             self.process.join()
             return None
@@ -153,6 +156,9 @@ def _run(
     for number in (1, 2):
         os.dup2(file, number)
     sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, closefd=False) for n in (1, 2))
+    faulthandler.register(signal.SIGUSR1)
+    # As in a command that nothing forked: else each loader would import the network anew.
+    multiprocessing.set_start_method("fork", force=True)
     if data:
         os.environ["DETECTRON2_DATASETS"] = data
         register_all_cosal()
