@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detectron2.data import DatasetCatalog
+
 from cosal_d2.data.datasets import dataset_name
+from cosal_d2.data.presence import check_pictures
 from cosal_d2.evaluation.bootstrap import paired_differences
 from cosal_d2.evaluation.curves import draw_curves, render
 from cosal_d2.evaluation.maps import MapsEvaluation, evaluate_methods
@@ -15,6 +18,7 @@ from cosal_d2.paper.table2_rows import (
     NETWORKS,
     Network,
     RowMaps,
+    check_rows,
     load_networks,
     make_maps,
     train_networks,
@@ -114,12 +118,16 @@ def write_table2(
     Raises:
         ValueError: weights do not fit, data are unusable, maps are missing or corrupt, or the
             folder has trainings with other settings.
-        FileNotFoundError: weights or data are missing.
+        FileNotFoundError: weights, an ONNX file or data are missing.
+        ImportError: a package that a row needs is missing.
     """
     names = [dataset_name(dataset) for dataset in table.datasets]
     gallery = None if table.gallery is None else dataset_name(table.gallery)
     networks = load_networks(table.weights, table.configs, table.opts, table.base_opts)
     if table.train is not None:
+        check_rows(networks, table.onnx)
+        seen = dict.fromkeys([*names, gallery] if gallery else names)
+        check_pictures({Path(name).stem: DatasetCatalog.get(name) for name in seen})
         networks = train_networks(networks, table.train, table.data, work)
 
     rows: dict[str, RowMaps] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from torch import nn
 
 from cosal_d2.config import get_cosal_config
 from cosal_d2.data.datasets import dataset_name
@@ -104,6 +105,22 @@ def load_networks(
             missing += f"and `--weights {row}=FILE` takes them"
         networks[row] = Network(cfg, Path(file).name, missing)
     return networks
+
+
+def check_rows(networks: Mapping[str, Network], onnx: Mapping[str, str]) -> None:
+    """Find before the first training, which takes hours, what would end the table after it.
+
+    Raises:
+        FileNotFoundError: a weights or ONNX file is missing.
+        ValueError: a network cannot be built, or a file is no ONNX file that can be used.
+        ImportError: a package that a network or an ONNX file needs is missing.
+    """
+    for network in networks.values():
+        _build(network.cfg)
+        if not network.missing:
+            weights_digest(network.cfg)
+    for file in onnx.values():
+        OnnxSaliency(file)
 
 
 def train_networks(
@@ -213,10 +230,15 @@ def _onnx_row(row: str, file: str, dataset: str, work: Path, progress: bool) -> 
 def count_parameters(cfg: CfgNode, further: tuple[str, ...] = ()) -> int:
     """How many parameters of a network work at test time, frozen ones too, and those of
     ``further`` parts."""
-    cfg = cfg.clone()
-    cfg.MODEL.BACKBONE.WEIGHTS = ""
     parts = TEST_TIME_PARTS + further
     if cfg.MODEL.GROUPING.ENABLED:
         parts += (RPN_PART, GROUPING_PART)
-    named = build_model(cfg).named_parameters()
+    named = _build(cfg).named_parameters()
     return sum(value.numel() for name, value in named if name.startswith(parts))
+
+
+def _build(cfg: CfgNode) -> nn.Module:
+    """A network without its weights."""
+    cfg = cfg.clone()
+    cfg.MODEL.BACKBONE.WEIGHTS = ""
+    return build_model(cfg)

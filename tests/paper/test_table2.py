@@ -30,6 +30,7 @@ from cosal_d2.paper.table2_rows import (
     load_networks,
     train_networks,
 )
+from cosal_d2.utils import requirements
 
 pytestmark = pytest.mark.usefixtures("one_thread", "untouched_loggers")
 TRAINED = ["U-Net", "RFCN", "PiCANet", "DCL", "CPFE", "ours-offline", "ours-online"]
@@ -266,6 +267,32 @@ def test_what_is_wrong_is_named(tmp_path, capsys, weights):
     refused("--onnx", f"a={tmp_path / 'a.onnx'}", *none, words=["a.onnx", "is no ONNX file"])
     write_onnx(tmp_path / "a.onnx", side=64)
     refused("--onnx", f"a={tmp_path / 'a.onnx'}", *none, words=["a.onnx", "64", "(1, 3, 320, 320)"])
+
+
+def test_what_would_end_the_table_after_the_trainings_is_found_before(
+    tmp_path, capsys, monkeypatch
+):
+    json_file = write_dataset(tmp_path)
+    base = ("--dataset", json_file, "--data", json_file, "--train", 1, "--workers", 1)
+    base += ("--out", tmp_path / "docs", "--work", tmp_path / "work")
+    opts = ("--opts", *OPTS, "MODEL.RELEASED", "")
+
+    def refused(*argv, words):
+        assert run(*base, *argv, *opts) == 1
+        said = capsys.readouterr().err
+        assert all(word in said for word in words), said
+        assert not (tmp_path / "work" / "trainings").exists()
+
+    refused("--onnx", f"a={tmp_path / 'a.onnx'}", words=["a.onnx", "no such ONNX file"])
+    (tmp_path / "a.onnx").write_bytes(b"no network")
+    refused("--onnx", f"a={tmp_path / 'a.onnx'}", words=["a.onnx", "is no ONNX file"])
+    refused("--weights", f"DCL={tmp_path / 'gone.pth'}", words=["gone.pth", "no weights"])
+    other = write_dataset(tmp_path / "other", "second", 2)
+    (other.parent / "second" / "1.png").unlink()
+    refused("--gallery", other, words=["1 of the 2 pictures of second", "1.png"])
+    found = requirements.location
+    monkeypatch.setattr(requirements, "location", lambda x: None if x == "skimage" else found(x))
+    refused(words=["RFCNDecoder needs skimage", "pip install scikit-image"])
 
 
 def test_several_datasets_have_a_table_each_and_maps_by_their_names(tmp_path):
