@@ -176,6 +176,7 @@ def read_once(reader: Reader, seed: str, sound: Path, damaged: Path) -> str:
     reader.damage(damaged, random.Random(seed))
     names = {
         str(damaged),
+        f"Selected from {damaged.name}",
         *ELSEWHERE,
         *(p.name for p in damaged.rglob("*")),
         *(p.name for p in sound.rglob("*")),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from converter_data import convert, write_squares
 from network_data import write_dataset
 from PIL import Image
 
@@ -28,6 +29,28 @@ def test_a_size_of_a_million_megapixels_is_refused(tmp_path, capsys):
     report = ["--report", str(tmp_path / "report")]
     assert main(["data", "check", str(json_file), "--alone", *report]) == 1
     assert "the picture has 48 x 64 pixels" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["coco", "labelme"])
+def test_masks_of_a_stated_size_of_gigapixels_are_not_drawn(tmp_path, capsys, kind):
+    line = write_squares(tmp_path / "in", kind, stated=(100_000, 100_000))
+    convert(tmp_path, line, status=1)
+    error = capsys.readouterr().err
+    assert "a.png: its annotations state a size of 100000 x 100000, but it has 10000 meg" in error
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_json_has_not_is_named_where_it_would_be_written(tmp_path, capsys, value):
+    json_file = write_dataset(tmp_path / "data", count=1)
+    content = json.loads(json_file.read_text())
+    content["annotations"][0]["iscrowd"] = "no"  # to be repaired
+    text = json.dumps(content).replace("{", f'{{"licenses": [{{"id": [0.5, {value}]}}], ', 1)
+    json_file.write_text(text)
+    line = ["data", "check", str(json_file), "--alone", "--report", str(tmp_path / "report")]
+    assert main([*line, "--fix", "--out", str(tmp_path / "out"), "--workers", "1"]) == 1
+    error = capsys.readouterr().err
+    assert "from tiny.json: licenses[0].id[1] is NaN or infinite" in error and "correct" in error
 
 
 @pytest.mark.timeout(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -134,7 +135,8 @@ def write_entries(
         if_empty: explains why no picture is left.
 
     Raises:
-        ValueError: no picture is left, or two would get one file name.
+        ValueError: no picture is left, two would get one file name, or a field that is kept is NaN
+            or infinite.
         ValueError, OSError: `make_entry` or the disk failed.
     """
     written = Written(target.json_file)
@@ -156,10 +158,28 @@ def write_entries(
             )
         head = {"info": {"description": description}, **(fields or {})}
         content = {**head, **_assemble(entries, categories, written)}
-        text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+        try:
+            text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+        except ValueError as error:
+            raise ValueError(
+                f"{description}: {not_finite(content)} is NaN or infinite, which no json has; "
+                "correct or remove it"
+            ) from error
         write_text(new_json, text + "\n")
         install_dataset(new_folder, new_json, target.home / target.name, target.json_file)
     return written
+
+
+def not_finite(content: object, name: str = "") -> str:
+    """The first number of a json's content that is NaN or infinite, such as
+    ``annotations[3].score``; "" for none."""
+    if isinstance(content, dict):
+        parts = ((f"{name}.{key}".lstrip("."), value) for key, value in content.items())
+    elif isinstance(content, (list, tuple)):
+        parts = ((f"{name}[{i}]", value) for i, value in enumerate(content))
+    else:
+        return name if isinstance(content, float) and not math.isfinite(content) else ""
+    return next(filter(None, (not_finite(value, own) for own, value in parts)), "")
 
 
 def _place(

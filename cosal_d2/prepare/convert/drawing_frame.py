@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cosal_d2.prepare.convert.picture_file import Picture, load_picture
+from cosal_d2.utils.size_limit import check_pixels
 
 SLACK = 1.0  # pixels by which corners may leave the picture that they were drawn on
 FAR = 0.05  # share of the longer side that nobody draws beyond a picture by mistake
@@ -73,8 +74,27 @@ def drawing_frame(
             stated: so are those that fit both ways.
 
     Raises:
-        FileNotFoundError, ValueError: the picture is needed, and missing or unreadable.
+        FileNotFoundError, ValueError: the picture is needed, and missing or unreadable; or the
+            size is too large for masks.
     """
+    frame = _frame(file, stated, reach, data, others_upright)
+    try:
+        check_pixels(*frame.size)
+    except ValueError as error:
+        height, width = frame.size
+        raise ValueError(
+            f"{file}: its annotations state a size of {width} x {height}, but {error}"
+        ) from error
+    return frame
+
+
+def _frame(
+    file: Path,
+    stated: Size | None,
+    reach: tuple[float, float] | None,
+    data: bytes | None,
+    others_upright: bool,
+) -> Frame:
     fits = stated is not None and excess(reach, stated) <= SLACK
     if fits and not (others_upright and reach and excess(reach, stated[::-1]) <= SLACK):
         return Frame(*stated, stated, reach)
