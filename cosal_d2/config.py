@@ -455,6 +455,10 @@ def _check_grouping(cfg: CfgNode) -> None:
         raise ValueError(
             f"MODEL.GROUPING.MASK_LATERAL is {keys.MASK_LATERAL}; use a multiple of {MASK_GROUPS}"
         )
+    if keys.ODD_COLOUR_WEIGHT < 0:
+        raise ValueError(
+            f"MODEL.GROUPING.ODD_COLOUR_WEIGHT is {keys.ODD_COLOUR_WEIGHT}; use 0.0 or more"
+        )
 
 
 def _check_augmentations(cfg: CfgNode) -> None:

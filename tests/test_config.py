@@ -162,6 +162,10 @@ def test_the_keys_reach_the_augmentations():
             "MASK_LATERAL is 12; use a multiple of 8",
         ),
         ([*GROUPED, "MODEL.GROUPING.MASK_LATERAL", "0"], "MASK_LATERAL is 0; use a multiple of 8"),
+        (
+            [*GROUPED, "MODEL.GROUPING.ODD_COLOUR_WEIGHT", "-0.2"],
+            "ODD_COLOUR_WEIGHT is -0.2; use 0.0 or more",
+        ),
         (["MODEL.DECODER.NUM_CONVS", "(1, 1)"], "one entry a level.*'NUM_CONVS': 2"),
     ],
 )
