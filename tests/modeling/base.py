@@ -39,6 +39,18 @@ def copy_of(state):
     return {k: v.clone() for k, v in state.items()}
 
 
+def seeded(build, seed=0):
+    """What a function builds, with its random weights drawn from a seed."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def noise(*shape, seed=0):
+    """A tensor of normal noise."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
 class NetworkTests:
     """Checks of one network.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from base import MethodTests, predict, step
+from base import MethodTests, noise, predict, seeded, step
 from detectron2.layers import ShapeSpec
 from network_data import RESNET, sample, tiny_config, tiny_model
 
@@ -18,16 +18,6 @@ from cosal_d2.modeling.methods.cpfe import (
 )
 
 NAME = ["MODEL.DECODER.NAME", "CPFEDecoder"]
-
-
-def seeded(build, seed=0):
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        return build()
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 class TestCPFE(MethodTests):

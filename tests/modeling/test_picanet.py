@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from base import MethodTests, predict, step
+from base import MethodTests, noise, predict, seeded, step
 from detectron2.layers import ShapeSpec
 from network_data import RESNET, sample, tiny_config, tiny_model
 
@@ -15,16 +15,6 @@ NAME = ["MODEL.DECODER.NAME", "PiCANetDecoder"]
 ATTENTIONS = pytest.mark.parametrize(
     ("kind", "count"), [(GlobalAttention, 100), (LocalAttention, 49)]
 )
-
-
-def seeded(build, seed=0):
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        return build()
-
-
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module", autouse=True)
