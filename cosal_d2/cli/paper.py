@@ -1,4 +1,5 @@
-"""`cosal paper table1`, `table2`, `retrieval` and `baselines`: what reproduces the paper."""
+"""`cosal paper table1`, `table2`, `retrieval`, `gradients` and `baselines`: what reproduces the
+paper."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     _add_table1(verbs)
     _add_table2(verbs)
     _add_retrieval(verbs)
+    _add_gradients(verbs)
     _add_baselines(verbs)
 
 
@@ -148,6 +150,28 @@ def _add_retrieval(verbs: argparse._SubParsersAction) -> None:
     add_opts(parser, "changes of the config, such as MODEL.WEIGHTS FILE")
 
 
+def _add_gradients(verbs: argparse._SubParsersAction) -> None:
+    parser = add_verb(
+        verbs,
+        "gradients",
+        run_gradients,
+        help="compare the gradients of the losses on the feature-sensitive block: how much of its "
+        "training is the triplets'",
+        example="cosal paper gradients --config-file output/table1/7_0/config.yaml "
+        "--opts MODEL.WEIGHTS output/table1/7_0/model_final.pth",
+    )
+    add = parser.add_argument
+    add("--config-file", required=True, metavar="FILE", help="a path or a shipped config's name")
+    add(
+        "--iterations",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="batches of the training that are looked at (default: %(default)s)",
+    )
+    add_opts(parser, "changes of the config, such as MODEL.WEIGHTS FILE")
+
+
 def _add_baselines(verbs: argparse._SubParsersAction) -> None:
     parser = add_verb(
         verbs,
@@ -239,6 +263,15 @@ def run_retrieval(args: argparse.Namespace) -> None:
     print(
         compare_embeddings(cfg, names, unseen_by=args.unseen_by, across=args.across, out=args.out)
     )
+
+
+def run_gradients(args: argparse.Namespace) -> None:
+    """Print the table."""
+    from cosal_d2.config import get_cosal_config
+    from cosal_d2.paper.gradients import compare_gradients
+
+    _set_up_logs()
+    print(compare_gradients(get_cosal_config(args.config_file, args.opts), args.iterations))
 
 
 def run_baselines(args: argparse.Namespace) -> None:

@@ -82,8 +82,8 @@ class RegionEmbedder:
         """Embeddings of a picture's regions by kind, (K, D) float32 each.
 
         ``encoder`` is the mean over RoIAlign's 7x7 grid on H, the encoder's coarsest level that the
-        network takes, ``encoder 7x7`` the whole grid, ``rfm`` and ``grouping`` the embeddings that
-        the network compares, where it has them.
+        network takes, ``encoder 7x7`` the whole grid, ``r`` the mean on R, ``rfm`` and ``grouping``
+        the embeddings that the network compares, each where the network has it.
 
         Args:
             record: dataset dict; the picture is resized as in the config's test.
@@ -93,9 +93,10 @@ class RegionEmbedder:
         scale = [image.shape[2] / record["width"], image.shape[1] / record["height"]]
         boxes = (boxes * boxes.new_tensor(scale * 2)).to(self.model.device)
         features, r = self.model.features(self.model.preprocess([image]))
-        top = features[self.model.top_feature].float().contiguous()
-        grid = self.pooler([top], [Boxes(boxes)])
+        grid = self._pool(features[self.model.top_feature], boxes)
         found = {RAW: grid.mean(dim=(2, 3)), GRID: grid.flatten(1)}
+        if self.model.feature_sensitive is not None:
+            found["r"] = self._pool(r, boxes).mean(dim=(2, 3))
         if self.has_rfm:
             found["rfm"] = self.model.rfm.embed(r, [boxes])[0]
         if self.model.grouping is not None:
@@ -104,6 +105,10 @@ class RegionEmbedder:
             embedded = self.model.grouping.embed_objects(features, logits, [boxes], sizes)
             found["grouping"] = embedded[0]
         return {kind: F.normalize(e, dim=1).cpu() for kind, e in found.items()}
+
+    def _pool(self, level: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """RoIAlign's grids (K, C, 7, 7) on a level (1, C, h, w)."""
+        return self.pooler([level.float().contiguous()], [Boxes(boxes)])
 
 
 def compare_embeddings(

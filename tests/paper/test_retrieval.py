@@ -144,6 +144,7 @@ def test_regions_are_the_objects_at_the_tests_size(tmp_path, weights):
     assert sizes == {
         "encoder": (8, 512),
         "encoder 7x7": (8, 512 * 49),
+        "r": (8, 16),
         "rfm": (8, 8),
         "grouping": (8, 256 + 512 + 512),
     }
@@ -159,6 +160,7 @@ def test_regions_are_the_objects_at_the_tests_size(tmp_path, weights):
         logits = model.decoder(r, features)
         wanted = {
             "encoder": roi_mean(features["conv5_3"], box[0] / 16),
+            "r": roi_mean(r, box[0] / 16),
             "rfm": model.rfm.embed(r, [box])[0][0],
             "grouping": model.grouping.embed_objects(features, logits, [box], [(85, 64)])[0][0],
         }
@@ -184,7 +186,7 @@ def test_the_encoders_level_is_that_of_any_backbone(tmp_path, dataset):
         dataset, retrieval.RegionEmbedder(tiny_config(*RESNET, *weights))
     )
     sizes = {kind: e.shape[1] for kind, e in regions.embeddings.items()}
-    assert sizes == {"encoder": 1024, "encoder 7x7": 1024 * 49, "rfm": 8}
+    assert sizes == {"encoder": 1024, "encoder 7x7": 1024 * 49, "r": 16, "rfm": 8}
 
 
 def test_an_rfm_that_the_weights_lack_is_left_out(tmp_path, weights, caplog):
@@ -197,7 +199,7 @@ def test_an_rfm_that_the_weights_lack_is_left_out(tmp_path, weights, caplog):
     json_file = write_dataset(tmp_path / "data", count=1)
     with registered(json_file) as name:
         regions = retrieval.collect_regions(name, embedder)
-    assert list(regions.embeddings) == ["encoder", "encoder 7x7"]
+    assert list(regions.embeddings) == ["encoder", "encoder 7x7", "r"]
 
 
 def test_the_best_embedding_is_the_learned_one_that_finds_most():
@@ -230,9 +232,9 @@ def test_the_command_prints_tables_and_writes_numbers_and_picture(
     # Of each picture's three objects two are apples and queries: one of the other two is an apple.
     assert within["queries"] == 6 and within["chance"] == pytest.approx(0.5)
     assert across["queries"] == 6 and across["chance"] == pytest.approx(1.0)
-    assert set(within["precision_at_1"]) == {"encoder", "encoder 7x7", "rfm", "grouping"}
+    assert set(within["precision_at_1"]) == {"encoder", "encoder 7x7", "r", "rfm", "grouping"}
     assert set(across["precision_at_1"].values()) == {1.0}
-    assert rows[0] == ["Embedding", "length", f"{dataset} (n = 6)"] and len(rows) == 14
+    assert rows[0] == ["Embedding", "length", f"{dataset} (n = 6)"] and len(rows) == 16
     assert ["encoder", "512", f"{within['precision_at_1']['encoder']:.3f}"] in rows
     picture = cv2.imread(str(out / "embeddings.png"))
     assert picture.shape[1] > picture.shape[0] > 300
