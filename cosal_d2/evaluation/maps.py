@@ -139,17 +139,7 @@ def evaluate_methods(
     if not methods:
         raise ValueError("no method to score; give at least one METHOD=FOLDER")
     truth = dataset if isinstance(dataset, TruthSet) else load_truth(dataset)
-    found = {name: find_maps(truth, name, folder) for name, folder in methods.items()}
-    problems = [f for _, files in found.values() for f in files if f.status != OK]
-    if not allow_missing and any(f.status in (MISSING, CORRUPT) for f in problems):
-        raise MapFilesError(problems)
-    for name, (maps, _) in found.items():
-        if not maps:
-            raise ValueError(
-                f"--maps {name}={methods[name]}: none of its files is a map of one of the "
-                f"{len(truth.records)} images; maps are STEM.png or STEM_map.png, or of another "
-                "format of pictures"
-            )
+    found = check_maps(truth, methods, allow_missing)
     depths = {name: deepest(maps.values()) for name, (maps, _) in found.items()}
     for name, bits in depths.items():
         if bits < 16:
@@ -178,6 +168,28 @@ def evaluate_methods(
             for name, (maps, files) in found.items()
         },
     )
+
+
+def check_maps(
+    truth: TruthSet, methods: Mapping[str, str | os.PathLike[str]], allow_missing: bool = False
+) -> dict[str, tuple[dict[int, Path], list[MapFile]]]:
+    """Find and check the maps of all methods; what :func:`find_maps` gives, by method.
+
+    Raises:
+        MapFilesError, FileNotFoundError, ValueError: see :func:`evaluate_methods`.
+    """
+    found = {name: find_maps(truth, name, folder) for name, folder in methods.items()}
+    problems = [f for _, files in found.values() for f in files if f.status != OK]
+    if not allow_missing and any(f.status in (MISSING, CORRUPT) for f in problems):
+        raise MapFilesError(problems)
+    for name, (maps, _) in found.items():
+        if not maps:
+            raise ValueError(
+                f"--maps {name}={methods[name]}: none of its files is a map of one of the "
+                f"{len(truth.records)} images; maps are STEM.png or STEM_map.png, or of another "
+                "format of pictures"
+            )
+    return found
 
 
 def read_map(path: str | os.PathLike[str], height: int, width: int, bits: int = 16) -> np.ndarray:

@@ -12,7 +12,8 @@ from cosal_d2.data.datasets import dataset_name
 from cosal_d2.data.presence import check_pictures
 from cosal_d2.evaluation.bootstrap import paired_differences
 from cosal_d2.evaluation.curves import draw_curves, render
-from cosal_d2.evaluation.maps import MapsEvaluation, evaluate_methods
+from cosal_d2.evaluation.maps import MapsEvaluation, check_maps, evaluate_methods
+from cosal_d2.evaluation.truth import load_truth
 from cosal_d2.paper import table2_report as report
 from cosal_d2.paper.table2_rows import (
     NETWORKS,
@@ -128,6 +129,9 @@ def write_table2(
         check_rows(networks, table.onnx)
         seen = dict.fromkeys([*names, gallery] if gallery else names)
         check_pictures({Path(name).stem: DatasetCatalog.get(name) for name in seen})
+        for place, name in enumerate(names):
+            given = {method: table.map_folders(method)[place] for method in table.maps}
+            check_maps(load_truth(name), given)
         networks = train_networks(networks, table.train, table.data, work)
 
     rows: dict[str, RowMaps] = {}

@@ -290,6 +290,9 @@ def test_what_would_end_the_table_after_the_trainings_is_found_before(
     other = write_dataset(tmp_path / "other", "second", 2)
     (other.parent / "second" / "1.png").unlink()
     refused("--gallery", other, words=["1 of the 2 pictures of second", "1.png"])
+    (tmp_path / "maps").mkdir()
+    cv2.imwrite(str(tmp_path / "maps" / "0.png"), np.zeros((48, 64), np.uint8))
+    refused("--maps", f"other={tmp_path / 'maps'}", words=["other: missing: 1.png"])
     found = requirements.location
     monkeypatch.setattr(requirements, "location", lambda x: None if x == "skimage" else found(x))
     refused(words=["RFCNDecoder needs skimage", "pip install scikit-image"])
