@@ -89,6 +89,8 @@ def _add_model_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.FEATURE_SENSITIVE.NUM_CONVS = 3
     # Normalisation after each convolution: "GN", "" for none, or another of Detectron2's (ours).
     cfg.MODEL.FEATURE_SENSITIVE.NORM = "GN"
+    # Start from convolutions that change nothing, instead of random ones (ours).
+    cfg.MODEL.FEATURE_SENSITIVE.IDENTITY = False
 
     cfg.MODEL.DECODER = CN()
     # Decoder class, by its name in COSAL_DECODER_REGISTRY (paper: U-Net).

@@ -14,6 +14,8 @@ import yaml
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from cosal_d2.config import get_cosal_config
+
 BEST = "model_best"  # the weights alone
 TRACES = ("last_checkpoint", "model_*.pth", "metrics.json", "events.out.tfevents.*")
 SHOWN = 8
@@ -161,8 +163,11 @@ def check_same_config(path: str, cfg: CfgNode) -> None:
 
 
 def differences(was: str, cfg: CfgNode) -> dict[str, tuple[Any, Any]]:
-    """Values in a dumped config and in ``cfg`` of the keys, dotted, in which they differ."""
-    before, now = (dict(dotted(yaml.safe_load(text))) for text in (was, cfg.dump()))
+    """Values in a dumped config and in ``cfg`` of the keys, dotted, in which they differ; a key
+    that came after the dump had its default value."""
+    default = get_cosal_config().dump()
+    default, was, now = (dict(dotted(yaml.safe_load(text))) for text in (default, was, cfg.dump()))
+    before = default | was
     return {
         key: (before.get(key), now.get(key))
         for key in sorted(before.keys() | now.keys())

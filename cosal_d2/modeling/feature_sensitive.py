@@ -18,7 +18,13 @@ class FeatureSensitiveBlock(nn.Sequential):
 
     @configurable
     def __init__(
-        self, *, input_shape: ShapeSpec, channels: int = 512, num_convs: int = 3, norm: str = "GN"
+        self,
+        *,
+        input_shape: ShapeSpec,
+        channels: int = 512,
+        num_convs: int = 3,
+        norm: str = "GN",
+        identity: bool = False,
     ) -> None:
         """
         Args:
@@ -26,6 +32,7 @@ class FeatureSensitiveBlock(nn.Sequential):
             channels: channels of R.
             num_convs: number of convolutions, at least one.
             norm: normalisation after each convolution, "" for none.
+            identity: start from convolutions that change nothing, instead of random ones.
         """
         if num_convs < 1:
             raise ValueError(
@@ -34,6 +41,9 @@ class FeatureSensitiveBlock(nn.Sequential):
             )
         widths = [input_shape.channels] + [channels] * num_convs
         super().__init__(*(conv(a, b, 3, norm) for a, b in zip(widths, widths[1:], strict=False)))
+        if identity:
+            for layer in self:
+                nn.init.dirac_(layer.weight)
         self.output_shape = ShapeSpec(channels=channels, stride=input_shape.stride)
 
     @classmethod
@@ -44,6 +54,7 @@ class FeatureSensitiveBlock(nn.Sequential):
             "channels": keys.CHANNELS,
             "num_convs": keys.NUM_CONVS,
             "norm": keys.NORM,
+            "identity": keys.IDENTITY,
         }
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:

@@ -129,3 +129,15 @@ def test_two_trainings_on_a_cpu_have_the_same_weights(dataset, tmp_path):
     )
     assert first.keys() == second.keys()
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_a_key_that_an_older_config_lacks_had_its_default():
+    cfg = tiny_config()
+    was = "\n".join(line for line in cfg.dump().splitlines() if "IDENTITY" not in line)
+    assert differences(was, cfg) == {}
+    changed = tiny_config("MODEL.FEATURE_SENSITIVE.IDENTITY", "True", "SEED", "3")
+    assert differences(was, changed) == {
+        "MODEL.FEATURE_SENSITIVE.IDENTITY": (False, True),
+        "SEED": (0, 3),
+    }
+    assert differences(was + "\nGONE: 1\n", cfg) == {"GONE": (1, None)}

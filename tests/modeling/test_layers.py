@@ -86,6 +86,12 @@ def test_frozen_norms_are_folded_into_convolutions_and_others_stay(norm):
         assert all(torch.equal(v, before[k]) for k, v in after.items())
 
 
+def test_a_block_that_starts_as_identity_changes_nothing():
+    block = FeatureSensitiveBlock(input_shape=H, channels=24, norm="", identity=True)
+    h = torch.rand(1, 24, 5, 6)
+    torch.testing.assert_close(block(h), h)
+
+
 def test_no_convolution_at_all_is_refused():
     with pytest.raises(ValueError, match="NUM_CONVS is 0.*ENABLED False"):
         FeatureSensitiveBlock(input_shape=H, num_convs=0)
