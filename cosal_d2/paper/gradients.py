@@ -71,7 +71,7 @@ def measure_gradients(
             for name, loss in losses.items()
         }
         flat = {
-            name: torch.cat([part.flatten() for part in parts])
+            name: torch.cat([part.flatten().double() for part in parts])
             for name, parts in gradients.items()
             if all(part is not None for part in parts)
         }
