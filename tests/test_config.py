@@ -191,6 +191,7 @@ def test_what_cannot_be_built_is_refused_by_key(opts, message):
         ("OCCLUSION.FILLS", "('blur',)", "noise, mean, background"),
         ("COMPOSITES.PROB", "1.1", "a probability"),
         ("COMPOSITES.NO_GROUP", "-0.1", "a share, 0 to 1"),
+        ("COMPOSITES.TWO_GROUPS", "1.5", "a share, 0 to 1"),
         ("COMPOSITES.PASTE_PROB", "2.0", "a probability"),
         ("COMPOSITES.OBJECTS", "(1, 4)", "2 to 12 objects"),
         ("COMPOSITES.OBJECTS", "(2, 13)", "2 to 12 objects"),

@@ -121,6 +121,7 @@ def _check_augmentations(cfg: CfgNode) -> None:
         ),
         "COMPOSITES.PROB": (0 <= composites.PROB <= 1, "a probability"),
         "COMPOSITES.NO_GROUP": (0 <= composites.NO_GROUP <= 1, "a share, 0 to 1"),
+        "COMPOSITES.TWO_GROUPS": (0 <= composites.TWO_GROUPS <= 1, "a share, 0 to 1"),
         "COMPOSITES.PASTE_PROB": (0 <= composites.PASTE_PROB <= 1, "a probability"),
         "COMPOSITES.OBJECTS": (
             _are_counts(composites.OBJECTS, 2),

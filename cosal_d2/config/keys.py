@@ -243,6 +243,8 @@ def _add_augmentation_keys(cfg: CfgNode, CN: type) -> None:
     # Share of composites in which nothing repeats; with SINGLES half of these are photographs of a
     # single object (ours).
     cfg.INPUT.COMPOSITES.NO_GROUP = 0.25
+    # Share of the other composites in which two classes repeat (ours).
+    cfg.INPUT.COMPOSITES.TWO_GROUPS = 0.0
     # Probability that a photograph with a group gets a single object of another class pasted beside
     # it; 0 for none (ours).
     cfg.INPUT.COMPOSITES.PASTE_PROB = 0.0

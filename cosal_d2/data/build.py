@@ -209,6 +209,7 @@ def _composites(cfg: CfgNode, records: list[dict]) -> TrainingComposites | None:
         objects=tuple(keys.OBJECTS),
         distractors=tuple(keys.DISTRACTORS),
         no_group=keys.NO_GROUP,
+        two_groups=keys.TWO_GROUPS,
         paste_prob=keys.PASTE_PROB,
         sprites=keys.SPRITES,
     )

@@ -36,9 +36,10 @@ DECISION, PICTURE = 2, 3
 class TrainingComposites:
     """Makes composites for a training loader; each is a pure function of a sample's seed.
 
-    A sample becomes, by chance, a composite (a group of cut-outs of one class and single ones of
-    others on free ground), a composite in which nothing repeats, or a photograph of a single
-    object; a photograph that stays may get a single object of another class beside its group.
+    A sample becomes, by chance, a composite (a group of cut-outs of one class, or two groups, and
+    single ones of others on free ground), a composite in which nothing repeats, or a photograph of
+    a single object; a photograph that stays may get a single object of another class beside its
+    group.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class TrainingComposites:
         objects: tuple[int, int],
         distractors: tuple[int, int],
         no_group: float,
+        two_groups: float = 0.0,
         paste_prob: float,
         sprites: str = "",
     ) -> None:
@@ -64,6 +66,7 @@ class TrainingComposites:
             distractors: smallest and largest number of single objects beside a group.
             no_group: share of composites in which nothing repeats, half of them photographs of a
                 single object if there are any.
+            two_groups: share of the others in which two classes repeat.
             paste_prob: probability that a photograph with a group gets a single object of another
                 class.
             sprites: folder of pictures with alpha, named by their class; "" for none.
@@ -81,8 +84,13 @@ class TrainingComposites:
         single = SceneOptions(objects, (1, min(max(distractors[1], 1) + 1, 12)), groups=0)
         self.group = Composer(photos, extra, backgrounds, 0, grouped)
         self.no_group = Composer(photos, extra, backgrounds, 0, single)
+        self.two_groups = None
+        if two_groups > 0:
+            twice = SceneOptions(objects, distractors, groups=2)
+            self.two_groups = Composer(photos, extra, backgrounds, 0, twice)
         self.singles = list(singles)
-        self.prob, self.share, self.paste_prob = prob, no_group, paste_prob
+        self.prob, self.paste_prob = prob, paste_prob
+        self.no_group_share, self.two_groups_share = no_group, two_groups
         self.classes = {name: i for i, name in enumerate([*self.group.group_classes, DISTRACTOR])}
         logger.info(
             "composites of %d cut-outs of %d classes",
@@ -102,10 +110,12 @@ class TrainingComposites:
             return None
         rng = np.random.default_rng(derive_seed(record["seed"], PICTURE))
         composer, upright = self.group, record["height"] > record["width"]
-        if decide.random() < self.share:
+        if decide.random() < self.no_group_share:
             if self.singles and decide.random() < 0.5:
                 return self._single(rng, upright)
             composer = self.no_group
+        elif self.two_groups is not None and decide.random() < self.two_groups_share:
+            composer = self.two_groups
         scene = composer.compose(rng, upright)
         masks = np.array([i.mask for i in scene.instances], bool)
         names = [i.class_name for i in scene.instances]

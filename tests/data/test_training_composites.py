@@ -121,6 +121,19 @@ def test_each_kind_of_sample_has_its_share(records):
     assert shares == pytest.approx(expected, abs=0.07)
 
 
+def test_two_classes_repeat_in_their_share_of_composites(records):
+    maker = composites(records, two_groups=0.4)
+    counts = [0, 0]
+    for seed in range(100):
+        found = draw(maker, seed)
+        repeated = found.classes[found.cosalient].tolist()
+        sizes = {repeated.count(name) for name in repeated}
+        assert sizes <= {2, 3, 4}
+        counts[len(set(repeated)) - 1] += 1
+        assert not set(repeated) & set(found.classes[~found.cosalient].tolist())
+    assert 28 <= counts[1] <= 52 and sum(counts) == 100
+
+
 def test_masks_fit_the_pasted_objects(records):
     maker, checked = composites(records), 0
     for seed in range(12):
