@@ -114,7 +114,8 @@ def markdown(
     """
     titles = ", ".join(f"`{section.title}`" for section in sections)
     on_gpu = torch.device(device).type == "cuda"
-    threads = f"{torch.get_num_threads()} threads of the CPU"
+    count = torch.get_num_threads()
+    threads = f"{count} thread{'s' if count > 1 else ''} of the CPU"
     where = f"{torch.cuda.get_device_name(device)} and {threads}" if on_gpu else threads
     parts = [
         "# Table 2 and Figures 5 and 6",
