@@ -33,11 +33,19 @@ class FeatureSensitiveBlock(nn.Sequential):
             num_convs: number of convolutions, at least one.
             norm: normalisation after each convolution, "" for none.
             identity: start from convolutions that change nothing, instead of random ones.
+
+        Raises:
+            ValueError: there is no convolution, or R and H differ in channels with ``identity``.
         """
         if num_convs < 1:
             raise ValueError(
                 f"MODEL.FEATURE_SENSITIVE.NUM_CONVS is {num_convs}; it needs at least 1 "
                 "(MODEL.FEATURE_SENSITIVE.ENABLED False leaves the block out)"
+            )
+        if identity and channels != input_shape.channels:
+            raise ValueError(
+                f"MODEL.FEATURE_SENSITIVE.IDENTITY needs as many channels as the encoder gives: set "
+                f"MODEL.FEATURE_SENSITIVE.CHANNELS {input_shape.channels}, not {channels}"
             )
         widths = [input_shape.channels] + [channels] * num_convs
         super().__init__(*(conv(a, b, 3, norm) for a, b in zip(widths, widths[1:], strict=False)))

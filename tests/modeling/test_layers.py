@@ -92,6 +92,11 @@ def test_a_block_that_starts_as_identity_changes_nothing():
     torch.testing.assert_close(block(h), h)
 
 
+def test_a_block_that_narrows_cannot_be_identity():
+    with pytest.raises(ValueError, match="IDENTITY.*CHANNELS 24, not 12"):
+        FeatureSensitiveBlock(input_shape=H, channels=12, identity=True)
+
+
 def test_no_convolution_at_all_is_refused():
     with pytest.raises(ValueError, match="NUM_CONVS is 0.*ENABLED False"):
         FeatureSensitiveBlock(input_shape=H, num_convs=0)
