@@ -44,7 +44,7 @@ class FeatureSensitiveBlock(nn.Sequential):
             )
         if identity and channels != input_shape.channels:
             raise ValueError(
-                f"MODEL.FEATURE_SENSITIVE.IDENTITY needs as many channels as the encoder gives: set "
+                "MODEL.FEATURE_SENSITIVE.IDENTITY needs as many channels as the encoder gives: set "
                 f"MODEL.FEATURE_SENSITIVE.CHANNELS {input_shape.channels}, not {channels}"
             )
         widths = [input_shape.channels] + [channels] * num_convs

@@ -14,7 +14,12 @@ from torch import nn
 from tqdm import tqdm
 
 from cosal_d2.data.build import build_cosal_train_loader
-from cosal_d2.engine.checkpoint import load_network
+from cosal_d2.engine.checkpoint import (
+    load_network,
+    own_state_dict,
+    released_weights,
+    weight_names,
+)
 from cosal_d2.utils.files import table_text
 
 # The decoder's loss; with the grouping, whose verdicts loss_cosal trains, the first of the two.
@@ -39,6 +44,13 @@ def compare_gradients(cfg: CfgNode, iterations: int) -> str:
             "it; give a config with the block"
         )
     model = load_network(cfg).train()
+    weights = released_weights(cfg)
+    lost = sorted(own_state_dict(model).keys() - weight_names(weights))
+    if lost:
+        raise ValueError(
+            f"{weights} lacks {lost[0]} and {len(lost) - 1} others, whose losses would be those of "
+            "random weights; give a checkpoint of the training"
+        )
     loader, _ = build_cosal_train_loader(cfg)
     batches = itertools.islice(loader, iterations)
     progress = tqdm(batches, total=iterations, desc="gradients", unit="batch", disable=None)

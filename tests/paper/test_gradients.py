@@ -84,3 +84,9 @@ def test_without_the_block_there_is_nothing_to_measure():
         compare_gradients(
             tiny_config("MODEL.FEATURE_SENSITIVE.ENABLED", "False", "MODEL.RFM.SAMPLER", ""), 1
         )
+
+
+def test_weights_without_the_branch_are_refused(tmp_path):
+    CoSaliencyCheckpointer(tiny_model("MODEL.RFM.SAMPLER", ""), str(tmp_path)).save("plain")
+    with pytest.raises(ValueError, match="plain.pth lacks proposal_generator.*random weights"):
+        compare_gradients(tiny_config("MODEL.WEIGHTS", str(tmp_path / "plain.pth")), 1)
