@@ -25,7 +25,7 @@ from cosal_d2.paper.trainings import check_settings, scale_schedule, train_in_fo
 logger = logging.getLogger(__name__)
 
 # The table sets these itself, the same for every column.
-RESERVED = ("_BASE_", "DATASETS.TEST", "OUTPUT_DIR", "SEED", "SOLVER.MAX_ITER")
+RESERVED = ("DATASETS.TEST", "OUTPUT_DIR", "SEED", "SOLVER.MAX_ITER")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Column:
         name: the number that the file's name begins with (``7`` of ``7_online.yaml``), or its stem.
         title: the file's first line, a comment.
         file: name of the yaml.
-        node: what the yaml changes in the base config.
+        node: what the yaml and its ``_BASE_`` columns change in the config of all columns.
     """
 
     name: str
@@ -80,8 +80,9 @@ def load_column(path: str) -> Column:
     if not first.startswith("#") or not title:
         raise ValueError(f"{path}: the first line is no title; begin with a comment: # TITLE")
     try:
-        node = CfgNode(yaml.safe_load(text) or {})
-    except (yaml.YAMLError, TypeError, AssertionError) as error:
+        keys = CfgNode.load_yaml_with_base(path) if yaml.safe_load(text) else {}
+        node = CfgNode(keys)
+    except (yaml.YAMLError, AttributeError, TypeError, AssertionError, OSError) as error:
         raise ValueError(f"{path} is no yaml of config keys: {error}") from error
     for key, _ in dotted(node):
         if key in RESERVED:

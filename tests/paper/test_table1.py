@@ -103,6 +103,16 @@ def test_columns_are_found_by_number_name_and_path(tmp_path):
     column = find_column(str(own))
     assert (column.name, column.title) == ("8b", "Wide margin")
     assert column_config(tiny_config(), column, 10).MODEL.RFM.MARGIN == 1.0
+    own.with_name("0_base.yaml").write_text("# The base config itself\n")
+    assert load_column(str(own.with_name("0_base.yaml"))).node == {}
+    (tmp_path / "8c_wider.yaml").write_text('# Wider\n_BASE_: "8b_wide_margin.yaml"\nSEED: 1\n')
+    with pytest.raises(ValueError, match="8c_wider.yaml: SEED is the table's"):
+        load_column(str(tmp_path / "8c_wider.yaml"))
+    (tmp_path / "8c_wider.yaml").write_text(
+        '# Wider\n_BASE_: "8b_wide_margin.yaml"\nMODEL:\n  RFM:\n    LOSS_WEIGHT: 0.5\n'
+    )
+    node = load_column(str(tmp_path / "8c_wider.yaml")).node
+    assert node.MODEL.RFM == {"MARGIN": 1.0, "LOSS_WEIGHT": 0.5}
     with pytest.raises(ValueError, match="no column '12'.*1_unet.yaml"):
         find_column("12")
 
@@ -112,7 +122,8 @@ def test_columns_are_found_by_number_name_and_path(tmp_path):
     [
         ("MODEL:\n  DTYPE: float32\n", "first line is no title"),
         ("# x\nSOLVER:\n  MAX_ITER: 3\n", "SOLVER.MAX_ITER is the table's"),
-        ("# x\n_BASE_: Base-CoSal.yaml\n", "_BASE_ is the table's"),
+        ("# x\n_BASE_: nothing.yaml\n", "nothing.yaml"),
+        ("# x\n- 1\n", "no yaml of config keys"),
         ("# x\nMODEL: [\n", "no yaml of config keys"),
         ("# x\nMODEL:\n  NOPE: 1\n", "MODEL.NOPE"),
     ],
