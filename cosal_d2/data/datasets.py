@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from cosal_d2.data.lost_masks import LostMasks
-from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, load_coco
+from cosal_d2.utils.coco import DISTRACTOR, check_fields, drawable, id_order, load_coco
 from cosal_d2.utils.image_paths import picture_path
 from cosal_d2.utils.masks import to_rle
 from cosal_d2.utils.pictures import picture_size
@@ -93,7 +93,7 @@ def load_cosal_json(json_file: str, image_root: str, name: str | None = None) ->
         )
     check_fields(content, json_file, optional=("height", "width"))
     _check_references(content, json_file)
-    classes = {c["id"]: c["name"] for c in sorted(content["categories"], key=_id_order)}
+    classes = {c["id"]: c["name"] for c in sorted(content["categories"], key=id_order)}
     numbers = {number: i for i, number in enumerate(classes)} if name else {}
     if name:
         MetadataCatalog.get(name).set(
@@ -104,7 +104,7 @@ def load_cosal_json(json_file: str, image_root: str, name: str | None = None) ->
         own[annotation["image_id"]].append((i, annotation))
     lost = LostMasks(json_file)
     records = []
-    for image in sorted(content["images"], key=_id_order):
+    for image in sorted(content["images"], key=id_order):
         record = _image_record(image, image_root)
         group = record["cosalient_category"]
         if group is not None and group not in classes.values():
@@ -131,11 +131,6 @@ def load_cosal_json(json_file: str, image_root: str, name: str | None = None) ->
     lost.warn(len(content["annotations"]))
     logger.info("%d images from %s", len(records), json_file)
     return records
-
-
-def _id_order(entry: dict) -> tuple[bool, int | str]:
-    """Numbers before texts."""
-    return isinstance(entry["id"], str), entry["id"]
 
 
 def _image_record(image: dict, image_root: str) -> dict:

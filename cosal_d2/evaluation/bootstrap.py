@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from cosal_d2.evaluation.field import MEASURES
+from cosal_d2.evaluation.field import FIELD_MEASURES
 from cosal_d2.evaluation.maps import MapsEvaluation
 from cosal_d2.evaluation.measures import f_beta
 from cosal_d2.evaluation.scorer import ImageResult
@@ -17,7 +17,7 @@ from cosal_d2.evaluation.tables import result_row
 RESAMPLES = 2000
 LEVEL = 0.95
 CHUNK = 250  # resamples at once, for the memory
-PAPER = ("P", "R", "F0.3", "F1", "raw_MAE", "raw_adpF")
+PAPER_MEASURES = ("P", "R", "F0.3", "F1", "raw_MAE", "raw_adpF")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def paired_differences(
             if resampled.size:
                 tail = 100 * (1 - LEVEL) / 2
                 low, high = map(float, np.percentile(resampled, [tail, 100 - tail]))
-                images = full if measure in PAPER else n
+                images = full if measure in PAPER_MEASURES else n
                 rows.append(Difference(a, b, measure, float(difference[0]), low, high, images))
     return rows
 
@@ -99,7 +99,7 @@ def _resampled(results: Sequence[ImageResult], counts: np.ndarray) -> dict[str, 
     rows = [result_row(result) for result in results]
     fields = [result.field for result in results]
     values = {}
-    for measure in MEASURES:
+    for measure in FIELD_MEASURES:
         curve = measure.removeprefix("max")
         if curve != measure and all(f is not None and curve in f.curves for f in fields):
             values[measure] = _means(np.array([f.curves[curve] for f in fields]), counts, best=True)
@@ -109,14 +109,14 @@ def _resampled(results: Sequence[ImageResult], counts: np.ndarray) -> dict[str, 
     if full.any():
         paper = {
             name: _means(np.array([row[name] for row in rows], float)[full], counts[:, full])
-            for name in PAPER
+            for name in PAPER_MEASURES
             if name in rows[0]
         }
         for name in ("F0.3", "F1"):
             beta2 = float(name.removeprefix("F"))
             pairs = zip(paper["P"], paper["R"], strict=True)
             paper[name] = np.array([f_beta(p, r, beta2) for p, r in pairs])
-        values.update((name, paper[name]) for name in PAPER)
+        values.update((name, paper[name]) for name in PAPER_MEASURES)
     return values
 
 

@@ -19,7 +19,7 @@ import torch
 
 from cosal_d2.utils.sod_measures import library
 
-MEASURES = (
+FIELD_MEASURES = (
     *("MAE", "adpF", "meanF", "maxF", "S", "adpE", "meanE", "maxE", "wF"),
     *("adpIoU", "meanIoU", "maxIoU", "adpDice", "meanDice", "maxDice"),
 )
@@ -143,11 +143,11 @@ def summarize_field(scores: Sequence[FieldScore]) -> OrderedDict[str, float]:
         scores: one an image.
 
     Returns:
-        the names in ``MEASURES`` that were scored, as plain floats; empty without an image.
+        the names in ``FIELD_MEASURES`` that were scored, as plain floats; empty without an image.
     """
     result: OrderedDict[str, float] = OrderedDict()
     curves = field_curves(scores) if scores else {}
-    for name in MEASURES:
+    for name in FIELD_MEASURES:
         curve = curves.get(name.removeprefix("mean").removeprefix("max"))
         if curve is not None:
             result[name] = float(curve.mean() if name.startswith("mean") else curve.max())

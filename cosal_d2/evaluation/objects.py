@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from cosal_d2.evaluation.truth import Truth
 
@@ -117,14 +118,9 @@ def as_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _mask_box(mask: np.ndarray) -> np.ndarray:
-    """Tight box of a mask, XYXY; zeros where it has no pixel."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return np.zeros(4)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+    """Tight box of a mask, x, y, width, height; zeros where it has no pixel."""
+    return np.array(cv2.boundingRect(mask.view(np.uint8)), dtype=np.float64)
 
 
 def _box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    inner = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inner
-    return float(inner / union) if union > 0 else 0.0
+    return float(coco_mask.iou(a[None], b[None], [0])[0, 0])

@@ -41,7 +41,7 @@ def write_evaluation(
     """Write everything that is known of the methods.
 
     ``metrics.json``, ``table.md``, ``table.tex``, ``table.csv``, ``per_image.csv``,
-    ``objects.csv``, ``groups.csv``, ``differences.csv`` and ``.json`` (with two or more methods),
+    ``objects.csv``, ``groups.csv``, ``differences.csv`` and ``.json``,
     ``files.csv``, ``curves.csv``, ``.png``, ``.svg`` and ``.pdf`` (with the field's measures), and
     ``evaluation.json`` for :mod:`.report`. ``docs/measures.md`` explains each. What an earlier
     evaluation left in the folder is replaced; its curves go where there are none now.

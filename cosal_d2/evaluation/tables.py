@@ -11,7 +11,7 @@ from typing import Any
 
 from tabulate import LATEX_ESCAPE_RULES
 
-from cosal_d2.evaluation.field import MEASURES, summarize_field
+from cosal_d2.evaluation.field import FIELD_MEASURES, summarize_field
 from cosal_d2.evaluation.measures import summarize
 from cosal_d2.evaluation.objects import BOX_IOU, SIZES, ObjectScore
 from cosal_d2.evaluation.scorer import ImageResult
@@ -23,7 +23,7 @@ ROW_NAMES = {"mae": "raw_MAE", "precision": "P", "recall": "R", "adpF": "raw_adp
 SUMMARY_NAMES = {"MAE": "raw_MAE", "adpF": "raw_adpF"}
 GROUP_MEASURES = ("MAE", "adpF", "maxF", "S", "wF", "raw_MAE", "raw_adpF")
 COLUMNS = (
-    *(name for name in MEASURES if not name.endswith(("IoU", "Dice"))),
+    *(name for name in FIELD_MEASURES if not name.endswith(("IoU", "Dice"))),
     *("meanIoU", "meanDice", "P", "R", "F0.3", "F1", "raw_MAE", "raw_adpF"),
     *("object_recall", "box_recall", "count_error", "distractor_rejection"),
     *("wrongly_empty", "empty_MAE", "empty_share", "images"),

@@ -15,6 +15,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
 from cosal_d2.data.datasets import check_registered, load_cosal_json, register_all_cosal
+from cosal_d2.utils.files import visible_files
 from cosal_d2.utils.mask_pictures import read_truth
 from cosal_d2.utils.mask_words import picture_name
 from cosal_d2.utils.masks import mask_rle, to_rle
@@ -28,7 +29,7 @@ class TruthObject:
     Attributes:
         mask: ``(H, W)`` boolean.
         class_name: "" where the dataset names none.
-        box: ``(4,)`` float64, XYXY absolute pixels, where the annotation has one.
+        box: ``(4,)`` float64, x, y, width, height in pixels, where the annotation has one.
     """
 
     mask: np.ndarray
@@ -114,12 +115,12 @@ def decode_truth(record: Mapping[str, Any]) -> Truth:
 
 
 def _box(annotation: Mapping[str, Any]) -> np.ndarray | None:
-    """An annotation's box, XYXY; None where it has none, or one without area."""
+    """An annotation's box, x, y, width, height; None where it has none, or one without area."""
     if annotation.get("bbox") is None:
         return None
     mode = annotation.get("bbox_mode", BoxMode.XYWH_ABS)
-    box = np.asarray(BoxMode.convert(list(annotation["bbox"]), mode, BoxMode.XYXY_ABS), float)
-    return box if box[2] > box[0] and box[3] > box[1] else None
+    box = np.asarray(BoxMode.convert(list(annotation["bbox"]), mode, BoxMode.XYWH_ABS), float)
+    return box if min(box[2:]) > 0 else None
 
 
 def load_truth(dataset: str | os.PathLike[str]) -> TruthSet:
@@ -182,8 +183,8 @@ def _from_json(path: Path) -> TruthSet:
 def _from_masks(folder: Path) -> TruthSet:
     """A mask stands for an unknown number of objects, so it is a crowd."""
     records, notes, seen = [], [], {}
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    names = _picture_names(paths, folder)
+    paths = visible_files(folder)
+    names = _picture_names([p for p in paths if p.suffix.lower() in PICTURE_SUFFIXES], folder)
     for path in paths:
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             notes.append(f"{path}: not a picture, no mask{unread_hint([path.suffix.lower()])}")

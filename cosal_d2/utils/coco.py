@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosal_d2.utils.coco_fields import PARSERS, is_finite, is_id, parse_box, parse_side, shown
+from cosal_d2.utils.coco_fields import PARSERS, is_id, not_finite, parse_box, parse_side, shown
 
 # Category of salient objects that do not belong to the repeated group.
 DISTRACTOR = "distractor"
@@ -118,8 +118,9 @@ def field_faults(
                     missing, message, fix = fault
                     yield FieldFault(part, i, field, missing, False, f"{part}[{i}] {message}", fix)
             for field in entry.keys() - parsers.keys():
-                if not is_finite(entry[field]):
+                if where := not_finite(entry[field], field):
                     message = f"{part}[{i}] has the {field} {shown(entry[field])}"
+                    message += f", of which {where} is no number" if where != field else ""
                     fix = "json has no such number; give another, or null"
                     yield FieldFault(part, i, field, False, False, message, fix)
             number = entry.get("id")
@@ -178,6 +179,11 @@ def drawable(segmentation: list | dict | None) -> list | dict | None:
     if isinstance(segmentation, list):
         segmentation = [p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0]
     return segmentation or None
+
+
+def id_order(entry: dict) -> tuple[bool, int | str]:
+    """Sort key of entries by their ids, as :func:`load_coco` gives them: numbers before texts."""
+    return isinstance(entry["id"], str), entry["id"]
 
 
 def is_large(annotation: dict, image: dict) -> bool:

@@ -154,13 +154,28 @@ def _is_pairs(polygon: list) -> bool:
     )
 
 
-def is_finite(value: object) -> bool:
-    """Whether no number in a json value is nan or infinite."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, list | dict):
-        return all(map(is_finite, value.values() if isinstance(value, dict) else value))
-    return True
+def are_numbers(values: object) -> bool:
+    """Whether it is a list of numbers, none of them nan, infinite or beyond any picture."""
+    return isinstance(values, list) and all(
+        type(v) in (int, float) and abs(v) <= LARGEST_NUMBER for v in values
+    )
+
+
+def not_finite(content: object, name: str = "") -> str:
+    """The first number of a json's content that is NaN or infinite, such as
+    ``annotations[3].score``; "" for none.
+
+    Args:
+        content: of a json.
+        name: what it is called.
+    """
+    if isinstance(content, dict):
+        parts = ((f"{name}.{key}".lstrip("."), value) for key, value in content.items())
+    elif isinstance(content, (list, tuple)):
+        parts = ((f"{name}[{i}]", value) for i, value in enumerate(content))
+    else:
+        return name if isinstance(content, float) and not math.isfinite(content) else ""
+    return next(filter(None, (not_finite(value, own) for own, value in parts)), "")
 
 
 PARSERS: dict[str, dict[str, Callable]] = {
@@ -182,6 +197,7 @@ PARSERS: dict[str, dict[str, Callable]] = {
         "area": parse_area,
         "iscrowd": parse_flag,
         "ignore": parse_ignore,
+        "class_name": parse_name,
     },
     "categories": {"id": parse_id, "name": parse_name},
 }

@@ -22,6 +22,16 @@ UNFINISHED = re.compile(
 )
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """Files below a folder, sorted; hidden ones and those of hidden folders are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file beside ``path``, then rename it; bytes of file names that are not UTF-8 are
     written as they are."""

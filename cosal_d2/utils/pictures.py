@@ -84,11 +84,19 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: str | os.PathLike, error: Exception) -> ValueError:
-    """The error that names a file which Pillow cannot read, and why."""
+def unreadable(
+    path: str | os.PathLike, error: Exception, content: bytes | None = None
+) -> ValueError:
+    """The error that names a file which Pillow cannot read, and why.
+
+    Args:
+        path: of the file.
+        error: Pillow's.
+        content: of the file, where it has been read.
+    """
     reason = str(error)
     if isinstance(error, UnidentifiedImageError):
-        start = _content(path, 12)
+        start = _content(path if content is None else content, 12)
         reason = "it is none of a kind that is known"
         if not start:
             reason = "the file is empty"
@@ -183,10 +191,10 @@ def _with_end_marker(
     return whole
 
 
-def other_tiff(path: str | os.PathLike) -> np.ndarray | None:
-    """Values of a TIFF of a kind that Pillow does not know, such as float64, grey (H, W) or BGR;
-    None where OpenCV does not either."""
-    data = _content(path)
+def other_tiff(source: str | os.PathLike | bytes) -> np.ndarray | None:
+    """Values of a TIFF, given by its path or content, of a kind that Pillow does not know, such as
+    float64, grey (H, W) or BGR; None where OpenCV does not either."""
+    data = _content(source)
     return decode_deep(data) if data.startswith(TIFF_STARTS) else None
 
 
@@ -253,7 +261,7 @@ def picture_size(file: str | os.PathLike) -> tuple[int, int]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
     except READING_ERRORS as error:
-        raise ValueError(f"{file}: not readable as a picture ({error}); replace it") from error
+        raise unreadable(file, error) from error
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

@@ -12,7 +12,7 @@ from detectron2.evaluation.testing import flatten_results_dict, print_csv_format
 from evaluation_data import noisy_map, record, registered, scenes
 
 from cosal_d2.evaluation import CoSaliencyEvaluator, reference_rows
-from cosal_d2.evaluation.field import MEASURES
+from cosal_d2.evaluation.field import FIELD_MEASURES
 
 MAIN_KEYS = [
     *("MAE", "P", "R", "F0.3", "F1", "adpF"),
@@ -173,7 +173,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     assert json.loads((tmp_path / "rank1.json").read_text()) == {}
     assert list(got) == list(expected) == ["cosal", "field"]
     assert list(got["cosal"]) == [*MAIN_KEYS, "empty_MAE", "empty_share"]
-    assert list(got["field"]) == list(MEASURES)
+    assert list(got["field"]) == list(FIELD_MEASURES)
     for group, values in expected.items():
         assert got[group] == pytest.approx(values, abs=1e-9)
     assert sorted(os.listdir(single)) == sorted([*FILES, "field_metrics.json"])

@@ -7,7 +7,7 @@ import torch
 from evaluation_data import blobs, soft_map
 
 from cosal_d2.evaluation import Scorer, Truth, field_curves, summarize_field, summarize_results
-from cosal_d2.evaluation.field import MEASURES
+from cosal_d2.evaluation.field import FIELD_MEASURES
 
 
 def library(pairs):
@@ -69,7 +69,7 @@ def test_200_random_pairs_agree_with_pysodmetrics():
     expected, curves = library(pairs)
     results = scored(pairs)
     got = summarize_results(results)
-    assert {name: got[name] for name in MEASURES} == pytest.approx(expected, abs=1e-6)
+    assert {name: got[name] for name in FIELD_MEASURES} == pytest.approx(expected, abs=1e-6)
     for name, curve in field_curves([result.field for result in results]).items():
         np.testing.assert_allclose(curve, curves[name], atol=1e-6, err_msg=name)
     for pair, result in zip(pairs, results, strict=True):

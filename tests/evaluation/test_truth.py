@@ -76,3 +76,13 @@ def test_masks_named_by_other_tools_are_of_their_pictures(tmp_path):
         Image.fromarray(box_mask(6, 8, (2, 1, 5, 3))).save(tmp_path / name)
     found = [r["file_name"] for r in load_truth(tmp_path).records]
     assert found == ["a.png", "b.jpg", "c.png", "d.png", "d_mask.png", "e_masked.png", "mask.png"]
+
+
+def test_files_beside_the_masks_change_no_name(tmp_path):
+    for name in ("a_mask.png", ".ipynb_checkpoints/a_mask-checkpoint.png", "._a_mask.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(box_mask(6, 8, (2, 1, 5, 3))).save(tmp_path / name)
+    (tmp_path / "a.json").write_text("{}")
+    truth = load_truth(tmp_path)
+    assert [r["file_name"] for r in truth.records] == ["a.png"]
+    assert [note.split(": ")[0] for note in truth.notes] == [str(tmp_path / "a.json")]

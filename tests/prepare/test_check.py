@@ -380,6 +380,29 @@ def test_the_other_objects_of_a_picture_outlast_one_without_mask(home, content, 
     assert [image.get("clean", True) for image in fixed["images"]] == [False, True, True, True]
 
 
+HUGE, INF = 10**400, float("inf")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("segmentation", {"size": [INF, 80], "counts": [10, 3840]}),
+        ("segmentation", {"size": [HUGE, 80], "counts": [10, 3840]}),
+        ("segmentation", [[HUGE, 0, 5, 5, 9, 20]]),
+        ("segmentation", [[1, 1, 30, 1, 30, -HUGE, 1, 30]]),
+        ("bbox", [1, 1, HUGE, 5]),
+        ("bbox", [1, 1, INF, 5]),
+    ],
+)
+def test_numbers_beyond_any_picture_are_named_and_repaired(home, content, field, value):
+    entry = own(content, 0)[0]
+    entry[field] = value
+    report, fixed = repaired(home, content)
+    (finding,) = [f for f in report["findings"] if f["severity"] == "error"]
+    assert finding["annotation_id"] == entry["id"] and "000000.jpg" in finding["file"]
+    assert len(fixed["images"]) == 4
+
+
 def test_an_annotation_that_is_there_twice_leaves_its_picture_clean(home, content):
     content["annotations"].insert(1, dict(content["annotations"][0]))
     count = len(content["annotations"])

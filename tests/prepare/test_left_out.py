@@ -1,14 +1,36 @@
 """Shapes that make no object are left out and counted; their picture stays."""
 
+import base64
 import json
+import struct
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from converter_data import convert, read_back, save_picture, square, write_squares
 from PIL import Image
 
+from cosal_d2.data.datasets import load_cosal_json
+from cosal_d2.prepare.convert.picture_file import load_picture
+from cosal_d2.utils.pictures import picture_size, read_image
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 BOW_TIE = [60, 40, 90, 60, 90, 40, 60, 60]
+HUGE, INF = 10**400, float("inf")
+MASK = {"points": [[5, 5], [9, 9]], "shape_type": "mask"}
+
+
+def png_of(height, width):
+    """A black PNG of 1 bit a pixel, in base64."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(height * (1 + -(-width // 8))))
+    chunks = [b"IHDR" + header, b"IDAT" + rows, b"IEND"]
+    parts = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).decode()
+
+
+VAST = png_of(20_000, 10_000)
 
 
 def image_entries(made):
@@ -30,6 +52,8 @@ def image_entries(made):
         ({"segmentation": [[60, 40, "a", 40, 90, 60]]}, "1 unreadable", False),
         ({"segmentation": {"size": [96, 128], "counts": "?"}}, "1 unreadable", False),
         ({"segmentation": {"size": [9, 9], "counts": [81]}}, "1 of another size", False),
+        ({"segmentation": {"size": [INF, 9], "counts": [81]}}, "1 unreadable", False),
+        ({"segmentation": [[60, 40, 90, 60, HUGE, 60]]}, "1 unreadable", False),
         ({"segmentation": [[200, 200, 230, 200, 230, 230]]}, "1 without a pixel", True),
     ],
 )
@@ -59,6 +83,9 @@ def test_one_bad_coco_shape_costs_no_picture(tmp_path, capsys, change, reason, c
         ({"points": [[5, 5], [60, 60]], "shape_type": "star"}, "1 of an unknown type", False),
         ({"points": [[5, 5], [9, 9]], "shape_type": "mask"}, "1 unreadable", True),
         ({"points": "none"}, "1 unreadable", False),
+        ({"points": [[5, 5], [HUGE, 5], [9, 9]]}, "1 unreadable", False),
+        (MASK | {"mask": VAST}, "1 unreadable", True),
+        (MASK | {"mask": VAST[:60]}, "1 unreadable", True),
         ({"points": [[5, 5], [60, 60]], "shape_type": "line"}, "1 points or lines", True),
         ({"label": "", "points": [[1, 1], [40, 1], [40, 40]]}, "1 without a label", False),
         ({"label": None, "points": [[1, 1], [2, 1], [2, 2]]}, "1 without a label", True),
@@ -111,6 +138,34 @@ def test_one_bad_yolo_line_costs_no_picture(tmp_path, capsys, text, reason, clea
     assert len(found["a.png"]) == 2
     assert f"shapes left out: {reason}" in capsys.readouterr().out
     assert image_entries(made)[0].get("clean", True) is clean
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_heic_under_another_name_is_named_by_every_reader(tmp_path, capsys, monkeypatch, suffix):
+    monkeypatch.setattr("cosal_d2.utils.pictures.importlib.util.find_spec", lambda name: None)
+    (tmp_path / f"a{suffix}").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(40))
+    for read in (load_picture, picture_size, read_image):
+        with pytest.raises(ValueError, match=f"a{suffix} as a picture: it is HEIC; pip install"):
+            read(tmp_path / f"a{suffix}")
+
+
+def test_a_tiff_that_training_reads_is_converted(tmp_path):
+    def rename(content):
+        content["images"][0]["file_name"] = "a.tif"
+
+    line = write_squares(tmp_path / "in", "coco", rename)
+    levels = np.tile(np.linspace(0, 1, 128), (96, 1))
+    content = cv2.imencode(".tif", levels)[1].tobytes()
+    (tmp_path / "in" / "images" / "a.tif").write_bytes(content)
+    assert load_picture(tmp_path / "in" / "images" / "a.tif").upright == (96, 128)
+    for options in ((), ("--max-side", 64)):
+        made = convert(tmp_path, line, *options, "--overwrite")
+        file = made.with_suffix("") / image_entries(made)[0]["file_name"]
+        pixels = read_image(file)
+        assert pixels.shape[:2] == ((48, 64) if options else (96, 128))
+        assert pixels[0, 0, 0] < 5 and pixels[0, -1, 0] > 250
+        (picture,) = load_cosal_json(str(made), str(made.with_suffix("")))
+        assert len(picture["annotations"]) == 2
 
 
 def test_a_voc_object_without_a_class_costs_no_picture(tmp_path, capsys):

@@ -73,4 +73,4 @@ def test_faulty_pictures_are_named_where_none_is_left(tmp_path, capsys):
     (tmp_path / "in" / "a.png").write_bytes(b"no picture")
     convert(tmp_path, line, "--skip-bad", status=1)
     error = capsys.readouterr().err
-    assert "no picture is left (1 faulty)" in error and "a.png: not readable" in error
+    assert "no picture is left (1 faulty)" in error and "a.png as a picture: it is none" in error

@@ -152,6 +152,9 @@ def test_font_and_folder_give_instances_of_the_same_classes(font, folder, tmp_pa
         assert (sprite.mode, sprite.size) == ("RGBA", (80, 80))
     printed = capsys.readouterr().out
     assert "Wedges: 2 sprites" in printed and "3 classes, 1 with several" in printed
+    (out / "._1f34e.png").write_bytes(b"what macOS leaves beside a copied file")
+    (out / ".trash").mkdir()
+    (out / ".trash" / "1f34e.png").write_bytes(b"")
     classes = sprite_cutouts(out)
     assert {name: len(found) for name, found in classes.items()} == {
         "sprite/1f347": 1,

@@ -8,6 +8,7 @@ import pytest
 from cosal_d2.utils.coco import check_fields, field_faults, is_large, load_coco
 from cosal_d2.utils.coco_fields import (
     LARGEST_ID,
+    PARSERS,
     parse_area,
     parse_box,
     parse_file_name,
@@ -38,6 +39,7 @@ PAIRS = [[1, 1], [5, 1], [5, 5], [1, 5]]
         (parse_side, [48, 48.0, "48", "48.0"], 48),
         (parse_box, [[1, 2, 3, 4], ["1", "2", 3.0, "4e0"]], [1, 2, 3, 4]),
         (parse_name, [5, "5"], "5"),
+        (PARSERS["annotations"]["class_name"], [5, "5"], "5"),
         (
             parse_segmentation,
             [[SQUARE], SQUARE, PAIRS, [PAIRS], [list(map(str, SQUARE))]],

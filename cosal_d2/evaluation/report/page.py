@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cosal_d2.evaluation.curves import draw_curves, render
-from cosal_d2.evaluation.field import MEASURES
+from cosal_d2.evaluation.field import FIELD_MEASURES
 from cosal_d2.evaluation.output import load_evaluation
 from cosal_d2.evaluation.report.panels import draw_panels
 from cosal_d2.evaluation.tables import LOWER_IS_BETTER, best_of, columns_of, number_text
@@ -30,7 +30,7 @@ FAILURES = {
     "weak": f"F below {WEAK}",
 }
 FIRST = ("adpF", "MAE", "maxF", "S", "maxE", "wF", "raw_adpF", "raw_MAE", "P", "R")
-GALLERY_MEASURES = (*FIRST, *(name for name in MEASURES if name not in FIRST))
+GALLERY_MEASURES = (*FIRST, *(name for name in FIELD_MEASURES if name not in FIRST))
 DETAILS = ("objects", "objects_found", "distractors", "distractors_rejected", "false_regions")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
 from cosal_d2.prepare.check.near_duplicates import file_hash
 from cosal_d2.prepare.convert.picture_file import Picture, load_picture
 from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.coco_fields import are_numbers
 from cosal_d2.utils.masks import to_rle
 
 TOLERANCE = 1.0  # pixels: a box may be so much off its mask
@@ -54,7 +54,7 @@ def check_picture(task: PictureTask) -> tuple[list[Finding], np.ndarray | None]:
         return check.findings, None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        reason = reason.removeprefix(f"{task.file}: ").split("; replace")[0]
+        reason = reason.removeprefix(f"cannot read {task.file} as a picture: ")
         fix = "replace the file, or remove the image and its annotations"
         check.add("unreadable image", reason, fix)
         return check.findings, None
@@ -155,7 +155,7 @@ class _PictureCheck:
     def _box(self, annotation: Annotation, rle: dict | None, height: int, width: int) -> None:
         box = annotation[1]["bbox"]
         give = "give x, y, width and height"
-        if not isinstance(box, (list, tuple)) or len(box) != 4 or not _are_finite(box):
+        if not are_numbers(box) or len(box) != 4:
             self.add("malformed box", f"bbox {box!r} is not four numbers", give, annotation)
             return
         x, y, w, h = box
@@ -230,7 +230,7 @@ class _PictureCheck:
 def is_polygon(points: object) -> bool:
     """Whether it is x and y of three points or more."""
     whole = isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0
-    return whole and _are_finite(points)
+    return whole and are_numbers(points)
 
 
 def crosses_itself(polygon: list[float]) -> bool:
@@ -246,10 +246,6 @@ def crosses_itself(polygon: list[float]) -> bool:
     if shape.is_valid:
         return False
     return abs(shapely.make_valid(shape).area - shape.area) > 1e-6 * max(shape.area, 1)
-
-
-def _are_finite(values: list) -> bool:
-    return all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
 
 
 def _corners(box: object) -> np.ndarray:

@@ -23,6 +23,8 @@ from cosal_d2.utils.pictures import picture_size
 
 ROUNDS = 4
 SAME_SHAPE = 0.02  # relative difference of aspect ratios
+# What a step raises where there is nothing to repair from.
+FAILURES = (KeyError, OverflowError, TypeError, ValueError, OSError)
 
 
 def write_repaired(
@@ -84,7 +86,7 @@ def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str
             continue
         try:
             steps.get(finding.kind, work.drop)(finding)
-        except (KeyError, TypeError, ValueError, OSError):  # what it needs is not usable either
+        except FAILURES:  # what it needs is not usable either
             work.drop(finding)
     work.apply()
     return fixed, work.done
@@ -93,8 +95,7 @@ def repair(dataset: Dataset, findings: list[Finding]) -> tuple[Dataset, list[str
 class _Repair:
     """One round of repairs on a dataset's content, which is changed.
 
-    A step raises KeyError, TypeError, ValueError or OSError, with nothing changed, where there is
-    nothing to repair from.
+    A step raises one of ``FAILURES``, with nothing changed, where there is nothing to repair from.
     """
 
     def __init__(self, dataset: Dataset) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,10 +23,12 @@ from cosal_d2.prepare.composites.cutouts import (
     to_sprite,
     usable_box,
 )
-from cosal_d2.utils.coco import check_fields, load_coco
+from cosal_d2.prepare.convert.source_files import find_files
+from cosal_d2.utils.coco import check_fields, id_order, load_coco
+from cosal_d2.utils.coco_fields import are_numbers
 from cosal_d2.utils.image_paths import picture_path
 from cosal_d2.utils.masks import to_rle
-from cosal_d2.utils.pictures import READING_ERRORS, open_picture, read_image, upright_size
+from cosal_d2.utils.pictures import READING_ERRORS, open_picture, picture_size, read_image
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def sprite_cutouts(folder: Path) -> dict[str, list[Cutout]]:
             f"{folder}: no such folder; give a folder of PNG or WebP to --sprites"
         )
     found = []
-    for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SPRITE_SUFFIXES):
+    for file in find_files(folder, SPRITE_SUFFIXES):
         solid = (read_rgba(file)[:, :, 3] > 127).astype(np.uint8)
         box = tuple(cv2.boundingRect(solid))
         if min(box[2:]) >= MIN_SIDE and solid.sum() >= MIN_AREA:
@@ -182,26 +183,21 @@ def sprite_cutouts(folder: Path) -> dict[str, list[Cutout]]:
     return by_class(found)
 
 
-def _numbers(values: object) -> bool:
-    return isinstance(values, list) and all(
-        isinstance(v, (int, float)) and math.isfinite(v) for v in values
-    )
-
-
 def _mask_rle(segmentation: object, height: int, width: int) -> dict | None:
     """COCO's compressed RLE of polygons or of RLE, compressed or not; None where it is empty.
 
     Of polygons those parts count that have three corners or more. A mask without area is empty.
     """
     if isinstance(segmentation, list):
-        segmentation = [p for p in segmentation if _numbers(p) and len(p) >= 6 and len(p) % 2 == 0]
+        parts = filter(are_numbers, segmentation)
+        segmentation = [p for p in parts if len(p) >= 6 and len(p) % 2 == 0]
     rle = to_rle(segmentation, height, width) if segmentation else None
     return rle if rle and coco_mask.area(rle) else None
 
 
 def _box_rle(box: object, height: int, width: int) -> dict:
     """RLE of a box x, y, width, height; of the whole picture where it is no such box."""
-    if not _numbers(box) or len(box) != 4 or min(box[2:]) <= 0:
+    if not are_numbers(box) or len(box) != 4 or min(box[2:]) <= 0:
         box = [0, 0, width, height]
     x, y, w, h = box
     return to_rle([[x, y, x + w, y, x + w, y + h, x, y + h]], height, width)
@@ -210,26 +206,17 @@ def _box_rle(box: object, height: int, width: int) -> dict:
 def _picture(entry: dict, folder: Path, json_file: Path) -> Picture:
     file = picture_path(folder, entry["file_name"])
     try:
-        with open_picture(file) as image:
-            height, width = upright_size(image)
+        height, width = picture_size(file)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{file}: no such picture, but {json_file} lists it; is --images right?"
         ) from error
-    except READING_ERRORS as error:
-        raise ValueError(f"{file} is not readable as a picture: {error}") from error
     if (height, width) != (entry["height"], entry["width"]):
         raise ValueError(
             f"{file} is {height} x {width} pixels (height x width, upright), but {json_file} says "
             f"{entry['height']} x {entry['width']}; correct `height` and `width` or the file"
         )
     return Picture(file, height, width, complete=bool(entry.get("clean", True)))
-
-
-def _id_order(entry: dict) -> tuple[int, float, str]:
-    """Sort key of ids: numbers by value, then all others as text."""
-    key = entry["id"]
-    return (0, key, "") if isinstance(key, (int, float)) else (1, 0, str(key))
 
 
 def read_pictures(json_file: Path, folder: Path) -> tuple[list[Picture], list[str]]:
@@ -256,7 +243,7 @@ def read_pictures(json_file: Path, folder: Path) -> tuple[list[Picture], list[st
     names = {c["id"]: str(c["name"]) for c in content["categories"]}
     pictures = {e["id"]: _picture(e, folder, json_file) for e in content["images"]}
     boxes, total = 0, len(content["annotations"])
-    for i, entry in sorted(enumerate(content["annotations"]), key=lambda pair: _id_order(pair[1])):
+    for i, entry in sorted(enumerate(content["annotations"]), key=lambda pair: id_order(pair[1])):
         where = f"{json_file}: annotations[{i}] (id {entry['id']})"
         for name, known in (("image_id", pictures), ("category_id", names)):
             if entry[name] not in known:

@@ -27,7 +27,7 @@ from cosal_d2.prepare.convert.polygons import are_crossed, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
 from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
-from cosal_d2.utils.coco_fields import parse_box
+from cosal_d2.utils.coco_fields import parse_box, parse_side
 from cosal_d2.utils.masks import to_rle
 
 # Fields that the conversion writes itself; others go into the dataset as they are.
@@ -167,9 +167,12 @@ def _stated(image: dict, mask_sizes: list[Size | None]) -> Size | None:
 def _rle_size(segmentation: object) -> Size | None:
     """(height, width) of RLE; None of anything else."""
     size = segmentation.get("size") if isinstance(segmentation, dict) else None
-    if not isinstance(size, (list, tuple)) or len(size) != 2:
+    if not isinstance(size, list) or len(size) != 2:
         return None
-    return tuple(int(v) for v in size) if all(isinstance(v, (int, float)) for v in size) else None
+    try:
+        return parse_side(size[0]), parse_side(size[1])
+    except ValueError:
+        return None
 
 
 def _polygons(segmentation: object) -> list[np.ndarray] | None:
@@ -179,7 +182,7 @@ def _polygons(segmentation: object) -> list[np.ndarray] | None:
         return None
     try:
         return [np.asarray(p, dtype=np.float64).reshape(-1, 2) for p in segmentation if len(p)]
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
 
 

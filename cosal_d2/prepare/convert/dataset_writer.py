@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ from cosal_d2.prepare.convert.class_names import class_key
 from cosal_d2.prepare.convert.written import Written, counts
 from cosal_d2.prepare.series import check_free, check_name, install_dataset
 from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.coco_fields import not_finite
 from cosal_d2.utils.files import check_apart, write_bytes, write_text
 from cosal_d2.utils.parallel import ordered_map, worker_count
 
@@ -168,18 +168,6 @@ def write_entries(
         write_text(new_json, text + "\n")
         install_dataset(new_folder, new_json, target.home / target.name, target.json_file)
     return written
-
-
-def not_finite(content: object, name: str = "") -> str:
-    """The first number of a json's content that is NaN or infinite, such as
-    ``annotations[3].score``; "" for none."""
-    if isinstance(content, dict):
-        parts = ((f"{name}.{key}".lstrip("."), value) for key, value in content.items())
-    elif isinstance(content, (list, tuple)):
-        parts = ((f"{name}[{i}]", value) for i, value in enumerate(content))
-    else:
-        return name if isinstance(content, float) and not math.isfinite(content) else ""
-    return next(filter(None, (not_finite(value, own) for own, value in parts)), "")
 
 
 def _place(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from cosal_d2.prepare.convert.left_out import (
     CROSSED,
@@ -20,6 +18,8 @@ from cosal_d2.prepare.convert.left_out import (
 )
 from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
 from cosal_d2.utils.masks import FARTHEST
+from cosal_d2.utils.pictures import READING_ERRORS, open_picture
+from cosal_d2.utils.size_limit import check_size
 
 LINES = ("point", "points", "line", "linestrip")
 TWO_POINTS = ("rectangle", "circle", "mask")
@@ -98,7 +98,7 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
         return LeftOut(NO_AREA, f"{where}: a {kind} has no area", 0)
     try:
         points = np.asarray(entry.get("points") or [], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         points = np.full((1, 2), np.nan)
     if points.size == 0:
         points = np.empty((0, 2))
@@ -142,9 +142,10 @@ def _disc(x: float, y: float, radius: float, height: int, width: int) -> np.ndar
 def _paste(text: object, x: int, y: int, height: int, width: int) -> np.ndarray:
     """A mask given as PNG in base64, with its upper left corner at (x, y)."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        with open_picture(base64.b64decode(text), "the mask") as image:
+            check_size(image, times=1)
             part = np.asarray(image.convert("L")) > 0
-    except (OSError, SyntaxError, TypeError, ValueError) as error:
+    except (*READING_ERRORS, TypeError) as error:
         raise ValueError(f"the mask is no PNG in base64 ({error})") from error
     mask = np.zeros((height, width), bool)
     part = part[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
 from cosal_d2.utils.masks import mask_rle
@@ -15,9 +15,12 @@ from cosal_d2.utils.pictures import (
     READING_ERRORS,
     encoded,
     open_picture,
+    other_tiff,
+    unreadable,
     upright_bgr,
     upright_size,
 )
+from cosal_d2.utils.pixel_values import TURNS, picture_levels
 from cosal_d2.utils.size_limit import check_size
 
 JPEG_QUALITY = 95
@@ -68,10 +71,13 @@ def load_picture(file: Path, data: bytes | None = None) -> Picture:
             image.load()
             is_jpeg = image.format in ("JPEG", "MPO")
             return Picture(data, stored, upright, orientation, is_jpeg)
+    except UnidentifiedImageError as error:
+        values = other_tiff(data)
+        if values is None:
+            raise unreadable(file, error, data) from error
+        return Picture(data, values.shape[:2], values.shape[:2], 1, False)
     except READING_ERRORS as error:
-        raise ValueError(
-            f"{file}: not readable as a picture ({error}); replace the file"
-        ) from error
+        raise unreadable(file, error, data) from error
 
 
 def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
@@ -80,9 +86,12 @@ def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
     Returns:
         The new file's content (JPEG of a JPEG, else PNG) and its suffix.
     """
-    with open_picture(picture.data) as image:
-        image.draft(None, (2 * max_side, 2 * max_side))
-        pixels = upright_bgr(image)
+    try:
+        with open_picture(picture.data) as image:
+            image.draft(None, (2 * max_side, 2 * max_side))
+            pixels = upright_bgr(image)
+    except UnidentifiedImageError:
+        pixels = picture_levels(other_tiff(picture.data), None, "a TIFF")
     size = scaled(picture.upright, max_side)
     pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
     suffix = ".jpg" if picture.is_jpeg else ".png"
@@ -97,9 +106,7 @@ def scaled(size: tuple[int, int], max_side: int) -> tuple[int, int]:
 
 def upright_rle(rle: dict, orientation: int) -> dict:
     """A mask of the stored picture as one of the upright picture."""
-    image = Image.fromarray(coco_mask.decode(rle))
-    image.getexif()[ExifTags.Base.Orientation] = orientation
-    return mask_rle(np.asarray(ImageOps.exif_transpose(image)))
+    return mask_rle(TURNS[orientation](coco_mask.decode(rle)))
 
 
 def scaled_rle(rle: dict, size: tuple[int, int]) -> dict:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from cosal_d2.utils.files import visible_files
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 
 
@@ -38,13 +39,7 @@ def need_folder(folder: Path, option: str) -> Path:
 def find_files(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> list[Path]:
     """Files of the given suffixes below a folder, in any case, hidden ones left out, sorted."""
     wanted = tuple(suffixes)
-    return sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in wanted
-        and p.is_file()
-        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    )
+    return [file for file in visible_files(folder) if file.suffix.lower() in wanted]
 
 
 def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
