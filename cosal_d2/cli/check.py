@@ -109,7 +109,7 @@ def run_check(args: argparse.Namespace) -> int:
         write_reports,
     )
     from cosal_d2.prepare.check.repair import write_repaired
-    from cosal_d2.prepare.convert.dataset_writer import Target
+    from cosal_d2.prepare.target import Target
 
     dataset = load_dataset(args.data, args.images)
     check_report_place(args.report, dataset.name)

@@ -14,7 +14,7 @@ from cosal_d2.prepare.convert.options import Options
 
 if TYPE_CHECKING:
     from cosal_d2.prepare.convert.conversion import Source
-    from cosal_d2.prepare.convert.dataset_writer import Target
+    from cosal_d2.prepare.target import Target
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -144,7 +144,7 @@ def add_target_options(parser: argparse.ArgumentParser, name: bool = True) -> No
 
 def target(args: argparse.Namespace, name: str | None = None) -> Target:
     """The target that the options name."""
-    from cosal_d2.prepare.convert.dataset_writer import Target
+    from cosal_d2.prepare.target import Target
 
     return Target(args.out, name or args.name, args.link, args.overwrite, args.workers, True)
 

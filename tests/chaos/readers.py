@@ -24,12 +24,12 @@ from cosal_d2.prepare.check.dataset import load_dataset
 from cosal_d2.prepare.check.repair import write_repaired
 from cosal_d2.prepare.convert.coco import coco_source
 from cosal_d2.prepare.convert.conversion import Source, convert
-from cosal_d2.prepare.convert.dataset_writer import Target
 from cosal_d2.prepare.convert.labelme import labelme_source
 from cosal_d2.prepare.convert.mask_folders import mask_source
 from cosal_d2.prepare.convert.options import Options
 from cosal_d2.prepare.convert.voc import voc_source
 from cosal_d2.prepare.convert.yolo import yolo_source
+from cosal_d2.prepare.target import Target
 from cosal_d2.utils.mask_pictures import read_binary, read_grey, read_truth, read_values
 from cosal_d2.utils.pictures import picture_size, read_image
 from cosal_d2.utils.size_limit import max_pixels

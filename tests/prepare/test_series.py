@@ -14,8 +14,9 @@ from pycocotools import mask as coco_mask
 from cosal_d2.cli import main
 from cosal_d2.data.datasets import load_cosal_json
 from cosal_d2.evaluation.instances import score_instances
-from cosal_d2.prepare.series import DatasetSpec, install_dataset, write_series
+from cosal_d2.prepare.series import DatasetSpec, write_series
 from cosal_d2.prepare.synthetic import SceneOptions, write_dataset
+from cosal_d2.prepare.target import install
 from cosal_d2.utils.coco import DISTRACTOR
 
 SIZE = (96, 128)
@@ -170,12 +171,12 @@ def test_a_failed_installation_puts_the_former_dataset_back(tmp_path):
         (folder / "a" / "picture").write_text(folder.name)
     (home / "a.json").write_text("former")
     before = digest(tmp_path)
-    paths = (work / "a", work / "a.json", home / "a", home / "a.json")
+    moves = ((work / "a", home / "a"), (work / "a.json", home / "a.json"))
     with pytest.raises(FileNotFoundError):
-        install_dataset(*paths)
+        install(*moves)
     assert digest(tmp_path) == before
     (work / "a.json").write_text("new")
-    install_dataset(*paths)
+    install(*moves)
     assert (home / "a" / "picture").read_text() == "work"
     assert (home / "a.json").read_text() == "new"
     assert not list(work.iterdir())

@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 
 from cosal_d2.prepare.check.dataset import Dataset, id_key
 from cosal_d2.prepare.check.structure import check_structure
-from cosal_d2.prepare.convert.dataset_writer import Entry, Target, Written, write_entries
+from cosal_d2.prepare.convert.dataset_writer import Entry, Written, write_entries
 from cosal_d2.prepare.convert.source_files import safe_name
+from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import FIELDS
 from cosal_d2.utils.size_limit import check_pixels
 

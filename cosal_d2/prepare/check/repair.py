@@ -14,8 +14,8 @@ from cosal_d2.prepare.check.findings import ERROR, Finding, count_errors
 from cosal_d2.prepare.check.losses import losses
 from cosal_d2.prepare.check.parts import sound_entries, write_part
 from cosal_d2.prepare.check.picture import is_polygon
-from cosal_d2.prepare.convert.dataset_writer import Target
 from cosal_d2.prepare.convert.picture_file import load_picture, scaled_rle, upright_rle
+from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR, FIELDS, field_faults
 from cosal_d2.utils.coco_fields import is_id, parse_flag, shown
 from cosal_d2.utils.masks import rle_fields, to_rle

@@ -12,7 +12,8 @@ from cosal_d2.prepare.check.check import each_picture
 from cosal_d2.prepare.check.dataset import Dataset
 from cosal_d2.prepare.check.near_duplicates import SCENE_BITS, file_hash, near_pairs
 from cosal_d2.prepare.check.parts import sound_entries, write_part
-from cosal_d2.prepare.convert.dataset_writer import Entry, Target, Written
+from cosal_d2.prepare.convert.dataset_writer import Entry, Written
+from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR
 
 

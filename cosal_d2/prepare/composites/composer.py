@@ -23,10 +23,9 @@ from cosal_d2.prepare.composites.sources import (
     sprite_cutouts,
 )
 from cosal_d2.prepare.scene import Scene, SceneOptions, placed_instances
-from cosal_d2.prepare.series import DatasetSpec, check_free, write_series
+from cosal_d2.prepare.series import DatasetSpec, write_series
+from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR
-from cosal_d2.utils.files import check_apart
-from cosal_d2.utils.parallel import worker_count
 
 SIDES = (400, 480)  # longest side in pixels
 RATIOS = (4 / 3, 3 / 2, 1.0, 16 / 9)
@@ -248,11 +247,9 @@ def write_composites(
         FileNotFoundError: a source is missing.
         ValueError: a source or an argument is unusable, or would be replaced; the message names it.
     """
-    worker_count(workers)
-    home = Path(spec.root) / "cosal"
-    check_free(home, spec.name, overwrite)
     given = (json_file, image_folder, classes_file, sprite_folder)
-    check_apart((home / spec.name, home / f"{spec.name}.json"), filter(None, given))
+    target = Target(spec.root, spec.name, overwrite=overwrite, workers=workers)
+    target.check_apart(*filter(None, given))
     pictures, categories = read_pictures(json_file, image_folder)
     photos = photo_cutouts(pictures)
     sprites = sprite_cutouts(sprite_folder) if sprite_folder is not None else {}

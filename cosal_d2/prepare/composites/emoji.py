@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cosal_d2.prepare.composites.sources import SPRITE_SUFFIXES, read_rgba
-from cosal_d2.prepare.series import install
+from cosal_d2.prepare.target import install
 from cosal_d2.utils.files import check_apart
 
 MIN_SIDE = 60  # pixels

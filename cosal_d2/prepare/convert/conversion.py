@@ -13,7 +13,6 @@ from cosal_d2.prepare.convert.class_names import Spelling
 from cosal_d2.prepare.convert.dataset_writer import (
     Entry,
     Skipped,
-    Target,
     Written,
     write_entries,
 )
@@ -30,6 +29,7 @@ from cosal_d2.prepare.convert.picture_file import (
     upright_rle,
 )
 from cosal_d2.prepare.convert.selection import Selected, SourceObject, select, spelled
+from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.masks import rle_fields
 from cosal_d2.utils.size_limit import LIMIT_VARIABLE, max_pixels

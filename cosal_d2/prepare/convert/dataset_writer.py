@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from cosal_d2.prepare.convert.class_names import class_key
 from cosal_d2.prepare.convert.written import Written, counts
-from cosal_d2.prepare.series import check_free, check_name, install_dataset
+from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.coco_fields import not_finite
-from cosal_d2.utils.files import check_apart, write_bytes, write_text
+from cosal_d2.utils.files import write_bytes, write_text
 from cosal_d2.utils.parallel import ordered_map, worker_count
 
 
@@ -57,56 +57,6 @@ class Skipped:
     reason: str
     bad: bool = False
     shapes: Counter = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where and how a dataset is written.
-
-    Attributes:
-        root: dataset root; the files go to `root/folder/name.json` and `root/folder/name/`.
-        name: letters, digits, `_`, `-` and `.`.
-        link: symbolic links to the pictures instead of copies.
-        overwrite: replace a dataset of the same name once the new one is complete.
-        workers: processes; None takes one a core.
-        progress: show a progress bar.
-        folder: `cosal`, where datasets are found by their name.
-
-    Raises:
-        ValueError: `name` is no dataset name, or `workers` is less than 1.
-        FileExistsError: the dataset exists and `overwrite` is False.
-    """
-
-    root: Path
-    name: str
-    link: bool = False
-    overwrite: bool = False
-    workers: int | None = None
-    progress: bool = False
-    folder: str = "cosal"
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        worker_count(self.workers)
-        check_free(self.home, self.name, self.overwrite)
-
-    @property
-    def home(self) -> Path:
-        """The folder of the json."""
-        return Path(self.root) / self.folder
-
-    @property
-    def json_file(self) -> Path:
-        """The annotations."""
-        return self.home / f"{self.name}.json"
-
-    def check_apart(self, *inputs: Path) -> None:
-        """Refuse to replace what the dataset is made of.
-
-        Raises:
-            ValueError: one of the inputs is in its place, or inside.
-        """
-        check_apart((self.home / self.name, self.json_file), inputs)
 
 
 def write_entries(
@@ -166,7 +116,7 @@ def write_entries(
                 "correct or remove it"
             ) from error
         write_text(new_json, text + "\n")
-        install_dataset(new_folder, new_json, target.home / target.name, target.json_file)
+        target.install(new_folder, new_json)
     return written
 
 
