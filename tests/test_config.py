@@ -154,7 +154,7 @@ def test_the_keys_reach_the_augmentations():
         (["MODEL.FEATURE_SENSITIVE.ENABLED", "False"], "needs the feature-sensitive block"),
         (
             [*GROUPED, "MODEL.RFM.SAMPLER", "OfflineSampler"],
-            'GROUPING compares RPN\'s regions .* set MODEL.RFM.SAMPLER "OnlineSampler"',
+            'GROUPING compares RPN\'s regions.* set "OnlineSampler"',
         ),
         ([*GROUPED, "MODEL.RFM.SAMPLER", ""], "or MODEL.GROUPING.ENABLED False"),
         (

@@ -82,10 +82,11 @@ def _check_grouping(cfg: CfgNode) -> None:
     keys = cfg.MODEL.GROUPING
     if not keys.ENABLED:
         return
-    if cfg.MODEL.RFM.SAMPLER != "OnlineSampler":
+    if cfg.MODEL.RFM.SAMPLER in ("", "OfflineSampler"):
         raise ValueError(
-            "MODEL.GROUPING compares RPN's regions by their embeddings: set MODEL.RFM.SAMPLER "
-            '"OnlineSampler", or MODEL.GROUPING.ENABLED False'
+            "MODEL.GROUPING compares RPN's regions, which MODEL.RFM.SAMPLER "
+            f'"{cfg.MODEL.RFM.SAMPLER}" does without: set "OnlineSampler", or '
+            "MODEL.GROUPING.ENABLED False"
         )
     if keys.MASK_LATERAL < 1 or keys.MASK_LATERAL % MASK_GROUPS:
         raise ValueError(

@@ -189,7 +189,7 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     # range of the scale factor of each side (ours).
     cfg.MODEL.GROUPING.JITTER_OFFSET = 0.1
     cfg.MODEL.GROUPING.JITTER_SCALE = (0.85, 1.2)
-    # Weight of loss_group and loss_pair (ours).
+    # Weight of loss_group, loss_pair and loss_repeats (ours).
     cfg.MODEL.GROUPING.LOSS_WEIGHT = 1.0
     # At test time a map has to decide: a verdict's logit minus THRESHOLD times SHARPNESS, and the
     # foreground's logit times FOREGROUND_SHARPNESS (ours).

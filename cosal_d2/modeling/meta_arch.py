@@ -106,6 +106,11 @@ class CoSaliencyNet(nn.Module):
         decoder = build_decoder(cfg, r_shape, shapes)
         grouping = None
         if cfg.MODEL.GROUPING.ENABLED:
+            if rpn is None:
+                raise ValueError(
+                    f"MODEL.GROUPING compares RPN's regions, which MODEL.RFM.SAMPLER "
+                    f'"{cfg.MODEL.RFM.SAMPLER}" does without'
+                )
             grouping = RegionGrouping(cfg, shapes, decoder.stride)
         return {
             "backbone": backbone,

@@ -157,7 +157,7 @@ def weights_digest(cfg: CfgNode) -> str:
 
 
 def network_digest(cfg: CfgNode) -> str:
-    """sha256 of the weights and of everything in the config but its file names."""
+    """sha256 of the weights and of the config but ``MODEL.WEIGHTS`` and ``OUTPUT_DIR``."""
     plain = cfg.clone()
     plain.defrost()
     plain.MODEL.WEIGHTS = plain.OUTPUT_DIR = ""

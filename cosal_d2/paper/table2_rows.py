@@ -30,7 +30,11 @@ from cosal_d2.paper.trainings import check_settings, has_diverged, scale_schedul
 
 logger = logging.getLogger(__name__)
 
-PLAIN = ("MODEL.RELEASED", "", "MODEL.GROUPING.ENABLED", "False")
+# As in Table 1's columns, distractors are no objects to RPN where nothing groups them.
+PLAIN = (
+    *("MODEL.RELEASED", "", "MODEL.GROUPING.ENABLED", "False"),
+    *("MODEL.RPN.DISTRACTORS_AS_OBJECTS", "False"),
+)
 OFFLINE = (*PLAIN, "MODEL.RFM.SAMPLER", "OfflineSampler")
 # Shipped config and config changes of the rows that are networks of this project.
 NETWORKS: Mapping[str, tuple[str, tuple[str, ...]]] = {

@@ -10,13 +10,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from detectron2.data import transforms as T
+from detectron2.data.transforms import AugInput
 from detectron2.modeling import build_model
 from network_data import GROUPED, RESNET, TINY, tiny_config, tiny_model
 from test_export_without_torch import run_without_torch
 
 from cosal_d2.cli import main
 from cosal_d2.config import get_cosal_config
+from cosal_d2.data.augmentations import ResizeShortestEdge
 from cosal_d2.inference import CoSaliencyPredictor, benchmark
 from cosal_d2.inference.export import exporter
 from cosal_d2.inference.export.exporter import INPUTS, OPSET, export_network, export_program
@@ -238,10 +239,10 @@ def test_what_cannot_be_exported_is_refused_before_the_work(tmp_path):
 def test_pictures_are_resized_as_detectron2_does_it(engine, monkeypatch, shortest):
     monkeypatch.setattr(engine, "min_size", shortest)
     monkeypatch.setattr(engine, "max_size", 401)
-    resize = T.ResizeShortestEdge(shortest, 401)
-    for height, width in ((37, 91), (480, 641), (333, 401), (1000, 16), (17, 17)):
+    resize = ResizeShortestEdge(shortest, 401)
+    for height, width in ((37, 91), (480, 641), (333, 401), (1000, 16), (1, 1200), (17, 17)):
         picture = noise(height, width)
-        seen = T.AugInput(picture)
+        seen = AugInput(picture)
         resize(seen)
         assert np.array_equal(engine._resized(picture), seen.image)
         assert resized_shape(height, width, shortest, 401) == seen.image.shape[:2]

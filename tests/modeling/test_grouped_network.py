@@ -8,6 +8,8 @@ from box_data import seeded
 from detectron2.structures import Boxes, Instances
 from network_data import GROUPED, sample, tiny_model
 
+from cosal_d2.modeling.triplets import TRIPLET_SAMPLER_REGISTRY, OfflineSampler, OnlineSampler
+
 BOXES = ((4, 4, 28, 30), (34, 30, 50, 60), (0, 40, 20, 50))
 
 
@@ -131,8 +133,8 @@ def full_masks(grouped, monkeypatch):
     """Masks that fill their windows; gives what the comparison is handed."""
     monkeypatch.setattr(
         grouped.grouping.masks,
-        "forward",
-        lambda f, s, boxes: [torch.full((len(b), 28, 28), 20.0) for b in boxes],
+        "in_windows",
+        lambda f, s, rois: torch.full((len(rois), 28, 28), 20.0),
     )
     seen = []
     handle = grouped.grouping.embedding.register_forward_pre_hook(
@@ -188,3 +190,12 @@ def test_known_objects_are_compared_apart_and_gate_nothing(storage, grouped, ful
     assert len(full_masks[0]) == 5
     assert torch.equal(results[0][0], results[2][0])
     assert results[0][1] == results[1][1] != results[2][1]
+
+
+def test_a_sampler_of_ones_own_may_feed_the_grouping(monkeypatch):
+    regionless = type("Regionless", (OfflineSampler,), {})
+    for sampler in (type("Mine", (OnlineSampler,), {}), regionless):
+        monkeypatch.setitem(TRIPLET_SAMPLER_REGISTRY._obj_map, sampler.__name__, sampler)
+    assert tiny_model(*GROUPED, "MODEL.RFM.SAMPLER", "Mine").grouping is not None
+    with pytest.raises(ValueError, match=r"MODEL.RFM.SAMPLER \"Regionless\" does without"):
+        tiny_model(*GROUPED, "MODEL.RFM.SAMPLER", "Regionless")

@@ -168,7 +168,8 @@ class OnnxRegions:
 
 
 def resized_shape(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """Height and width to which Detectron2's ``ResizeShortestEdge`` scales a picture.
+    """Height and width to which Detectron2's ``ResizeShortestEdge`` scales a picture; of thin ones
+    at least one pixel stays.
 
     Args:
         height, width: of the picture.
@@ -182,7 +183,7 @@ def resized_shape(height: int, width: int, shortest: int, longest: int) -> tuple
     if max(new) > longest:
         shrink = longest / max(new)
         new = [side * shrink for side in new]
-    return int(new[0] + 0.5), int(new[1] + 0.5)
+    return max(int(new[0] + 0.5), 1), max(int(new[1] + 0.5), 1)
 
 
 def _load(path: str) -> tuple[onnxruntime.InferenceSession, ModelInfo]:

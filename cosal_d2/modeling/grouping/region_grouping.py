@@ -65,7 +65,7 @@ class RegionGrouping(RegionFinder):
                 :class:`RegionFinder`.
             same_object_share: see :func:`different_objects`.
             hidden: width of the small network that judges a region's evidence.
-            loss_weight: weight of ``loss_group`` and ``loss_pair``.
+            loss_weight: weight of ``loss_group``, ``loss_pair`` and ``loss_repeats``.
             jitter: offset and scale of the ground-truth boxes that join the training.
             sharpness, threshold: at test time a group logit minus the threshold is multiplied by
                 the sharpness: a map has to decide, where the training asks for probabilities.
