@@ -3,6 +3,7 @@ docs-pictures``)."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -29,6 +30,7 @@ FRAMES = 3  # of a video, side by side
 
 def main() -> None:
     """Everything runs in a folder of its own, where ``results`` appears beside ``docs``."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     document = DOCS / "cookbook.md"
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

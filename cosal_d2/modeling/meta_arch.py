@@ -108,8 +108,9 @@ class CoSaliencyNet(nn.Module):
         if cfg.MODEL.GROUPING.ENABLED:
             if rpn is None:
                 raise ValueError(
-                    f"MODEL.GROUPING compares RPN's regions, which MODEL.RFM.SAMPLER "
-                    f'"{cfg.MODEL.RFM.SAMPLER}" does without'
+                    "MODEL.GROUPING compares RPN's regions, which MODEL.RFM.SAMPLER "
+                    f'"{cfg.MODEL.RFM.SAMPLER}" does without: set one that needs_regions, such as '
+                    '"OnlineSampler", or MODEL.GROUPING.ENABLED False'
                 )
             grouping = RegionGrouping(cfg, shapes, decoder.stride)
         return {

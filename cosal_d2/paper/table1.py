@@ -82,8 +82,16 @@ def load_column(path: str) -> Column:
     try:
         keys = CfgNode.load_yaml_with_base(path) if yaml.safe_load(text) else {}
         node = CfgNode(keys)
-    except (yaml.YAMLError, AttributeError, TypeError, AssertionError, OSError) as error:
-        raise ValueError(f"{path} is no yaml of config keys: {error}") from error
+    except OSError as error:
+        raise ValueError(
+            f"{path}: its _BASE_ cannot be read ({error}); name a column beside it"
+        ) from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: its _BASE_ leads back to it; name another column") from error
+    except (
+        *(yaml.YAMLError, AttributeError, TypeError, AssertionError, UnicodeDecodeError),
+    ) as error:
+        raise ValueError(f"{path} or its _BASE_ is no yaml of config keys: {error}") from error
     for key, _ in dotted(node):
         if key in RESERVED:
             raise ValueError(f"{path}: {key} is the table's, the same for all columns; remove it")

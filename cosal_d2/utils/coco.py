@@ -118,7 +118,8 @@ def field_faults(
                     missing, message, fix = fault
                     yield FieldFault(part, i, field, missing, False, f"{part}[{i}] {message}", fix)
             for field in entry.keys() - parsers.keys():
-                if where := not_finite(entry[field], field):
+                where = not_finite(entry[field], field)
+                if where is not None:
                     message = f"{part}[{i}] has the {field} {shown(entry[field])}"
                     message += f", of which {where} is no number" if where != field else ""
                     fix = "json has no such number; give another, or null"

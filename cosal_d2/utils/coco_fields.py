@@ -122,6 +122,11 @@ def parse_name(value: object) -> str:
     return value
 
 
+def parse_class_name(value: object) -> str:
+    """An object's own class; "" for none."""
+    return value if value == "" else parse_name(value)
+
+
 def parse_segmentation(value: object) -> list | dict:
     """RLE, or polygons [x0, y0, x1, y1, ...] of any length; a polygon may also be given without
     the list around it, or as pairs of x and y."""
@@ -161,9 +166,9 @@ def are_numbers(values: object) -> bool:
     )
 
 
-def not_finite(content: object, name: str = "") -> str:
+def not_finite(content: object, name: str = "") -> str | None:
     """The first number of a json's content that is NaN or infinite, such as
-    ``annotations[3].score``; "" for none.
+    ``annotations[3].score``; None for none.
 
     Args:
         content: of a json.
@@ -174,8 +179,9 @@ def not_finite(content: object, name: str = "") -> str:
     elif isinstance(content, (list, tuple)):
         parts = ((f"{name}[{i}]", value) for i, value in enumerate(content))
     else:
-        return name if isinstance(content, float) and not math.isfinite(content) else ""
-    return next(filter(None, (not_finite(value, own) for own, value in parts)), "")
+        return name if isinstance(content, float) and not math.isfinite(content) else None
+    found = (not_finite(value, own) for own, value in parts)
+    return next((where for where in found if where is not None), None)
 
 
 PARSERS: dict[str, dict[str, Callable]] = {
@@ -197,7 +203,7 @@ PARSERS: dict[str, dict[str, Callable]] = {
         "area": parse_area,
         "iscrowd": parse_flag,
         "ignore": parse_ignore,
-        "class_name": parse_name,
+        "class_name": parse_class_name,
     },
     "categories": {"id": parse_id, "name": parse_name},
 }

@@ -73,13 +73,14 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such picture: {path}")
     try:
-        with open_picture(path) as image:
-            return upright_bgr(image)
-    except UnidentifiedImageError as error:
-        values = other_tiff(path)
-        if values is None:
-            raise unreadable(path, error) from error
-        return fitted(picture_levels(values, None, os.fspath(path)), path)
+        try:
+            with open_picture(path) as image:
+                return upright_bgr(image)
+        except UnidentifiedImageError:
+            values = other_tiff(path)
+            if values is None:
+                raise
+            return fitted(picture_levels(values, None, os.fspath(path)), path)
     except READING_ERRORS as error:
         raise unreadable(path, error) from error
 
@@ -104,7 +105,8 @@ def unreadable(
             reason = "a TIFF of an unusual kind, or a damaged one; save it as 8 or 16 bits"
         elif start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS:
             reason = f"it is HEIC; {HEIC_FIX}"
-    return ValueError(f"cannot read {path} as a picture: {reason}")
+    fix = "" if "; " in reason else "; replace the file"
+    return ValueError(f"cannot read {path} as a picture: {reason}{fix}")
 
 
 def open_picture(source: str | os.PathLike | bytes, name: str = "") -> Image.Image:

@@ -122,9 +122,10 @@ def test_columns_are_found_by_number_name_and_path(tmp_path):
     [
         ("MODEL:\n  DTYPE: float32\n", "first line is no title"),
         ("# x\nSOLVER:\n  MAX_ITER: 3\n", "SOLVER.MAX_ITER is the table's"),
-        ("# x\n_BASE_: nothing.yaml\n", "nothing.yaml"),
-        ("# x\n- 1\n", "no yaml of config keys"),
-        ("# x\nMODEL: [\n", "no yaml of config keys"),
+        ("# x\n_BASE_: nothing.yaml\n", "_BASE_ cannot be read .*nothing.yaml"),
+        ("# x\n_BASE_: 9_bad.yaml\n", "leads back"),
+        ("# x\n- 1\n", "is no yaml of config keys"),
+        ("# x\nMODEL: [\n", "is no yaml of config keys"),
         ("# x\nMODEL:\n  NOPE: 1\n", "MODEL.NOPE"),
     ],
 )

@@ -168,6 +168,13 @@ def test_a_tiff_that_training_reads_is_converted(tmp_path):
         assert len(picture["annotations"]) == 2
 
 
+def test_a_tiff_without_a_number_is_named(tmp_path):
+    (tmp_path / "a.tif").write_bytes(cv2.imencode(".tif", np.full((96, 128), np.nan))[1].tobytes())
+    for read in (load_picture, read_image):
+        with pytest.raises(ValueError, match=r"cannot read .*a\.tif as a picture: none of its"):
+            read(tmp_path / "a.tif")
+
+
 def test_a_voc_object_without_a_class_costs_no_picture(tmp_path, capsys):
     root = tmp_path / "VOC"
     save_picture(root / "JPEGImages" / "A.png")

@@ -8,9 +8,10 @@ import pytest
 from cosal_d2.utils.coco import check_fields, field_faults, is_large, load_coco
 from cosal_d2.utils.coco_fields import (
     LARGEST_ID,
-    PARSERS,
+    not_finite,
     parse_area,
     parse_box,
+    parse_class_name,
     parse_file_name,
     parse_flag,
     parse_id,
@@ -39,7 +40,8 @@ PAIRS = [[1, 1], [5, 1], [5, 5], [1, 5]]
         (parse_side, [48, 48.0, "48", "48.0"], 48),
         (parse_box, [[1, 2, 3, 4], ["1", "2", 3.0, "4e0"]], [1, 2, 3, 4]),
         (parse_name, [5, "5"], "5"),
-        (PARSERS["annotations"]["class_name"], [5, "5"], "5"),
+        (parse_class_name, [5, "5"], "5"),
+        (parse_class_name, [""], ""),
         (
             parse_segmentation,
             [[SQUARE], SQUARE, PAIRS, [PAIRS], [list(map(str, SQUARE))]],
@@ -89,6 +91,14 @@ def test_ids_that_one_parser_makes_equal_repeat(tmp_path):
         ValueError, match=r"a\.json: categories\[1\] repeats the id 1 of categories"
     ):
         check_fields(loaded, "a.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [({"": math.nan}, ""), ([1.0, {"a": [math.inf]}], "[1].a[0]"), ({"a": [1, None, "nan"]}, None)],
+)
+def test_the_first_number_that_is_none_is_found(content, where):
+    assert not_finite(content) == where
 
 
 def test_fields_may_lack_or_be_left_unread():

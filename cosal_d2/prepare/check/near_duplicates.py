@@ -33,7 +33,8 @@ def picture_hash(image: Image.Image) -> np.ndarray | None:
 
 
 def file_hash(file: Path) -> np.ndarray | None:
-    """The hashes of a picture file; None where it is missing, no picture, or plain."""
+    """The hashes of a picture file; None where it is missing, no picture, of a kind
+    that Pillow does not know, or plain."""
     try:
         with open_picture(file) as image:
             image.draft("RGB", (16 * SIDE, 16 * SIDE))

@@ -55,6 +55,7 @@ def check_picture(task: PictureTask) -> tuple[list[Finding], np.ndarray | None]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         reason = reason.removeprefix(f"cannot read {task.file} as a picture: ")
+        reason = reason.removesuffix("; replace the file")
         fix = "replace the file, or remove the image and its annotations"
         check.add("unreadable image", reason, fix)
         return check.findings, None

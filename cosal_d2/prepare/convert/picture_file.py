@@ -21,7 +21,7 @@ from cosal_d2.utils.pictures import (
     upright_size,
 )
 from cosal_d2.utils.pixel_values import TURNS, picture_levels
-from cosal_d2.utils.size_limit import check_size
+from cosal_d2.utils.size_limit import check_size, fitted
 
 JPEG_QUALITY = 95
 
@@ -31,6 +31,7 @@ class Picture:
     """A picture whose data are whole.
 
     Attributes:
+        file: the picture's path.
         data: the file's content.
         stored: (height, width) before EXIF rotation, pixels.
         upright: (height, width) after it, as the network sees the picture.
@@ -38,6 +39,7 @@ class Picture:
         is_jpeg: whether it is a JPEG.
     """
 
+    file: Path
     data: bytes
     stored: tuple[int, int]
     upright: tuple[int, int]
@@ -70,14 +72,39 @@ def load_picture(file: Path, data: bytes | None = None) -> Picture:
             check_size(image)
             image.load()
             is_jpeg = image.format in ("JPEG", "MPO")
-            return Picture(data, stored, upright, orientation, is_jpeg)
+            return Picture(file, data, stored, upright, orientation, is_jpeg)
     except UnidentifiedImageError as error:
         values = other_tiff(data)
         if values is None:
             raise unreadable(file, error, data) from error
-        return Picture(data, values.shape[:2], values.shape[:2], 1, False)
+        picture = Picture(file, data, values.shape[:2], values.shape[:2], 1, False)
+        upright_pixels(picture)  # has it a number?
+        return picture
     except READING_ERRORS as error:
         raise unreadable(file, error, data) from error
+
+
+def upright_pixels(picture: Picture, max_side: int | None = None) -> np.ndarray:
+    """The picture upright, uint8 BGR (H, W, 3).
+
+    Args:
+        picture: from :func:`load_picture`.
+        max_side: a JPEG may be decoded at reduced scale, with twice as many pixels or more.
+
+    Raises:
+        ValueError: it has no number.
+    """
+    try:
+        with open_picture(picture.data, str(picture.file)) as image:
+            if max_side is not None:
+                image.draft(None, (2 * max_side, 2 * max_side))
+            return upright_bgr(image)
+    except UnidentifiedImageError:
+        values = other_tiff(picture.data)
+    try:
+        return fitted(picture_levels(values, None, str(picture.file)), picture.file)
+    except ValueError as error:
+        raise unreadable(picture.file, error, picture.data) from error
 
 
 def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
@@ -86,12 +113,7 @@ def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
     Returns:
         The new file's content (JPEG of a JPEG, else PNG) and its suffix.
     """
-    try:
-        with open_picture(picture.data) as image:
-            image.draft(None, (2 * max_side, 2 * max_side))
-            pixels = upright_bgr(image)
-    except UnidentifiedImageError:
-        pixels = picture_levels(other_tiff(picture.data), None, "a TIFF")
+    pixels = upright_pixels(picture, max_side)
     size = scaled(picture.upright, max_side)
     pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
     suffix = ".jpg" if picture.is_jpeg else ".png"
