@@ -17,11 +17,11 @@ from cosal_d2.prepare.convert.left_out import BoxedObject
 from cosal_d2.prepare.convert.picture_file import (
     load_picture,
     scaled_rle,
-    upright_pixels,
     upright_rle,
 )
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.utils.masks import mask_rle
+from cosal_d2.utils.pictures import decode_image
 
 # EXIF orientations by those that undo them; the others undo themselves.
 INVERSE = {6: 8, 8: 6}
@@ -138,7 +138,7 @@ def _as_box(item: SourceObject) -> BoxedObject | None:
 def _masks(scene: Scene, segment: Segmenter, boxes: np.ndarray) -> list[dict]:
     """RLE of the objects in boxes (K, 4), all in the frame of the scene's masks."""
     picture = load_picture(scene.file, scene.data)
-    pixels = upright_pixels(picture)
+    pixels = decode_image(picture.file, picture.data)
     turned = scene.size != picture.upright and scene.size == picture.stored
     if turned:
         boxes = np.array([_turned(box, scene.size, picture.orientation) for box in boxes])

@@ -88,9 +88,7 @@ def load_column(path: str) -> Column:
         ) from error
     except RecursionError as error:
         raise ValueError(f"{path}: its _BASE_ leads back to it; name another column") from error
-    except (
-        *(yaml.YAMLError, AttributeError, TypeError, AssertionError, UnicodeDecodeError),
-    ) as error:
+    except (yaml.YAMLError, AttributeError, TypeError, AssertionError, UnicodeError) as error:
         raise ValueError(f"{path} or its _BASE_ is no yaml of config keys: {error}") from error
     for key, _ in dotted(node):
         if key in RESERVED:

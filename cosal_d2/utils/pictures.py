@@ -72,17 +72,36 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such picture: {path}")
+    return decode_image(path)
+
+
+def decode_image(
+    path: str | os.PathLike, content: bytes | None = None, max_side: int | None = None
+) -> np.ndarray:
+    """What :func:`read_image` gives of a file, or of its content where that has been read.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        max_side: a JPEG may be decoded at reduced scale, with twice as many pixels or more.
+
+    Raises:
+        ValueError: as of :func:`read_image`.
+    """
+    source = path if content is None else content
     try:
         try:
-            with open_picture(path) as image:
+            with open_picture(source, os.fspath(path)) as image:
+                if max_side is not None:
+                    image.draft(None, (2 * max_side, 2 * max_side))
                 return upright_bgr(image)
         except UnidentifiedImageError:
-            values = other_tiff(path)
+            values = other_tiff(source)
             if values is None:
                 raise
             return fitted(picture_levels(values, None, os.fspath(path)), path)
     except READING_ERRORS as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, content) from error
 
 
 def unreadable(

@@ -13,15 +13,15 @@ from pycocotools import mask as coco_mask
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import (
     READING_ERRORS,
+    decode_image,
     encoded,
     open_picture,
     other_tiff,
     unreadable,
-    upright_bgr,
     upright_size,
 )
-from cosal_d2.utils.pixel_values import TURNS, picture_levels
-from cosal_d2.utils.size_limit import check_size, fitted
+from cosal_d2.utils.pixel_values import TURNS
+from cosal_d2.utils.size_limit import check_size
 
 JPEG_QUALITY = 95
 
@@ -78,33 +78,10 @@ def load_picture(file: Path, data: bytes | None = None) -> Picture:
         if values is None:
             raise unreadable(file, error, data) from error
         picture = Picture(file, data, values.shape[:2], values.shape[:2], 1, False)
-        upright_pixels(picture)  # has it a number?
+        decode_image(file, data)  # has it a number?
         return picture
     except READING_ERRORS as error:
         raise unreadable(file, error, data) from error
-
-
-def upright_pixels(picture: Picture, max_side: int | None = None) -> np.ndarray:
-    """The picture upright, uint8 BGR (H, W, 3).
-
-    Args:
-        picture: from :func:`load_picture`.
-        max_side: a JPEG may be decoded at reduced scale, with twice as many pixels or more.
-
-    Raises:
-        ValueError: it has no number.
-    """
-    try:
-        with open_picture(picture.data, str(picture.file)) as image:
-            if max_side is not None:
-                image.draft(None, (2 * max_side, 2 * max_side))
-            return upright_bgr(image)
-    except UnidentifiedImageError:
-        values = other_tiff(picture.data)
-    try:
-        return fitted(picture_levels(values, None, str(picture.file)), picture.file)
-    except ValueError as error:
-        raise unreadable(picture.file, error, picture.data) from error
 
 
 def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
@@ -113,7 +90,7 @@ def smaller(picture: Picture, max_side: int) -> tuple[bytes, str]:
     Returns:
         The new file's content (JPEG of a JPEG, else PNG) and its suffix.
     """
-    pixels = upright_pixels(picture, max_side)
+    pixels = decode_image(picture.file, picture.data, max_side)
     size = scaled(picture.upright, max_side)
     pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
     suffix = ".jpg" if picture.is_jpeg else ".png"
