@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from hostile_requests import JOIN, MULTIPART, ask, attack, bad_files, faults, form, picture
+from hostile_files import bad_files, picture
+from hostile_requests import JOIN, MULTIPART, ask, attack, faults, form
 from web_data import EXAMPLE, LIMITS, Served
 
 from cosal_d2.cli import main
