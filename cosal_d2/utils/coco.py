@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cosal_d2.utils.coco_fields import PARSERS, is_id, not_finite, parse_box, parse_side, shown
+from cosal_d2.utils.files import read_json
 
 # Category of salient objects that do not belong to the repeated group.
 DISTRACTOR = "distractor"
@@ -56,14 +56,14 @@ def load_coco(json_file: str | os.PathLike) -> dict:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is not valid json, or lacks a list.
+        ValueError: it is no text, not valid json, or lacks a list.
     """
     try:
-        content = json.loads(Path(json_file).read_bytes())
+        content = read_json(Path(json_file))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{json_file}: no such file; give a COCO instance json") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{json_file} is not valid json: {error}; is it complete?") from error
+    except IsADirectoryError as error:
+        raise ValueError(f"{json_file} is a folder; give the COCO instance json in it") from error
     for part in FIELDS:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise ValueError(

@@ -116,7 +116,7 @@ def parse_file_name(value: object) -> str:
 def parse_name(value: object) -> str:
     """A class: a text, or a number that is one."""
     if type(value) in (int, float) and abs(value) <= LARGEST_NUMBER:
-        return str(value)
+        return str(int(value)) if value == int(value) else str(value)
     if not isinstance(value, str) or not value:
         raise ValueError("give the name of a class")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import errno
@@ -30,6 +31,41 @@ def visible_files(folder: Path) -> list[Path]:
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
+
+
+def read_text(file: Path) -> str:
+    """A text file in UTF-8, or in the UTF-16 or UTF-32 that its byte order mark says.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no text in these; UTF-16 without its mark has characters 0.
+    """
+    data = file.read_bytes()
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8-sig")
+    try:
+        text, reason = data.decode(encoding), "it has characters 0, as UTF-16 without its mark"
+    except UnicodeDecodeError as error:
+        text, reason = None, str(error)
+    if text is None or "\0" in text:
+        raise ValueError(
+            f"{file} is no text in UTF-8 ({reason}); save it as UTF-8 in the program that wrote it"
+        )
+    return text
+
+
+def read_json(file: Path) -> Any:
+    """The content of a json.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no text, see :func:`read_text`, or no valid json.
+    """
+    try:
+        return json.loads(read_text(file))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{file} is not valid json: {error}; is it complete?") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,10 +1,13 @@
 """Labels as people type them, files in the encodings that their programs write."""
 
+import base64
+import io
 import json
 
 import numpy as np
 import pytest
 from converter_data import SQUARES, convert, read_back, square, write_squares
+from PIL import Image
 
 from cosal_d2.prepare.convert.class_names import class_key, without_number
 from cosal_d2.prepare.convert.source_files import read_names
@@ -39,6 +42,9 @@ def categories(made):
         ("apple", " apple "),
         ("red apple", "Red\u3000 Apple"),
         ("apple", "APPLE\n"),
+        ("apple", "\ufeffapple\u200b"),
+        ("1", 1),
+        ("1", 1.0),
         ("caf\u00e9", "cafe\u0301"),
     ],
 )
@@ -117,10 +123,35 @@ def test_without_any_label_all_shapes_are_of_one_class(tmp_path):
     assert categories(made)[0] == ["object"]
 
 
+@pytest.mark.parametrize("label", [["apple"], {"name": "apple"}, True])
+def test_what_is_no_label_is_named(tmp_path, capsys, label):
+    line = write_labels(tmp_path / "in", "cup", "cup", label)
+    assert categories(convert(tmp_path, line))[0] == ["cup"]
+    shown = capsys.readouterr().out
+    assert "shapes left out: 1 without a label" in shown and f"its label is {label!r}" in shown
+
+
 @pytest.mark.parametrize(
-    "kind", ["rectangle", "rotation", "oriented_rectangle", "rotated_rectangle", "quadrilateral"]
+    "text", ["names: [cup, '']\n", "names:\n  0: cup\n  1:\n", "names: [cup, ' ']"]
 )
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3)])
+def test_a_class_without_a_name_is_named(tmp_path, text):
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"data\.yaml: the class 1 has no name"):
+        read_names(tmp_path / "data.yaml", 0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "rectangle",
+        "Rectangle",
+        "rotation",
+        "oriented_rectangle",
+        "rotated_rectangle",
+        "quadrilateral",
+    ],
+)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (0, 1, 2, 3, 0)])
 def test_four_points_of_any_kind_are_corners(tmp_path, capsys, kind, order):
     corners = np.array([[60, 20], [80, 40], [60, 60], [40, 40]])[list(order)].tolist()
     line = write_squares(
@@ -145,11 +176,15 @@ def test_files_in_unicode_are_read(tmp_path, kind, encoding):
     assert categories(convert(tmp_path, line))[0] == ["苹果"]
 
 
-@pytest.mark.parametrize(("kind", "name"), [("labelme", "a.json"), ("yolo", "data.yaml")])
-def test_other_encodings_are_named(tmp_path, capsys, kind, name):
+@pytest.mark.parametrize("encoding", ["gbk", "big5", "utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("labelme", "a.json"), ("coco", "a.json"), ("yolo", "data.yaml")]
+)
+def test_other_encodings_are_named(tmp_path, capsys, kind, name, encoding):
     line = write_squares(tmp_path / "in", kind)
     file = tmp_path / "in" / name
-    file.write_text(file.read_text().replace("cup", "苹果"), encoding="gbk")
+    name = "cup" if encoding.startswith("utf") else "苹果" if encoding == "gbk" else "蘋果"
+    file.write_bytes(file.read_text().replace("cup", name).encode(encoding))
     convert(tmp_path, line, status=1)
     error = capsys.readouterr().err
     assert str(file) in error and "save it as UTF-8" in error
@@ -173,6 +208,29 @@ def test_sizes_of_labelme_in_any_spelling(tmp_path, size):
     line = write_squares(tmp_path / "in", "labelme", stated=size)
     _, found = read_back(convert(tmp_path, line))
     assert len(found["a.png"]) == len(SQUARES)
+
+
+def test_a_mask_may_be_the_url_of_its_data(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((30, 20), 255, np.uint8)).save(buffer, "PNG")
+    text = base64.b64encode(buffer.getvalue()).decode()
+    shape = {"label": "cup", "shape_type": "mask", "points": [[60, 5], [79, 34]]}
+    more = [{**shape, "mask": f"{start}{text}"} for start in ("data:image/png;base64,", "\n")]
+    more[1]["points"] = [[60, 60], [79, 89]]
+    line = write_squares(tmp_path / "in", "labelme", lambda c: c["shapes"].extend(more))
+    _, found = read_back(convert(tmp_path, line))
+    assert [int(mask.sum()) for _, _, mask in found["a.png"][2:]] == [600, 600]
+
+
+@pytest.mark.parametrize("data", ["!!!", "aGVsbG8=", 7])
+def test_image_data_that_is_no_picture_is_named(tmp_path, capsys, data):
+    line = write_squares(
+        tmp_path / "in", "labelme", lambda c: c.update(imagePath="b.png", imageData=data)
+    )
+    (tmp_path / "in" / "a.png").unlink()
+    convert(tmp_path, line, status=1)
+    error = capsys.readouterr().err
+    assert "a.json: no file fits `imagePath` 'b.png', and imageData is no picture" in error
 
 
 def test_group_ids_join_shapes_of_one_spelling(tmp_path):

@@ -81,6 +81,7 @@ def test_one_bad_coco_shape_costs_no_picture(tmp_path, capsys, change, reason, c
         ({"points": np.reshape(BOW_TIE, (-1, 2)).tolist()}, "1 whose outline crosses", False),
         ({"points": [[5, 5]], "shape_type": "circle"}, "1 of fewer than three points", True),
         ({"points": [[5, 5], [60, 60]], "shape_type": "star"}, "1 of an unknown type", False),
+        ({"points": [[5, 5], [60, 5], [9, 60]], "shape_type": "circle"}, "1 of another", False),
         ({"points": [[5, 5], [9, 9]], "shape_type": "mask"}, "1 unreadable", True),
         ({"points": "none"}, "1 unreadable", False),
         ({"points": [[5, 5], [HUGE, 5], [9, 9]]}, "1 unreadable", False),

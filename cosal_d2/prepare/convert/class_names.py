@@ -11,16 +11,23 @@ from cosal_d2.utils.coco import DISTRACTOR
 
 # A number at the end of a label, with what parts it from the class: apple1, apple-2, apple (3).
 NUMBER = re.compile(r"[\s_.#:-]*[(\[]?\s*\d+\s*[)\]]?$")
+NO_WIDTH = str.maketrans("", "", "\u200b\u2060\ufeff")  # blanks of web pages, marks of byte order
 
 
 def class_key(name: str) -> str:
     """What spellings of one class have in common: case and blanks make no difference."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return _one_blank(unicodedata.normalize("NFKC", name).casefold())
+
+
+def _one_blank(name: str) -> str:
+    """A name with one blank between its words and none around them, nor any of no width."""
+    return " ".join(name.translate(NO_WIDTH).split())
 
 
 def without_number(name: str) -> str:
     """A label without the number at its end; a label that is nothing else stays."""
-    return NUMBER.sub("", name.strip()) or name
+    name = _one_blank(name)
+    return NUMBER.sub("", name) or name
 
 
 class Spelling:
@@ -51,5 +58,5 @@ class Spelling:
 
     def of(self, name: str) -> str:
         """The spelling of a label's class."""
-        name = " ".join((without_number(name) if self.strip_number else name).split())
+        name = without_number(name) if self.strip_number else _one_blank(name)
         return self._by_key.setdefault(class_key(name), name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from functools import lru_cache, partial
 from os.path import realpath
 from pathlib import Path
@@ -12,14 +10,15 @@ import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
 from cosal_d2.prepare.convert.drawing_frame import SLACK, drawing_frame, reach_of
-from cosal_d2.prepare.convert.labelme_shapes import Shape, read_shape
+from cosal_d2.prepare.convert.labelme_shapes import Shape, from_base64, read_shape
 from cosal_d2.prepare.convert.left_out import NO_LABEL, UNREADABLE, LeftOut
 from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.selection import SourceObject
-from cosal_d2.prepare.convert.source_files import find_files, need_folder, read_text, safe_name
+from cosal_d2.prepare.convert.source_files import find_files, need_folder, safe_name
 from cosal_d2.utils.coco_fields import parse_side
+from cosal_d2.utils.files import read_json
 from cosal_d2.utils.masks import mask_rle
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, READING_ERRORS, open_picture
 
 UNLABELLED = "object"  # class of all shapes of a file in which none has a label
 
@@ -46,10 +45,7 @@ def labelme_source(folder: Path, images: Path | None = None) -> Source:
 
 
 def _read(folder: Path, pictures: PictureFolder | None, task: Path) -> Scene:
-    try:
-        content = json.loads(read_text(task))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{task} is not valid json: {error}; replace the file") from error
+    content = read_json(task)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise ValueError(f"{task}: the list `shapes` is missing; is it a LabelMe file?")
     inside = task.parent.relative_to(folder)
@@ -103,9 +99,13 @@ def _picture(
                 return home / name, None
     if content.get("imageData"):
         try:
-            data = base64.b64decode(content["imageData"])
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{task}: imageData is no base64 ({error}); remove it") from error
+            data = from_base64(content["imageData"])
+            open_picture(data, "it").close()
+        except READING_ERRORS as error:
+            raise ValueError(
+                f"{task}: no file fits `imagePath` {given!r}, and imageData is no picture "
+                f"({error}); put the picture beside the json"
+            ) from error
         suffix = ".jpg" if data[:2] == b"\xff\xd8" else ".png"
         return task.parent / (Path(given).name or task.stem + suffix), data
     pictures = pictures or _beside(task.parent)

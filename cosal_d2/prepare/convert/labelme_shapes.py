@@ -12,11 +12,14 @@ from cosal_d2.prepare.convert.left_out import (
     CROSSED,
     FEW_POINTS,
     NO_AREA,
+    NO_LABEL,
+    OTHER_COUNT,
     UNKNOWN_TYPE,
     UNREADABLE,
     LeftOut,
 )
 from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
+from cosal_d2.utils.coco_fields import parse_name, shown
 from cosal_d2.utils.masks import FARTHEST
 from cosal_d2.utils.pictures import READING_ERRORS, open_picture
 from cosal_d2.utils.size_limit import check_size
@@ -93,7 +96,7 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
     """
     if not isinstance(entry, dict):
         return LeftOut(UNREADABLE, f"{where}: {entry!r:.40} is no shape; remove it", 0)
-    kind = str(entry.get("shape_type") or "polygon")
+    kind = str(entry.get("shape_type") or "polygon").strip().lower()
     if kind in LINES:
         return LeftOut(NO_AREA, f"{where}: a {kind} has no area", 0)
     try:
@@ -106,7 +109,11 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
         return LeftOut(
             UNREADABLE, f"{where}: `points` are no pairs of x and y in pixels; draw it again"
         )
-    label = "" if entry.get("label") is None else str(entry["label"]).strip()
+    try:
+        label = "" if entry.get("label") in (None, "") else parse_name(entry["label"]).strip()
+    except ValueError as error:
+        message = f"{where}: its label is {shown(entry['label'])}; {error}"
+        return LeftOut(NO_LABEL, message, spanned(points))
     made = Shape(where, number, label, entry.get("group_id"), kind, points, entry.get("mask"))
     fault = _fault(made)
     return made if fault is None else LeftOut(fault[0], f"{where}: {fault[1]}", spanned(points))
@@ -114,6 +121,8 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
 
 def _fault(shape: Shape) -> tuple[str, str] | None:
     """Reason and message where a shape encloses nothing certain; its kind becomes one of four."""
+    if len(shape.points) == 5 and (shape.points[0] == shape.points[4]).all():  # closed
+        shape.points = shape.points[:4]
     count = len(shape.points)
     if shape.kind not in ("polygon", "mask") and count == 4:
         if are_crossed([shape.points]):
@@ -127,7 +136,8 @@ def _fault(shape: Shape) -> tuple[str, str] | None:
     elif shape.kind not in TWO_POINTS:
         return UNKNOWN_TYPE, f"shape_type {shape.kind!r} is unknown; draw a polygon"
     elif count != 2:
-        return FEW_POINTS, f"a {shape.kind} needs two points, it has {count}"
+        reason = FEW_POINTS if count < 2 else OTHER_COUNT
+        return reason, f"a {shape.kind} needs two points, it has {count}"
     return None
 
 
@@ -139,13 +149,25 @@ def _disc(x: float, y: float, radius: float, height: int, width: int) -> np.ndar
     return mask.astype(bool)
 
 
+def from_base64(text: object) -> bytes:
+    """The content of a text in base64, which may begin as the URL of data does.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"{shown(text)} is no text")
+    text = "".join(text.rpartition(";base64,")[2].split())
+    return base64.b64decode(text, validate=True)
+
+
 def _paste(text: object, x: int, y: int, height: int, width: int) -> np.ndarray:
     """A mask given as PNG in base64, with its upper left corner at (x, y)."""
     try:
-        with open_picture(base64.b64decode(text), "the mask") as image:
+        with open_picture(from_base64(text), "the mask") as image:
             check_size(image, times=1)
             part = np.asarray(image.convert("L")) > 0
-    except (*READING_ERRORS, TypeError) as error:
+    except READING_ERRORS as error:
         raise ValueError(f"the mask is no PNG in base64 ({error})") from error
     mask = np.zeros((height, width), bool)
     part = part[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 NO_MASK = "without a mask"
 BOX = "with a box but no mask"
 FEW_POINTS = "of fewer than three points"
+OTHER_COUNT = "of another number of points than its type has"
 CROSSED = "whose outline crosses itself"
 UNREADABLE = "unreadable"
 NO_PIXEL = "without a pixel in the picture"

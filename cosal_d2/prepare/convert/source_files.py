@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from cosal_d2.utils.files import visible_files
+from cosal_d2.utils.files import read_text, visible_files
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 
 
@@ -72,26 +71,8 @@ def loose_key(stem: str) -> str:
     return unicodedata.normalize("NFC", stem).casefold()
 
 
-def read_text(file: Path) -> str:
-    """A text file in UTF-8, or in the UTF-16 or UTF-32 that its byte order mark says.
-
-    Raises:
-        ValueError: it is no text in these.
-    """
-    data = file.read_bytes()
-    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
-    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8-sig")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{file} is no text in UTF-8 ({error}); save it as UTF-8 in the program that wrote it"
-        ) from error
-
-
 def read_lines(file: Path) -> list[str]:
-    """Lines of a text file, the empty ones too; errors as `read_text`."""
+    """Lines of a text file, the empty ones too; errors as of `read_text`."""
     return read_text(file).splitlines()
 
 
@@ -105,7 +86,7 @@ def read_names(file: Path, first: int) -> dict[int, str]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: there are no names in it, or one twice.
+        ValueError: there are no names in it, an empty one, or one twice.
     """
     file = Path(file)
     if not file.is_file():
@@ -129,4 +110,7 @@ def read_names(file: Path, first: int) -> dict[int, str]:
         raise ValueError(f"{file}: `names` maps something else than numbers to names") from None
     if len(set(names.values())) < len(names):
         raise ValueError(f"{file}: a class name is there twice; give each its own")
+    empty = [index for index, name in names.items() if not name.strip()]
+    if empty:
+        raise ValueError(f"{file}: the class {empty[0]} has no name; give it one")
     return names
