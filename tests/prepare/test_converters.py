@@ -178,6 +178,9 @@ def test_ids_of_annotations_may_repeat_in_a_source(tmp_path):
         ("0 0.1 0.1 1.06 0.1 0.6 0.6", "shares of width and height"),
         ("0 0.1 0.1 nan 0.1 0.6 0.6", "shares of width and height"),
         ("0 a", "is not only numbers"),
+        ("0 0,1 0,1 0,6 0,1 0,6 0,6", "is not only numbers"),
+        ("# by hand", "'# by hand' is not only numbers with blanks between them"),
+        ("0 0.1 -0.06 0.6 0.1 0.6 0.6", "from 0 to 1, not -0.06; divide pixels"),
         ("0 \udcff", "no text in UTF-8"),
     ],
 )

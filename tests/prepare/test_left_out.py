@@ -13,6 +13,7 @@ from PIL import Image
 
 from cosal_d2.data.datasets import load_cosal_json
 from cosal_d2.prepare.convert.picture_file import load_picture
+from cosal_d2.prepare.convert.polygons import draw_polygon
 from cosal_d2.utils.pictures import picture_size, read_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -230,6 +231,17 @@ def test_yolo_corners_a_little_outside_are_clipped_and_counted(tmp_path, capsys,
     _, found = read_back(convert(tmp_path, line))
     assert len(found["a.png"]) == 3 and found["a.png"][2][2][:48, 103:].all()
     assert (f"; shapes clipped: {count}" in capsys.readouterr().out) is bool(count)
+
+
+def test_what_of_a_yolo_polygon_is_beyond_the_picture_is_cut_off(tmp_path):
+    line = write_squares(tmp_path / "in", "yolo")
+    label = tmp_path / "in" / "labels" / "a.txt"
+    beyond = "0 1.01 0.5 1.05 0.5 1.05 0.9 1.01 0.9\n"
+    label.write_text(f"{label.read_text()}0 0.5 0 1.05 0.5 0.5 1\n{beyond}")
+    _, found = read_back(convert(tmp_path, line))
+    corners = [[64, 0], [134, 48], [64, 96]]
+    np.testing.assert_array_equal(found["a.png"][2][2], draw_polygon(corners, 96, 128))
+    assert len(found["a.png"]) == 3
 
 
 def test_clipped_shapes_of_other_formats_are_counted(tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from converter_data import convert, read_back, truth
+from converter_data import convert, read_back, truth, write_squares
 from PIL import Image
 
 from cosal_d2.prepare.convert.mask_names import pair_masks
@@ -141,6 +141,18 @@ def test_heic_pictures_are_counted(tmp_path, caplog):
         (tmp_path / "images" / name).write_bytes(b"\0" * 9)
     convert(tmp_path, line)
     assert "2 HEIC pictures are passed over; pip install pillow-heif" in caplog.text
+
+
+def test_pictures_and_labels_of_yolo_that_are_alone_are_counted(tmp_path, caplog, capsys):
+    line = write_squares(tmp_path / "in", "yolo")
+    (tmp_path / "in" / "images" / "b.heic").write_bytes(b"\0" * 9)
+    (tmp_path / "in" / "labels" / "b.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.3\n")
+    convert(tmp_path, line)
+    assert "1 HEIC pictures are passed over; pip install pillow-heif" in caplog.text
+    assert "1 text files are of no picture" in caplog.text and "such as b.txt" in caplog.text
+    (tmp_path / "in" / "images" / "a.png").unlink()
+    convert(tmp_path, line, "--overwrite", status=1)
+    assert "images: no pictures in it" in capsys.readouterr().err
 
 
 def test_black_objects_on_white_are_named_and_inverted(tmp_path, capsys):

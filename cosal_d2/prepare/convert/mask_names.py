@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cosal_d2.prepare.convert.source_files import by_stem, loose_key, loosely
 from cosal_d2.utils.mask_words import SEPARATORS, is_mask_word
-from cosal_d2.utils.pictures import HEIC_SUFFIXES, PICTURE_SUFFIXES, unread_hint
 from cosal_d2.utils.pixel_values import say_once
 
 
@@ -20,8 +19,7 @@ def pair_masks(
     :data:`.mask_words.MASK_WORDS`, after a separator). Where there is none of them, all masks
     whose name goes on after ``a`` and a separator, such as ``a_1.png``, ``a-apple-0.png`` or
     ``a/1.png``, are one an object; the longest name of a picture counts. Case makes no difference
-    where no two names differ by it alone. The log says how many masks are of no picture, and how
-    many pictures are HEIC that cannot be read here.
+    where no two names differ by it alone. The log says how many masks are of no picture.
 
     Args:
         images, masks: folders, which may be the same.
@@ -41,7 +39,6 @@ def pair_masks(
         pictures = {s: p for s, p in pictures.items() if s not in found}
     if suffix:
         found = {s.removesuffix(suffix): f for s, f in found.items() if s.endswith(suffix)}
-    _say_unread(images)
     owned, strangers = _owned(pictures, found)
     if strangers:
         say_once(
@@ -105,12 +102,6 @@ def _owner(stem: str, names: dict[str, str] | dict[str, Path]) -> str | None:
     """The longest of the names after which a separator and more follow."""
     places = (i for i in range(len(stem) - 2, 0, -1) if stem[i] in SEPARATORS)
     return next((stem[:i] for i in places if stem[:i] in names), None)
-
-
-def _say_unread(images: Path) -> None:
-    heic = sum(p.suffix.lower() in HEIC_SUFFIXES for p in images.rglob("*"))
-    if heic and ".heic" not in PICTURE_SUFFIXES:
-        say_once(f"{images}: {heic} HEIC pictures are passed over{unread_hint(HEIC_SUFFIXES)}")
 
 
 def _example(pictures: dict[str, Path], strangers: list[Path]) -> str:

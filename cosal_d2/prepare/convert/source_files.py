@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from cosal_d2.utils.files import read_text, visible_files
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES
+from cosal_d2.utils.pictures import HEIC_SUFFIXES, PICTURE_SUFFIXES, unread_hint
+from cosal_d2.utils.pixel_values import say_once
 
 
 def safe_name(file_name: str) -> str:
@@ -44,9 +45,15 @@ def find_files(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> list
 def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
     """Files below a folder by their relative path without suffix.
 
+    The log says how many of the pictures are HEIC that cannot be read here.
+
     Raises:
         ValueError: two files differ in their suffix alone.
     """
+    if suffixes is PICTURE_SUFFIXES and ".heic" not in PICTURE_SUFFIXES:
+        count = len(find_files(folder, HEIC_SUFFIXES))
+        if count:
+            say_once(f"{folder}: {count} HEIC pictures are passed over{unread_hint(HEIC_SUFFIXES)}")
     found: dict[str, Path] = {}
     for file in find_files(folder, suffixes):
         stem = file.relative_to(folder).with_suffix("").as_posix()

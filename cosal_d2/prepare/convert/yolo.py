@@ -23,6 +23,7 @@ from cosal_d2.prepare.convert.source_files import (
 )
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import picture_size
+from cosal_d2.utils.pixel_values import say_once
 
 OUTSIDE = 0.05  # share of the picture by which corners may leave it; they are clipped
 WRITTEN = 1e-6  # share that the decimals of a file are off
@@ -56,10 +57,18 @@ def yolo_source(images: Path, labels: Path | None = None, names: Path | None = N
         elsewhere = PurePosixPath(*_as_labels(PurePosixPath(stem).parts)).as_posix()
         label = found.get(stem) or found.get(elsewhere) or alike.get(loose_key(elsewhere))
         tasks.append((picture, label))
+    if not tasks:
+        raise FileNotFoundError(f"{images}: no pictures in it; give their folder to --images")
     if not any(label for _, label in tasks):
         raise FileNotFoundError(
             f"{labels}: no label file is named as a picture of {images}; give the two folders of "
             "one split"
+        )
+    strangers = sorted(set(found.values()) - {label for _, label in tasks})
+    if strangers and labels != images:
+        say_once(
+            f"{labels}: {len(strangers)} text files are of no picture in {images}, such as "
+            f"{strangers[0].name}"
         )
     return Source(
         tasks,
@@ -117,7 +126,10 @@ def _parsed(where: str, line: str, classes: dict[int, str]) -> tuple[str, np.nda
     try:
         values = [float(v) for v in line.split()]
     except ValueError:
-        raise ValueError(f"{where}: {line.strip()[:60]!r} is not only numbers") from None
+        raise ValueError(
+            f"{where}: {line.strip()[:60]!r} is not only numbers with blanks between them; correct "
+            "or remove the line"
+        ) from None
     if values[0] not in classes:
         raise ValueError(
             f"{where}: the class {line.split()[0]} is none of --names; add it or correct it"
@@ -129,18 +141,21 @@ def _parsed(where: str, line: str, classes: dict[int, str]) -> tuple[str, np.nda
             "The column too many may be a confidence (save_conf) or a track id: write labels "
             "without it"
         )
-    if not _are_inside(shares):
-        tracked = len(shares) > 4 and _are_inside(shares[:-1]) and float(shares[-1]).is_integer()
+    if not _inside(shares).all():
+        tracked = len(shares) > 4 and _inside(shares[:-1]).all() and shares[-1].is_integer()
+        fix = "divide pixels by the picture's sides"
+        if tracked:
+            fix = "the last two columns may be a confidence and a track id; write none of them"
         raise ValueError(
-            f"{where}: coordinates are shares of width and height; they lie within 0 and 1"
-            + ("; the last two columns may be a confidence and a track id" if tracked else "")
+            f"{where}: coordinates are shares of width and height, from 0 to 1, not "
+            f"{shares[~_inside(shares)][0]:g}; {fix}"
         )
     return classes[int(values[0])], shares
 
 
-def _are_inside(shares: np.ndarray) -> bool:
-    """Whether numbers can be shares of a picture's sides."""
-    return bool(((shares >= -OUTSIDE) & (shares <= 1 + OUTSIDE)).all())
+def _inside(shares: np.ndarray) -> np.ndarray:
+    """Which numbers can be shares of a picture's sides, of their shape."""
+    return (shares >= -OUTSIDE) & (shares <= 1 + OUTSIDE)
 
 
 def _boxed(name: str, shares: np.ndarray, height: int, width: int) -> BoxedObject | None:
@@ -162,5 +177,4 @@ def _mask(where: str, shares: np.ndarray, height: int, width: int) -> dict | Lef
         return LeftOut(FEW_POINTS, f"{where}: {text}", spanned(corners))
     if are_crossed([corners]):
         return LeftOut(CROSSED, f"{where}: the polygon's outline crosses itself", spanned(corners))
-    corners = np.clip(np.round(corners), 0, (width - 1, height - 1))
-    return mask_rle(draw_polygon(corners, height, width))
+    return mask_rle(draw_polygon(np.round(corners), height, width))
