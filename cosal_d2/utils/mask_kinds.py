@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from cosal_d2.utils.pixel_values import (
 from cosal_d2.utils.size_limit import check_size
 
 MAX_COLOURS = 100  # more are no labels
+LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")  # and WebP and TIFF as they may be
 GREY_SPREAD = 16  # levels that the channels of a grey picture may differ by, after compression
 BOTH = "both its grey levels and its alpha vary, so either may be meant; save it without alpha"
 NO_NUMBERS = "it has values that are no numbers (NaN, infinite or no data)"
@@ -77,6 +79,13 @@ def opened_mask(path: str | os.PathLike) -> Iterator[Image.Image | None]:
         yield image
 
 
+def is_lossless(image: Image.Image, path: str | os.PathLike) -> bool:
+    """Whether the format of an opened file keeps values as they are."""
+    if image.format == "WEBP":
+        return b"VP8L" in Path(path).read_bytes()
+    return image.format not in LOSSY and image.info.get("compression") != "jpeg"
+
+
 def mask_picture(path: str | os.PathLike, *, upright: bool = True) -> MaskPicture:
     """Read a file and tell what it means.
 
@@ -96,7 +105,7 @@ def mask_picture(path: str | os.PathLike, *, upright: bool = True) -> MaskPictur
                 pixels, alpha, bits = other_tiff(path), None, None
             else:
                 pixels, alpha, bits = _parts(image, upright)
-                lossless = image.format not in ("JPEG", "MPO")
+                lossless = is_lossless(image, path)
                 palette = image.getpalette("RGB") if image.mode in ("P", "PA") else None
         except READING_ERRORS as error:
             raise unreadable(path, error) from error

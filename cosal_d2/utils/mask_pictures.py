@@ -8,9 +8,16 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cosal_d2.utils.mask_kinds import BOTH, mask_picture, of_palette, opened_mask
+from cosal_d2.utils.mask_kinds import (
+    BOTH,
+    NO_NUMBERS,
+    is_lossless,
+    mask_picture,
+    of_palette,
+    opened_mask,
+)
 from cosal_d2.utils.pictures import READING_ERRORS, unreadable
-from cosal_d2.utils.pixel_values import is_deep_colour, significant_bits
+from cosal_d2.utils.pixel_values import is_deep_colour, missing_values, significant_bits
 
 
 def read_grey(path: str | os.PathLike, bits: int = 16) -> np.ndarray:
@@ -111,12 +118,16 @@ def read_values(path: str | os.PathLike) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no picture.
+        ValueError: it is no picture, its compression changes values, or some are no whole numbers.
     """
     with opened_mask(path) as image:
         try:
             if image is None:
                 raise UnidentifiedImageError
+            if not is_lossless(image, path):
+                raise ValueError(
+                    f"the compression of {image.format} changes indices of objects; save it as PNG"
+                )
             return _index_values(image)
         except READING_ERRORS as error:
             raise unreadable(path, error) from error
@@ -168,7 +179,12 @@ def _index_values(image: Image.Image) -> np.ndarray:
         picture = of_palette(np.asarray(image), palette)
         return np.asarray(picture.values if picture.kind == "levels" else image).astype(np.int64)
     if image.mode in ("1", "L") or image.mode[0] in "IF":
-        return np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
+        if missing_values(values) is not None:
+            raise ValueError(NO_NUMBERS)
+        if image.mode == "F" and (values != np.rint(values)).any():
+            raise ValueError("indices of objects are whole numbers; save it as 8 or 16 bits")
+        return values.astype(np.int64)
     if image.mode in ("LA", "PA"):
         pixels = np.asarray(image).astype(np.int64)
         values, alpha = pixels[:, :, 0], pixels[:, :, 1]

@@ -18,6 +18,15 @@ def is_mask_word(text: str) -> bool:
     return text.strip(SEPARATORS).lower() in MASK_WORDS
 
 
+def without_first_word(stem: str) -> str:
+    """A mask's path without the word for a mask before its picture's name: ``b/a`` of ``b/mask_a``;
+    as it is where there is none."""
+    folder, slash, name = stem.rpartition("/")
+    places = (i for i in range(1, len(name) - 1) if name[i] in SEPARATORS)
+    end = next((i + 1 for i in places if is_mask_word(name[:i])), 0)
+    return folder + slash + name[end:]
+
+
 def picture_name(mask: PurePath) -> PurePath:
     """The name of the picture that a mask's name tells, with the mask's own suffix where it tells
     none: ``a.jpg`` of ``a.jpg.png``, ``a.png`` of ``a_mask.png`` and of ``a.png``."""

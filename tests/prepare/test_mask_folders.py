@@ -65,7 +65,7 @@ def test_noise_of_jpeg_is_outside_and_dark_masks_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(("high", "suffix"), [(255, ".png"), (1, ".PNG")])
-def test_components_of_binary_masks_become_instances(tmp_path, high, suffix):
+def test_components_of_binary_masks_become_instances(tmp_path, capsys, high, suffix):
     mask = INSIDE * np.uint8(high)
     mask[39, 2] = high  # a speck
     line = folders(tmp_path, "é.JPG", f"é_gt{suffix}", Image.fromarray(mask))
@@ -73,13 +73,15 @@ def test_components_of_binary_masks_become_instances(tmp_path, high, suffix):
     _, found = read_back(made)
     assert [m.sum() for _, _, m in found["é.JPG"]] == [16 * 25, 15 * 20]
     np.testing.assert_array_equal(truth(found["é.JPG"]), INSIDE)
+    assert "shapes left out: 1 parts of a mask under --min-area" in capsys.readouterr().out
 
 
 def test_specks_are_no_components():
     mask = np.zeros((200, 200), bool)
     mask[::2, ::2] = True
     mask[50:120, 50:120] = True
-    assert len(components(mask, 100, 0)) == 1
+    parts, specks = components(mask, 100, 0)
+    assert len(parts) == 1 and set(specks) == {1} and len(specks) == 10_000 - 36 * 36
 
 
 def test_an_opening_parts_objects_that_touch_and_keeps_their_pixels(tmp_path):

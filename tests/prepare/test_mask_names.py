@@ -41,6 +41,7 @@ def white(mask):
     [
         *("a.png", "a.jpg.png", "a.JPG.png", "a_mask.png", "a-mask.PNG", "a_gt.bmp", "a.mask.png"),
         *("a_segmentation.png", "a_jpg_mask.png", "a_something.tif"),
+        *("mask_a.png", "GT-a.png", "ground_truth_a.png", "mask_a.jpg.png", "a.webp", "a.avif"),
     ],
 )
 def test_one_mask_of_a_picture(tmp_path, name):
@@ -75,6 +76,7 @@ def test_names_that_differ_by_case_alone_have_their_own_masks(tmp_path):
         ("a/0.png", "a/1.png"),
         ("a (1).png", "a (2).png"),
         ("sub/../a.0.png", "a.1.png"),
+        ("mask_a_0.png", "mask_a_1.png"),
     ],
 )
 def test_one_mask_an_object(tmp_path, names):
@@ -102,6 +104,24 @@ def test_other_products_beside_a_mask_are_counted(tmp_path, caplog):
     _, found = read_back(convert(tmp_path, folders(tmp_path, ["a.jpg"], masks)))
     np.testing.assert_array_equal(truth(found["a.jpg"]), ONE | TWO)
     assert "2 masks are of no picture" in caplog.text
+
+
+@pytest.mark.parametrize("word", ["mask_{}", "{}_mask", "gt-{}"])
+def test_words_before_and_after_names_in_one_folder(tmp_path, word):
+    for name in ("a", "b_1"):
+        Image.new("RGB", (60, 40), (90, 90, 90)).save(tmp_path / f"{name}.jpg")
+        Image.fromarray(white(ONE | TWO)).save(tmp_path / f"{word.format(name)}.png")
+    pairs = pair_masks(tmp_path, tmp_path, "", skip_missing=False)
+    assert {p.stem: [m.stem for m in masks] for p, masks in pairs} == {
+        name: [word.format(name)] for name in ("a", "b_1")
+    }
+
+
+def test_an_object_without_a_pixel_is_counted(tmp_path, capsys):
+    masks = {"a_1.png": white(ONE), "a_2.png": white(TWO), "a_3.png": white(ONE & TWO)}
+    _, found = read_back(convert(tmp_path, folders(tmp_path, ["a.jpg"], masks)))
+    assert len(found["a.jpg"]) == 2
+    assert "shapes left out: 1 without a pixel in the picture" in capsys.readouterr().out
 
 
 def test_two_masks_of_one_picture_are_named(tmp_path, capsys):

@@ -248,3 +248,35 @@ def test_a_missing_or_broken_map_is_named(tmp_path):
     for read in (read_grey, read_truth, read_binary, read_values):
         with pytest.raises(ValueError, match=r"a\.png as a picture: the file is empty"):
             read(tmp_path / "a.png")
+
+
+LOSSY = {"webp": {}, "avif": {}, "jpg": {}, "tif": {"compression": "jpeg"}}
+
+
+@pytest.mark.parametrize("suffix", LOSSY)
+def test_what_compression_changes_is_no_label(tmp_path, suffix):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:20, 5:25] = 255
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.dstack([mask] * 3)).save(path, **LOSSY[suffix])
+    np.testing.assert_array_equal(read_binary(path), mask > 0)
+    np.testing.assert_array_equal(read_truth(path)[0], mask > 0)
+    with pytest.raises(ValueError, match="changes indices of objects; save it as PNG"):
+        read_values(path)
+
+
+def test_webp_without_loss_keeps_labels(tmp_path):
+    labels = np.zeros((40, 60, 3), np.uint8)
+    labels[5:20, 5:25], labels[22:38, 30:55] = (90, 0, 0), (0, 200, 0)
+    Image.fromarray(labels).save(tmp_path / "a.webp", lossless=True)
+    assert len(np.unique(read_values(tmp_path / "a.webp"))) == 3
+    np.testing.assert_array_equal(read_truth(tmp_path / "a.webp")[0], labels.any(axis=2))
+
+
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "no numbers"), (0.5, "whole numbers")])
+def test_indices_that_are_no_whole_numbers_are_named(tmp_path, value, words):
+    values = np.zeros((40, 60), np.float32)
+    values[:9], values[9:20] = 2, value
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=f"a.tif.*{words}"):
+        read_values(tmp_path / "a.tif")

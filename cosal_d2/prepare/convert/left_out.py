@@ -17,6 +17,7 @@ NO_LABEL = "without a label"
 NO_CLASS = "without a class"
 UNKNOWN_TYPE = "of an unknown type"
 NO_AREA = "points or lines"
+SPECK = "parts of a mask under --min-area"
 
 
 @dataclass(frozen=True)

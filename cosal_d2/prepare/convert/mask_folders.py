@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
+from cosal_d2.prepare.convert.left_out import SPECK, LeftOut
 from cosal_d2.prepare.convert.mask_names import pair_masks
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
@@ -106,8 +107,13 @@ def _read_binary(
     if len(files) > 1:
         return _read_objects(images, category, threshold, invert, task)
     mask = _inside(files[0], threshold, invert)
-    objects = [SourceObject(category, r) for r in components(mask, min_area * mask.size, opening)]
-    return Scene(picture, picture.relative_to(images).as_posix(), *mask.shape, objects)
+    parts, specks = components(mask, min_area * mask.size, opening)
+    objects = [SourceObject(category, rle) for rle in parts]
+    name = picture.relative_to(images).as_posix()
+    speck = LeftOut(
+        SPECK, f"{files[0]}: parts under --min-area: {len(specks)}", max(specks, default=0)
+    )
+    return Scene(picture, name, *mask.shape, objects, left_out=[speck] * len(specks))
 
 
 def _read_objects(
@@ -117,7 +123,7 @@ def _read_objects(
     invert: bool,
     task: tuple[Path, tuple[Path, ...]],
 ) -> Scene:
-    """The scene of a picture with a mask an object; those without a pixel are left out."""
+    """The scene of a picture with a mask an object."""
     picture, files = task
     masks = [_inside(file, threshold, invert) for file in files]
     for file, mask in zip(files, masks, strict=True):
@@ -126,7 +132,7 @@ def _read_objects(
                 f"{file}: {mask.shape} pixels (height, width), but {files[0]} has "
                 f"{masks[0].shape}; make them agree"
             )
-    objects = [SourceObject(category, mask_rle(mask)) for mask in masks if mask.any()]
+    objects = [SourceObject(category, mask_rle(mask)) for mask in masks]
     return Scene(picture, picture.relative_to(images).as_posix(), *masks[0].shape, objects)
 
 
@@ -169,12 +175,13 @@ def _read_indexed(
     return Scene(picture, picture.relative_to(images).as_posix(), *values.shape, objects)
 
 
-def components(mask: np.ndarray, min_area: float, opening: int) -> list[dict]:
-    """Connected parts (8 neighbours) of a mask as RLE, largest first.
+def components(mask: np.ndarray, min_area: float, opening: int) -> tuple[list[dict], list[int]]:
+    """Connected parts (8 neighbours) of a mask as RLE, largest first, and the areas of those that
+    are too small.
 
     Args:
         mask: bool (H, W).
-        min_area: smaller parts are dropped, pixels.
+        min_area: smaller parts are too small, pixels.
         opening: radius in pixels of a disc; bridges and threads thinner than it part objects. The
             pixels that the opening took away go back to the part that touches them, so that parts
             together cover the mask as before, but for what vanished altogether.
@@ -192,7 +199,8 @@ def components(mask: np.ndarray, min_area: float, opening: int) -> list[dict]:
     areas = np.bincount(labels.ravel(), minlength=count)
     areas[0] = 0
     large = [int(i) for i in np.argsort(-areas, kind="stable") if areas[i] >= max(min_area, 1)]
-    return [mask_rle(labels == i) for i in large]
+    specks = areas[(areas > 0) & (areas < min_area)]
+    return [mask_rle(labels == i) for i in large], specks.tolist()
 
 
 def _grow(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from cosal_d2.prepare.convert.source_files import by_stem, loose_key, loosely
-from cosal_d2.utils.mask_words import SEPARATORS, is_mask_word
+from cosal_d2.utils.mask_words import SEPARATORS, is_mask_word, without_first_word
 from cosal_d2.utils.pixel_values import say_once
 
 
@@ -15,8 +15,8 @@ def pair_masks(
 ) -> list[tuple[Path, tuple[Path, ...]]]:
     """Each picture with its mask, or with its masks where there is one an object.
 
-    Of ``a.jpg`` the mask is ``a.png``, ``a.jpg.png`` or ``a_mask.png`` (or another of
-    :data:`.mask_words.MASK_WORDS`, after a separator). Where there is none of them, all masks
+    Of ``a.jpg`` the mask is ``a.png``, ``a.jpg.png``, ``a_mask.png`` or ``mask_a.png`` (or another
+    of :data:`.mask_words.MASK_WORDS`, with a separator). Where there is none of them, all masks
     whose name goes on after ``a`` and a separator, such as ``a_1.png``, ``a-apple-0.png`` or
     ``a/1.png``, are one an object; the longest name of a picture counts. Case makes no difference
     where no two names differ by it alone. The log says how many masks are of no picture.
@@ -65,8 +65,7 @@ def _is_beside_its_picture(stem: str, suffix: str, pictures: dict[str, Path]) ->
     """Whether a file is the mask of another in the same folder."""
     if suffix:
         return stem.endswith(suffix)
-    owner = _owner(stem, pictures)
-    return owner is not None and is_mask_word(stem[len(owner) :])
+    return _owner(stem, pictures)[1]
 
 
 def _owned(
@@ -81,11 +80,11 @@ def _owned(
     for stem, file in found.items():
         if stem in names:
             continue
-        name = _owner(stem, names)
+        name, is_mask = _owner(stem, names)
         if name is None or names[name] in owned:
             strangers.append(file)
         else:
-            parts[names[name]].append((file, is_mask_word(stem[len(name) :])))
+            parts[names[name]].append((file, is_mask))
     for stem, files in parts.items():
         named = [file for file, is_mask in files if is_mask]
         if len(named) > 1:
@@ -98,10 +97,16 @@ def _owned(
     return owned, strangers
 
 
-def _owner(stem: str, names: dict[str, str] | dict[str, Path]) -> str | None:
-    """The longest of the names after which a separator and more follow."""
-    places = (i for i in range(len(stem) - 2, 0, -1) if stem[i] in SEPARATORS)
-    return next((stem[:i] for i in places if stem[:i] in names), None)
+def _owner(stem: str, names: dict[str, str] | dict[str, Path]) -> tuple[str | None, bool]:
+    """The longest of the names after which a separator and more follow, or the one that follows a
+    word for a mask; and whether all that is beside the name is such a word."""
+    for i in range(len(stem) - 2, 0, -1):
+        if stem[i] in SEPARATORS and stem[:i] in names:
+            return stem[:i], is_mask_word(stem[i:])
+    bare = without_first_word(stem)
+    if bare == stem:
+        return None, False
+    return (bare, True) if bare in names else _owner(bare, names)
 
 
 def _example(pictures: dict[str, Path], strangers: list[Path]) -> str:

@@ -124,7 +124,9 @@ def _told(seen: _Findings, keep_empty: bool) -> str:
         parts.append(f"{_command(changes)} would keep {len(changes)} of {seen.pictures}")
     if seen.empty and not keep_empty:
         parts.append(f"--keep-empty would keep {seen.empty} with an empty truth")
-    return "; ".join(parts) + "".join(f"\n{message}" for message in seen.messages[:5])
+    return "; ".join(parts) + "".join(
+        f"\n{message}" for message in list(dict.fromkeys(seen.messages))[:5]
+    )
 
 
 def _command(found: list[Changes]) -> str:
