@@ -1,9 +1,16 @@
 """Picture files as cameras, microscopes and drawing programs write them, which Pillow does not."""
 
+import os
 import struct
 import zlib
 
 import numpy as np
+
+ODD = {
+    **{"folder": "a folder", "gone": "a link to nowhere, which is not there"},
+    **{"circle": "a link in a circle", "pipe": "a pipe, device or socket"},
+    "null": "a pipe, device or socket",
+}
 
 
 def _chunk(kind, content):
@@ -72,3 +79,14 @@ def tiff(values, *, order="<", inverted=False, tags=()):
 
 def grey(values):
     return np.repeat(values[:, :, None], 3, axis=2)
+
+
+def make_odd(path, kind):
+    """What is named like a file but is none, of a kind of ``ODD``, in the place of a file."""
+    path.unlink(missing_ok=True)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"gone": "nowhere", "circle": path.name, "null": "/dev/null"}[kind])

@@ -300,8 +300,8 @@ def _check(method: str, path: Path, root: Path, record: Mapping[str, Any]) -> Ma
     name, image = path.relative_to(root).as_posix(), str(record["file_name"])
     try:
         height, width = read_grey(path).shape
-    except ValueError as error:
-        return MapFile(method, CORRUPT, name, image, str(error.__cause__ or error))
+    except (OSError, ValueError) as error:
+        return MapFile(method, CORRUPT, name, image, str(error))
     if (height, width) == (record["height"], record["width"]):
         return MapFile(method, OK, name, image)
     size = f"{width}x{height}, resized to the image's {record['width']}x{record['height']}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
-import stat
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cosal_d2.inference.result_files import RESULT_NAME, RUN_FILES, is_result
+from cosal_d2.utils.files import instead_of_file
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES, unread_hint
 
 EARLIER = "results of an earlier run"
@@ -207,20 +206,10 @@ def _has_picture_suffix(path: str) -> bool:
 
 def _is_file(path: str, found: Sources) -> bool:
     """Whether a path is a file or a link to one; in ``found`` is said what it is instead."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        what = error.strerror
-        if error.errno == errno.ENOENT and os.path.islink(path):
-            what = f"a link to {os.readlink(path)}, which is not there"
-        elif error.errno == errno.ELOOP:
-            what = "a link in a circle"
-    else:
-        if stat.S_ISREG(mode):
-            return True
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
-    found.unfound.append(f"{path}: no picture, but {what}")
-    return False
+    what = instead_of_file(path)
+    if what:
+        found.unfound.append(f"{path}: no picture, but {what}")
+    return not what
 
 
 def _refuse_overwriting(sources: Sequence[Source], inputs: Iterable[str], output: str) -> None:

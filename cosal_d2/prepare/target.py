@@ -14,9 +14,9 @@ from cosal_d2.utils.parallel import worker_count
 
 def check_name(name: str) -> None:
     """Raise ValueError where `name` cannot name a dataset's files."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", name):
         raise ValueError(
-            f"name: {name!r} is no dataset name; use letters, digits, '_', '-' and '.'"
+            f"name: {name!r} is no dataset name; use letters, digits, '_', '-' and '.', at most 200"
         )
 
 

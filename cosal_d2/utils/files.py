@@ -11,10 +11,12 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+LONGEST_NAME = 255  # bytes that a folder takes as the name of a file
 # No space on the disk, in a quota, or below the limit of a file's size.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What `replacing` writes; earlier versions wrote .NAME.PID.tmp and, of checkpoints, NAME.tmpPID.
@@ -24,12 +26,17 @@ UNFINISHED = re.compile(
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """Files below a folder, sorted; hidden ones and those of hidden folders are left out."""
+    """Files below a folder, sorted; hidden ones and those of hidden folders are left out.
+
+    What is named like a file but is none is there too, so that it is not passed over in silence:
+    links to nothing or in a circle, pipes, and empty folders with a suffix. Whatever reads a file
+    names it (:func:`need_file`).
+    """
     return sorted(
         path
         for path in folder.rglob("*")
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        and (not path.is_dir() or _is_like_a_file(path))
     )
 
 
@@ -66,6 +73,40 @@ def read_json(file: Path) -> Any:
         return json.loads(read_text(file))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is not valid json: {error}; is it complete?") from error
+
+
+def _is_like_a_file(folder: Path) -> bool:
+    return bool(folder.suffix) and not folder.is_symlink() and not any(folder.iterdir())
+
+
+def instead_of_file(path: str | os.PathLike) -> str:
+    """What there is in the place of a file, such as "a folder"; "" where it is a file, or a link to
+    one."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        code = getattr(error, "errno", None)
+        if code == errno.ENOENT and os.path.islink(path):
+            return f"a link to {os.readlink(path)}, which is not there"
+        if code == errno.ELOOP:
+            return "a link in a circle"
+        return "nothing" if code in (None, errno.ENOENT, errno.ENOTDIR) else error.strerror
+    if stat.S_ISREG(mode):
+        return ""
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
+
+
+def need_file(path: str | os.PathLike, kind: str = "file") -> None:
+    """Make sure that a file is one; to read a pipe or a device might never end.
+
+    Raises:
+        FileNotFoundError: it is none; the message says what there is instead.
+    """
+    what = instead_of_file(path)
+    if what == "nothing":
+        raise FileNotFoundError(f"{path}: no such {kind}; is its folder right?")
+    if what:
+        raise FileNotFoundError(f"{path}: no such {kind}, but {what}; replace it")
 
 
 def write_text(path: Path, text: str) -> None:

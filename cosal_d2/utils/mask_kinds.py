@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cosal_d2.utils.files import need_file
 from cosal_d2.utils.pictures import READING_ERRORS, open_picture, other_tiff, unreadable
 from cosal_d2.utils.pixel_values import (
     colour_values,
@@ -63,8 +64,7 @@ def opened_mask(path: str | os.PathLike) -> Iterator[Image.Image | None]:
         FileNotFoundError: no such file.
         ValueError: it is no picture, or too large.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path}: no such map or mask; is its folder right?")
+    need_file(path, "map or mask")
     try:
         image = open_picture(path)
         check_size(image, times=1)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from cosal_d2.utils.files import write_bytes
+from cosal_d2.utils.files import need_file, write_bytes
 from cosal_d2.utils.pixel_values import (
     TIFF_STARTS,
     colour_values,
@@ -70,8 +70,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: the file is not a picture, is truncated or far over the limit, or has no number.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such picture: {path}")
+    need_file(path, "picture")
     return decode_image(path)
 
 
@@ -140,9 +139,11 @@ def open_picture(source: str | os.PathLike | bytes, name: str = "") -> Image.Ima
         name: of the picture, in messages about a content.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file, or a pipe or device, of which Pillow might read for ever.
         OSError, ValueError, SyntaxError: as of ``Image.open``.
     """
+    if not isinstance(source, bytes):
+        need_file(source, "picture")
     try:
         image = _open(source)
     except UnidentifiedImageError:
@@ -271,6 +272,7 @@ def picture_size(file: str | os.PathLike) -> tuple[int, int]:
         FileNotFoundError: no such file.
         ValueError: it is no picture.
     """
+    need_file(file, "picture")
     try:
         with open_picture(file) as image:
             return upright_size(image)
@@ -279,8 +281,6 @@ def picture_size(file: str | os.PathLike) -> tuple[int, int]:
         if values is None:
             raise unreadable(file, error) from error
         return values.shape[:2]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
     except READING_ERRORS as error:
         raise unreadable(file, error) from error
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from evaluation_data import levels_of, scenes, write_json, write_maps, write_masks
+from picture_files import ODD, make_odd
 from PIL import Image
 
 from cosal_d2.cli import main
@@ -113,6 +114,18 @@ def test_faulty_maps_are_named_and_stop_the_scoring(data, tmp_path, capsys):
         **{"1.png": "missing", "2.png": "resized", "3.png": "corrupt"},
         **{"4.png": "ok", "5.png": "ok", "stranger.png": "extra"},
     }
+
+
+def test_what_is_named_like_a_map_but_is_none_is_corrupt(data, tmp_path, capsys):
+    folder = write_maps(tmp_path / "maps", data["records"])
+    for number, kind in enumerate(("gone", "pipe", "folder"), 1):
+        make_odd(folder / f"{number}.png", kind)
+    assert evaluate(data["json"], [f"m={folder}"], tmp_path / "out", "--allow-missing") == 0
+    said = capsys.readouterr().err
+    for number, kind in enumerate(("gone", "pipe", "folder"), 1):
+        assert f"corrupt: {number}.png" in said and f"no such map or mask, but {ODD[kind]}" in said
+    assert evaluate(folder, [f"m={folder}"], tmp_path / "other") == 1
+    assert f"{folder}/1.png: no such map or mask, but a link to nowhere" in capsys.readouterr().err
 
 
 def test_an_extra_or_resized_map_alone_is_named_but_stops_nothing(data, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_files import ODD, make_odd
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 from tool_loading import ROOT
@@ -341,6 +342,15 @@ def test_a_file_name_that_no_file_can_have_is_named(home, content, name):
     report, fixed = repaired(home, content)
     assert report["findings"][0]["kind"] == "missing field"
     assert repr(name) in report["findings"][0]["message"] and len(fixed["images"]) == 3
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_named_like_a_picture_but_is_none_is_told(home, content, kind):
+    make_odd(home / "val" / content["images"][0]["file_name"], kind)
+    report, fixed = repaired(home, content)
+    finding = report["findings"][0]
+    assert finding["kind"] == "missing image" and f"but {ODD[kind]}" in finding["message"]
+    assert len(fixed["images"]) == 3
 
 
 def test_a_picture_that_is_a_link_to_itself_is_named(home, content):

@@ -20,6 +20,7 @@ from converter_data import (
     write_voc,
     write_yolo,
 )
+from picture_files import ODD, make_odd
 from PIL import Image
 
 from cosal_d2.data.datasets import load_cosal_json
@@ -135,6 +136,63 @@ def test_a_damaged_picture_stops_or_is_left_out(tmp_path, capsys):
     ]
     shown = capsys.readouterr().out
     assert "3 pictures" in shown and "left out: 1 faulty" in shown and str(picture) in shown
+
+
+@pytest.mark.parametrize(
+    ("write", "files"),
+    [
+        (write_coco, "pictures/{}.png"),
+        *[(write_voc, f"{part}/{{}}") for part in ("JPEGImages", "SegmentationClass")],
+        (write_index_masks, "images/{}.png"),
+        (write_index_masks, "masks/{}.png"),
+        (write_labelme, "{}.PNG"),
+        (write_labelme, "{}.json"),
+        (write_yolo, "images/{}.jpg"),
+        (write_yolo, "labels/{}.txt"),
+    ],
+)
+def test_what_is_named_like_a_file_but_is_none_is_left_out_by_name(tmp_path, capsys, write, files):
+    line, _ = write(tmp_path / "in")
+    suffix = {"JPEGImages/{}": ".jpg", "SegmentationClass/{}": ".png"}.get(files, "")
+    odd = dict(zip(("gone", "pipe", "folder"), (1, 2, 3), strict=True))
+    for kind, number in odd.items():
+        make_odd(tmp_path / "in" / (files.format(number) + suffix), kind)
+    convert(tmp_path, line, status=1)
+    assert "; replace it; or leave such pictures out with --skip-bad" in capsys.readouterr().err
+    made = convert(tmp_path, line, "--skip-bad")
+    assert len(json.loads(made.read_text())["images"]) == 1
+    shown = capsys.readouterr().out
+    assert "left out: 3 faulty" in shown
+    for kind, number in odd.items():
+        assert f"/{files.format(number)}{suffix}: no " in shown and f", but {ODD[kind]}" in shown
+
+
+def test_a_picture_of_voc_that_is_missing_is_left_out_by_name(tmp_path, capsys):
+    line, _ = write_voc(tmp_path / "in")
+    (tmp_path / "in" / "JPEGImages" / "1.jpg").unlink()
+    convert(tmp_path, line, status=1)
+    assert "JPEGImages/1: no such picture, but " in capsys.readouterr().err
+    convert(tmp_path, line, "--skip-bad")
+    assert "pictures kept: 3; left out: 1 faulty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stem", ["a" * 251, "\u732b" * 83 + "aa"])
+def test_a_name_that_no_folder_takes_is_named(tmp_path, capsys, stem):
+    def rename(content):
+        content["images"][1]["file_name"] = f"{stem}.bmp"
+
+    line, _ = write_coco(tmp_path / "in", rename)
+    with Image.open(tmp_path / "in" / "pictures" / "1.png") as image:
+        image.save(tmp_path / "in" / "pictures" / f"{stem}.bmp")
+    convert(tmp_path, line)
+    convert(tmp_path, line, "--max-side", "64", "--overwrite", "--skip-bad")
+    assert "left out: 1 faulty" in (shown := capsys.readouterr().out)
+    assert f"{stem}.bmp: in the dataset its name would have over 255 bytes" in shown
+    content = json.loads((tmp_path / "in" / "pictures.json").read_text())
+    content["images"][1]["file_name"] = "https://host/a.png?signature=" + 300 * "x"
+    (tmp_path / "in" / "pictures.json").write_text(json.dumps(content))
+    convert(tmp_path, line, "--overwrite", status=1)
+    assert ": no such picture; " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

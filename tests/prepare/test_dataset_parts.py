@@ -8,6 +8,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+from picture_files import make_odd
 from PIL import Image, ImageOps
 
 from cosal_d2.cli import main
@@ -90,6 +91,29 @@ def test_merge_joins_classes_and_gives_new_ids_and_names(root):
 
     assert counted(made) == counted(parts[0]) + counted(parts[1])
     assert len({a["id"] for a in made["annotations"]}) == len(made["annotations"])
+
+
+@pytest.mark.parametrize("stem", ["a" * 251, "\u732b" * 83 + "aa"])
+def test_names_of_all_their_bytes_are_merged(root, stem):
+    content = read(root, "all")
+    (root / "cosal" / "all" / content["images"][0]["file_name"]).rename(
+        root / "cosal" / "all" / f"{stem}.jpg"
+    )
+    content["images"][0]["file_name"] = f"{stem}.jpg"
+    file = root / "cosal" / "all.json"
+    file.write_text(json.dumps(content))
+    line = ["data", "merge", str(file), str(file), "--out", str(root), "--name", "both"]
+    assert main([*line, "--workers", "1"]) == 0
+    names = [image["file_name"] for image in read(root, "both")["images"]]
+    assert names[COUNT] == f"all/{stem}.jpg" and names[COUNT + 1] == "all_000001.jpg"
+
+
+@pytest.mark.parametrize("what", ["pipe", "gone"])
+def test_a_split_names_what_is_no_picture_and_ends(root, what, capsys):
+    make_odd(root / "cosal" / "all" / "000003.jpg", what)
+    line = ["data", "split", str(root / "cosal" / "all.json"), "--out", str(root), "--workers", "1"]
+    assert main([*line, "--names", "a", "b"]) == 1
+    assert "000003.jpg: no such picture" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["split", "merge", "stats"])

@@ -3,8 +3,17 @@ import json
 import os
 
 import pytest
+from picture_files import ODD, make_odd
 
-from cosal_d2.utils.files import csv_text, replacing, write_json, write_text
+from cosal_d2.utils.files import (
+    csv_text,
+    instead_of_file,
+    need_file,
+    replacing,
+    visible_files,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
@@ -57,3 +66,24 @@ def test_json_has_no_nan(tmp_path):
 def test_csv_has_all_keys_and_none_is_blank():
     assert csv_text([{"a": 1, "b": None}, {"c": "x,y"}]) == 'a,b,c\n1,,\n,,"x,y"\n'
     assert csv_text([], ["a", "b"]) == "a,b\n"
+
+
+def test_what_is_named_like_a_file_is_found_and_told(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    (tmp_path / ".hidden.jpg").touch()
+    (tmp_path / "tree.jpg" / "folder").mkdir(parents=True)
+    (tmp_path / "tree.jpg" / "b.jpg").touch()
+    for name in ODD:
+        make_odd(tmp_path / f"{name}.jpg", name)
+    files = {"a.jpg", "link.jpg", "tree.jpg/b.jpg"}
+    names = {p.relative_to(tmp_path).as_posix() for p in visible_files(tmp_path)}
+    assert names == files | {f"{name}.jpg" for name in ODD}
+    assert not any(map(instead_of_file, (tmp_path / name for name in files)))
+    for name, what in ODD.items():
+        with pytest.raises(FileNotFoundError, match=f"{name}.jpg: no such mask, but {what};"):
+            need_file(tmp_path / f"{name}.jpg", "mask")
+    for name in ("none.jpg", "a.jpg/none.jpg", "a\0.jpg"):
+        with pytest.raises(FileNotFoundError, match="no such file; is its folder right"):
+            need_file(tmp_path / name)
+    assert instead_of_file(tmp_path / ("a" * 256)) == "File name too long"

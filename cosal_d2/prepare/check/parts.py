@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -11,6 +12,7 @@ from cosal_d2.prepare.convert.dataset_writer import Entry, Written, write_entrie
 from cosal_d2.prepare.convert.source_files import safe_name
 from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import FIELDS
+from cosal_d2.utils.files import LONGEST_NAME
 from cosal_d2.utils.size_limit import check_pixels
 
 
@@ -80,7 +82,8 @@ def _existing(entry: Entry) -> Entry:
 def merge(datasets: list[Dataset], target: Target) -> Written:
     """Put datasets into one: categories by name, ids anew.
 
-    A file name that is there already gets its dataset's name in front.
+    A file name that is there already gets its dataset's name in front; one that would be too long
+    so goes into a folder of that name.
 
     Raises:
         ValueError: a dataset is not sound, or would be replaced.
@@ -95,7 +98,10 @@ def merge(datasets: list[Dataset], target: Target) -> Written:
             name = entry.name
             while name.lower() in taken:
                 prefix = dataset.name if number == 1 else f"{dataset.name}_{number}"
-                name, number = (path.parent / f"{prefix}_{path.name}").as_posix(), number + 1
+                last = f"{prefix}_{path.name}"
+                if len(os.fsencode(last)) > LONGEST_NAME:
+                    last = f"{prefix}/{path.name}"
+                name, number = (path.parent / last).as_posix(), number + 1
             taken.add(name.lower())
             image = _without_id(entry.image)
             annotations = [_without_id(a) for a in entry.annotations]

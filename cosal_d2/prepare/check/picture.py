@@ -15,6 +15,7 @@ from cosal_d2.prepare.check.near_duplicates import file_hash
 from cosal_d2.prepare.convert.picture_file import Picture, load_picture
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.coco_fields import are_numbers
+from cosal_d2.utils.files import instead_of_file
 from cosal_d2.utils.masks import to_rle
 
 TOLERANCE = 1.0  # pixels: a box may be so much off its mask
@@ -50,7 +51,9 @@ def check_picture(task: PictureTask) -> tuple[list[Finding], np.ndarray | None]:
         picture = load_picture(task.file)
     except FileNotFoundError:
         fix = "add it, or remove the image and its annotations"
-        check.add("missing image", "there is no such file", fix)
+        what = instead_of_file(task.file)
+        message = "there is no such file" if what == "nothing" else f"there is no file, but {what}"
+        check.add("missing image", message, fix)
         return check.findings, None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from cosal_d2.prepare.convert.picture_file import (
 from cosal_d2.prepare.convert.selection import Selected, SourceObject, select, spelled
 from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR
+from cosal_d2.utils.files import LONGEST_NAME
 from cosal_d2.utils.masks import rle_fields
 from cosal_d2.utils.size_limit import LIMIT_VARIABLE, max_pixels
 
@@ -174,6 +176,11 @@ def _entry(scene: Scene, chosen: Selected, options: Options) -> Entry:
         raise ValueError(
             f"{scene.file}: {size[0] * size[1] / 1e6:.0f} megapixels are read at reduced scale, "
             f"which its masks would not fit; give --max-side, or set {LIMIT_VARIABLE}"
+        )
+    if len(os.fsencode(PurePosixPath(name).name)) > LONGEST_NAME:
+        raise ValueError(
+            f"{scene.file}: in the dataset its name would have over {LONGEST_NAME} bytes, which no "
+            "folder takes; give it a shorter one"
         )
     least = options.min_area * scene.height * scene.width
     annotations = [

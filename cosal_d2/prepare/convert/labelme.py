@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from os.path import realpath
+from os.path import isfile, realpath
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import find_files, need_folder, safe_name
 from cosal_d2.utils.coco_fields import parse_side
-from cosal_d2.utils.files import read_json
+from cosal_d2.utils.files import need_file, read_json
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES, READING_ERRORS, open_picture
 
@@ -45,6 +45,7 @@ def labelme_source(folder: Path, images: Path | None = None) -> Source:
 
 
 def _read(folder: Path, pictures: PictureFolder | None, task: Path) -> Scene:
+    need_file(task)
     content = read_json(task)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise ValueError(f"{task}: the list `shapes` is missing; is it a LabelMe file?")
@@ -86,7 +87,7 @@ def _picture(
     """
     given = str(content.get("imagePath") or "").replace("\\", "/")
     if pictures is None:
-        if given and (task.parent / given).is_file():
+        if given and isfile(task.parent / given):
             return task.parent / given, None
         homes = [task.parent]
     else:
@@ -95,7 +96,7 @@ def _picture(
     names = [safe_name(given), Path(given).name, *alike] if given else alike
     for home in homes:
         for name in names:
-            if (home / name).is_file():
+            if isfile(home / name):
                 return home / name, None
     if content.get("imageData"):
         try:

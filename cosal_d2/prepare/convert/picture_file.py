@@ -10,6 +10,7 @@ import numpy as np
 from PIL import ExifTags, UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
+from cosal_d2.utils.files import need_file
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import (
     READING_ERRORS,
@@ -58,10 +59,9 @@ def load_picture(file: Path, data: bytes | None = None) -> Picture:
         FileNotFoundError: no such file.
         ValueError: it is no picture, or truncated.
     """
-    try:
-        data = file.read_bytes() if data is None else data
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise FileNotFoundError(f"{file}: no such picture; is its folder right?") from None
+    if data is None:
+        need_file(file, "picture")
+        data = file.read_bytes()
     try:
         with open_picture(data, str(file)) as image:
             upright = upright_size(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import posixpath
 import unicodedata
 from bisect import bisect
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cosal_d2.prepare.convert.source_files import find_files
+from cosal_d2.utils.files import need_file
 from cosal_d2.utils.image_paths import picture_path
 
 SHOWN = 3  # near matches
@@ -44,11 +46,12 @@ class PictureFolder:
         """The picture of a name.
 
         Raises:
-            FileNotFoundError: none fits; the message names near matches.
+            FileNotFoundError: none fits, and the message names near matches; or it is no file.
             ValueError: more than one fits; the message names them.
         """
         found = self.fitting(name)
         if found is not None:
+            need_file(found, "picture")
             return found
         near = self._near(name)
         hint = f"near it: {', '.join(near)}; " if near else ""
@@ -69,7 +72,7 @@ class PictureFolder:
         if not parts:
             return None
         path = picture_path(self.root, "/".join(parts))
-        if path.is_file():
+        if os.path.isfile(path):  # False where the name is too long
             return path
         wanted = _key("/".join(parts))
         agreement = {p: _agreement(wanted, self._path_key(p)) for p in self._index(wanted[-1])}

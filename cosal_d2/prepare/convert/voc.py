@@ -18,6 +18,7 @@ from cosal_d2.prepare.convert.source_files import (
     read_lines,
     read_names,
 )
+from cosal_d2.utils.files import instead_of_file
 from cosal_d2.utils.mask_pictures import indexed, read_values
 from cosal_d2.utils.masks import mask_rle
 
@@ -48,23 +49,18 @@ def voc_source(root: Path, listing: Path | None = None, names: Path | None = Non
     alike = [loosely(files) for files in found]
     classes = dict(enumerate(CLASSES, 1)) if names is None else read_names(names, first=1)
     stems = sorted(found[1]) if listing is None else listed_stems(listing)
-    tasks = []
-    for stem in stems:
-        task = [
-            own.get(stem) or a.get(loose_key(stem)) for own, a in zip(found, alike, strict=True)
-        ]
-        for file, folder in zip(task, folders, strict=True):
-            if file is None:
-                raise FileNotFoundError(
-                    f"{folder / stem}: no such picture, but {listing or folders[1]} names it; add "
-                    "the file or remove the name"
-                )
-        tasks.append(tuple(task))
+    tasks = [
+        tuple(
+            own.get(stem) or a.get(loose_key(stem), folder / stem)
+            for own, a, folder in zip(found, alike, folders, strict=True)
+        )
+        for stem in stems
+    ]
     if not tasks:
         raise FileNotFoundError(f"{listing or folders[1]}: it names no picture")
     return Source(
         tasks,
-        partial(_read, folders[0], classes),
+        partial(_read, folders[0], listing or folders[1], classes),
         f"Selected from {root.name}",
         {name: i for i, name in classes.items()},
     )
@@ -77,8 +73,15 @@ def listed_stems(listing: Path) -> list[str]:
     return list(dict.fromkeys(line.split()[0] for line in read_lines(listing) if line.strip()))
 
 
-def _read(images: Path, classes: dict[int, str], task: tuple[Path, Path, Path]) -> Scene:
+def _read(
+    images: Path, listing: Path, classes: dict[int, str], task: tuple[Path, Path, Path]
+) -> Scene:
     """The scene of a picture: each object is of the class that most of its pixels have."""
+    for file in task:
+        if instead_of_file(file) == "nothing":
+            raise FileNotFoundError(
+                f"{file}: no such picture, but {listing} names it; add the file or remove the name"
+            )
     picture, object_file, class_file = task
     values, labels = read_values(object_file), read_values(class_file)
     if values.shape != labels.shape:

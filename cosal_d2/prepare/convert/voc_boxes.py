@@ -15,6 +15,7 @@ from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.source_files import by_stem, need_folder
 from cosal_d2.prepare.convert.voc import listed_stems
 from cosal_d2.utils.coco_fields import parse_number, parse_side, shown
+from cosal_d2.utils.files import need_file
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 
 
@@ -48,6 +49,7 @@ def voc_boxes_source(root: Path, listing: Path | None = None) -> Source:
 
 
 def _read(pictures: PictureFolder, task: Path) -> Scene:
+    need_file(task)
     try:
         top = ElementTree.parse(task).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:

@@ -21,6 +21,7 @@ from cosal_d2.prepare.convert.source_files import (
     read_lines,
     read_names,
 )
+from cosal_d2.utils.files import need_file
 from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import picture_size
 from cosal_d2.utils.pixel_values import say_once
@@ -100,6 +101,8 @@ def _names_file(images: Path) -> Path:
 def _read(images: Path, classes: dict[int, str], task: tuple[Path, Path | None]) -> Scene:
     picture, label = task
     size = picture_size(picture)
+    if label:
+        need_file(label, "label file")
     objects, left_out, clipped = [], [], 0
     for number, line in enumerate(read_lines(label) if label else [], 1):
         if not line.strip():
