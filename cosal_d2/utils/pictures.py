@@ -48,6 +48,7 @@ READING_ERRORS = (
 )
 ANIMATED = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+DARK = 16  # levels of 255 that make nothing visible
 ROWS = 256  # of a picture that are converted at once
 END_OF_JPEG = b"\xff\xd9"
 
@@ -93,14 +94,20 @@ def decode_image(
             with open_picture(source, os.fspath(path)) as image:
                 if max_side is not None:
                     image.draft(None, (2 * max_side, 2 * max_side))
-                return upright_bgr(image)
+                pixels = upright_bgr(image)
         except UnidentifiedImageError:
             values = other_tiff(source)
             if values is None:
                 raise
-            return fitted(picture_levels(values, None, os.fspath(path)), path)
+            pixels = fitted(picture_levels(values, None, os.fspath(path)), path)
     except READING_ERRORS as error:
         raise unreadable(path, error, content) from error
+    if pixels.max(initial=0) < DARK:
+        say_once(
+            f"{os.fspath(path)}: it is black, or nearly so: its highest level is {pixels.max()} of "
+            "255; if it has values of another range, save them as 8 bits"
+        )
+    return pixels
 
 
 def unreadable(

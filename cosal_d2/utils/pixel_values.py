@@ -18,6 +18,7 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, MAX_SAMPLE = 258, 262, 270, 281
 EXTRA_SAMPLES, SAMPLE_FORMAT, GDAL_NO_DATA = 338, 339, 42113
 FURTHEST = 1e30  # floats beyond are marks of missing values
+MARKS = (-9999, -32768, -32767, -99999)  # of missing values, where a file states none
 # How a picture is held upright, by its EXIF orientation.
 TURNS = {
     2: lambda a: a[:, ::-1],
@@ -225,6 +226,11 @@ def missing_values(values: np.ndarray, no_data: float | None = None) -> np.ndarr
     missing = None
     if values.dtype.kind == "f":
         missing = ~(np.abs(values) < FURTHEST)
+    if no_data is None and values.size and (low := values.min()) in MARKS:
+        rest = values[values > low]
+        # All others are nearer to one another than to it, as heights are to a mark.
+        if rest.size and float(rest.min()) - float(low) > float(rest.max()) - float(rest.min()):
+            no_data = float(low)
     if no_data is not None and not math.isnan(no_data):
         same = values == no_data
         missing = same if missing is None else missing | same

@@ -169,6 +169,36 @@ def test_what_is_no_number_is_black_and_the_file_is_named_once(tmp_path, said, m
     assert "a.tif" in said.text and "16.7 % of its values are no numbers" in said.text
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("mark", [-9999, -32768])
+def test_marks_far_below_all_others_are_no_numbers(tmp_path, said, kind, mark):
+    heights = RNG.integers(-20, 3000, (12, 17)).astype(kind)
+    holed = heights.copy()
+    holed[2:4] = mark
+    got = read(tmp_path / "a.tif", tiff(holed))
+    rest = np.delete(heights, [2, 3], axis=0).astype(float)
+    assert np.abs(np.delete(got, [2, 3], axis=0) - stretched(rest)).max() <= 1
+    assert "16.7 % of its values are no numbers" in said.text
+    near = np.tile(np.array([mark, mark + 40, mark + 90], kind), (4, 1))
+    got = read(tmp_path / "b.tif", tiff(near))
+    assert got[0, :, 0].tolist() == [0, 113, 255] and "b.tif" not in said.text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RNG.random((4, 5)).astype(np.float32) * 0.01,
+        RNG.integers(0, 9, (4, 5), np.uint16),
+        np.stack([RNG.integers(0, 4096, (4, 5), np.uint16)] * 2, 2),
+    ],
+    ids=["float", "16 bits", "two channels"],
+)
+def test_a_picture_that_is_nearly_black_is_named_once(tmp_path, said, values):
+    for _ in range(2):
+        assert read(tmp_path / "a.tif", tiff(values)).max() < 16
+    assert said.text.count("a.tif: it is black, or nearly so") == 1
+
+
 def test_a_picture_without_any_number_is_refused_by_name(tmp_path):
     content = tiff(np.full((4, 5), np.nan, np.float32))
     with pytest.raises(ValueError, match=r"a\.tif.*none of its values is a number"):
