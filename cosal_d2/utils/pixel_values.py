@@ -210,7 +210,10 @@ def _levels(values: np.ndarray, bits: int | None, name: str, no_data: float | No
         low, high = 0, 255
     kind = np.float64 if values.dtype.itemsize > 4 else np.float32
     factor = 255 / (float(high) - float(low)) if high > low else 0.0
-    return ((values.astype(kind) - kind(low)) * kind(factor) + kind(0.5)).astype(np.uint8)
+    levels = ((values.astype(kind) - kind(low)) * kind(factor) + kind(0.5)).astype(np.uint8)
+    if share:
+        levels[missing] = 0
+    return levels
 
 
 def _spanned_bits(values: np.ndarray, bits: int | None) -> int:

@@ -173,12 +173,15 @@ def test_what_is_no_number_is_black_and_the_file_is_named_once(tmp_path, said, m
 @pytest.mark.parametrize("mark", [-9999, -32768])
 def test_marks_far_below_all_others_are_no_numbers(tmp_path, said, kind, mark):
     heights = RNG.integers(-20, 3000, (12, 17)).astype(kind)
+    heights[0, 0] = -20
     holed = heights.copy()
     holed[2:4] = mark
     got = read(tmp_path / "a.tif", tiff(holed))
     rest = np.delete(heights, [2, 3], axis=0).astype(float)
     assert np.abs(np.delete(got, [2, 3], axis=0) - stretched(rest)).max() <= 1
-    assert "16.7 % of its values are no numbers" in said.text
+    assert (got[2:4] == 0).all() and "16.7 % of its values are no numbers" in said.text
+    above = read(tmp_path / "c.tif", tiff(np.where(holed == mark, mark, holed + 100).astype(kind)))
+    assert (above[2:4] == 0).all()
     near = np.tile(np.array([mark, mark + 40, mark + 90], kind), (4, 1))
     got = read(tmp_path / "b.tif", tiff(near))
     assert got[0, :, 0].tolist() == [0, 113, 255] and "b.tif" not in said.text
