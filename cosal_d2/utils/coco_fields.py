@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import math
 import os
 import re
@@ -129,14 +131,35 @@ def parse_class_name(value: object) -> str:
 
 def parse_segmentation(value: object) -> list | dict:
     """RLE, or polygons [x0, y0, x1, y1, ...] of any length; a polygon may also be given without
-    the list around it, or as pairs of x and y."""
+    the list around it, or as pairs of x and y, and RLE in a list of its own."""
+    if isinstance(value, list) and len(value) == 1 and _is_rle(value[0]):
+        (value,) = value
     if isinstance(value, dict):
-        return value
+        return _parse_rle(value)
     if not isinstance(value, list):
         raise ValueError("`segmentation` is unreadable; give polygons or RLE")
     if value and (not isinstance(value[0], list) or _is_pairs(value)):
         value = [value]
     return [_parse_polygon(polygon) for polygon in value]
+
+
+def _is_rle(value: object) -> bool:
+    return isinstance(value, dict) and "counts" in value
+
+
+def _parse_rle(rle: dict) -> dict:
+    """RLE with numbers for texts of numbers, and the content of a Python bytes object for its
+    ``repr``; what is none of these stays for :func:`.masks.to_rle` to name."""
+    found = dict(rle)
+    for field in ("size", "counts"):
+        value = rle.get(field)
+        if isinstance(value, list) and any(isinstance(v, str) for v in value):
+            with contextlib.suppress(ValueError):
+                found[field] = [parse_number(v) for v in value]
+    if isinstance(rle.get("counts"), str) and rle["counts"].startswith(("b'", 'b"')):
+        with contextlib.suppress(SyntaxError, ValueError):
+            found["counts"] = ast.literal_eval(rle["counts"]).decode("ascii")
+    return found
 
 
 def _parse_polygon(polygon: object) -> list:

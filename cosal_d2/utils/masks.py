@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from cosal_d2.utils.coco_fields import are_numbers, shown
+
 FARTHEST = 1e6  # pixels of a corner
 MAX_DIGITS = 8  # of a run length in compressed RLE
 
@@ -21,6 +23,8 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
         ValueError: it is no mask, or one of another size.
     """
     try:
+        if isinstance(segmentation, dict):
+            _check_rle(segmentation)
         if isinstance(segmentation, list) and segmentation:
             polygons = [p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0]
             if not polygons:
@@ -51,6 +55,16 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
             "(height, width); make them agree"
         )
     return rle
+
+
+def _check_rle(rle: dict) -> None:
+    """Raise ValueError where `size` or `counts` are of another kind than RLE has."""
+    size, counts = rle.get("size"), rle.get("counts")
+    if not are_numbers(size) or len(size) != 2 or any(v != int(v) or v < 1 for v in size):
+        raise ValueError(f"its `size` is {shown(size)}, not height and width")
+    whole = are_numbers(counts) and all(v == int(v) for v in counts)
+    if not whole and not isinstance(counts, str | bytes):
+        raise ValueError(f"its `counts` are {shown(counts)}, not run lengths")
 
 
 def _counts(text: bytes) -> list[int]:

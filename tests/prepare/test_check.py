@@ -413,6 +413,33 @@ def test_numbers_beyond_any_picture_are_named_and_repaired(home, content, field,
     assert len(fixed["images"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        *[("images", "height", value) for value in (None, 0, "tall", True, 72.5)],
+        *[("annotations", "id", value) for value in (None, True, [1], 1.5)],
+        *[("annotations", field, True) for field in ("image_id", "category_id")],
+        ("annotations", "bbox", None),
+    ],
+)
+def test_no_advice_on_a_field_takes_an_entry_away(home, content, part, field, value):
+    content[part][0][field] = value
+    findings = repaired(home, content)[0]["findings"]
+    for finding in findings:
+        assert "remove" not in finding["fix"] or finding["kind"] == "single instance"
+    assert findings[0]["fix"].endswith("--fix finds it") is (
+        field not in ("image_id", "category_id")
+    )
+
+
+@pytest.mark.parametrize(("given", "shown"), [(99, "99"), ("99a", "'99a'"), (" 9 b", "' 9 b'")])
+def test_ids_that_are_nowhere_are_told_with_their_kind(home, content, given, shown):
+    content["annotations"][0].update(image_id=given)
+    content["annotations"][1].update(category_id=given)
+    messages = " ".join(f["message"] for f in repaired(home, content)[0]["findings"])
+    assert f"image_id {shown} is none" in messages and f"category_id {shown} is none" in messages
+
+
 def test_an_annotation_that_is_there_twice_leaves_its_picture_clean(home, content):
     content["annotations"].insert(1, dict(content["annotations"][0]))
     count = len(content["annotations"])

@@ -12,8 +12,11 @@ from converter_data import convert, read_back, save_picture, square, write_squar
 from PIL import Image
 
 from cosal_d2.data.datasets import load_cosal_json
+from cosal_d2.prepare.check.check import check_dataset
+from cosal_d2.prepare.check.dataset import load_dataset
 from cosal_d2.prepare.convert.picture_file import load_picture
 from cosal_d2.prepare.convert.polygons import draw_polygon
+from cosal_d2.utils.masks import mask_rle
 from cosal_d2.utils.pictures import picture_size, read_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,6 +107,61 @@ def test_one_bad_labelme_shape_costs_no_picture(tmp_path, capsys, shape, reason,
     assert f"shapes left out: {reason}" in shown
     assert image_entries(made)[0].get("clean", True) is clean
     assert ("marked not clean" in shown and "shapes[1]" in shown) is not clean
+
+
+RLE = mask_rle(np.pad(np.ones((30, 30), bool), ((5, 61), (5, 93))))
+COUNTS = RLE["counts"].decode()
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {"size": [96, 128], "counts": COUNTS},
+        {"size": ["96", "128"], "counts": COUNTS},
+        {"size": [96, 128], "counts": str(RLE["counts"])},
+        [{"size": [96, 128], "counts": COUNTS}],
+    ],
+)
+def test_rle_as_scripts_write_it_is_read_and_checked_alike(tmp_path, segmentation):
+    def change(content):
+        content["annotations"][0].update(segmentation=segmentation)
+
+    line = write_squares(tmp_path / "in", "coco", change)
+    made = convert(tmp_path, line)
+    assert [m.sum() for _, _, m in read_back(made)[1]["a.png"]] == [900, 900]
+    json_file, images = tmp_path / "in" / "a.json", tmp_path / "in" / "images"
+    assert len(load_cosal_json(str(json_file), str(images))[0]["annotations"]) == 2
+    assert not check_dataset(load_dataset(str(json_file), images), workers=1)
+
+
+@pytest.mark.parametrize("ignore", [1, "1", True, "true"])
+def test_what_is_to_be_ignored_is_a_crowd(tmp_path, ignore):
+    def change(content):
+        content["annotations"].append(dict(content["annotations"][0], id=9, ignore=ignore))
+        content["annotations"][0].update(ignore=0)
+
+    made = convert(tmp_path, write_squares(tmp_path / "in", "coco", change))
+    (record,) = load_cosal_json(str(made), str(made.with_suffix("")))
+    assert [a["iscrowd"] for a in record["annotations"]] == [0, 0, 1]
+
+
+def test_what_is_no_flag_is_named(tmp_path, capsys):
+    def change(content):
+        content["annotations"][0].update(ignore="maybe")
+
+    convert(tmp_path, write_squares(tmp_path / "in", "coco", change), status=1)
+    assert "annotations[0] has the ignore 'maybe'; give 0 or 1" in capsys.readouterr().err
+
+
+def test_annotations_of_a_source_need_no_id(tmp_path, capsys):
+    def change(content):
+        del content["annotations"][0]["id"]
+        content["annotations"][1].update(id=None)
+        content["annotations"].append(dict(content["annotations"][0], segmentation=[]))
+
+    made = convert(tmp_path, write_squares(tmp_path / "in", "coco", change))
+    assert len(read_back(made)[1]["a.png"]) == 2
+    assert "annotation of id annotations[2]: " in capsys.readouterr().out
 
 
 def test_a_labelme_picture_that_is_a_link_to_itself_is_named(tmp_path, capsys):

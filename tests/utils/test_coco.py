@@ -48,6 +48,19 @@ PAIRS = [[1, 1], [5, 1], [5, 5], [1, 5]]
             [SQUARE],
         ),
         (parse_segmentation, [[]], []),
+        (
+            parse_segmentation,
+            [
+                *({"size": [1, 2], "counts": [1, 1]}, {"size": ["1", "2.0"], "counts": ["1", "1"]}),
+                [{"size": [1, 2], "counts": [1.0, 1]}],
+            ],
+            {"size": [1, 2], "counts": [1, 1]},
+        ),
+        (
+            parse_segmentation,
+            [{"counts": text} for text in (r"0\1", r"b'0\\1'", r'b"0\\1"')],
+            {"counts": r"0\1"},
+        ),
     ],
 )
 def test_spellings_of_one_value(parse, values, expected):

@@ -47,3 +47,20 @@ def test_corrupt_counts_are_refused(counts):
 def test_corners_that_are_nowhere_are_refused(value):
     with pytest.raises(ValueError, match="far outside"):
         to_rle([[1, 1, 9, 1, 9, value]], 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("rle", "words"),
+    [
+        ({"counts": [4]}, "its `size` is None, not height and width"),
+        ({"size": ["a", 2], "counts": [4]}, r"its `size` is \['a', 2\], not height and width"),
+        ({"size": [0, 2], "counts": [0]}, r"its `size` is \[0, 2\], not height"),
+        ({"size": [2, 2]}, "its `counts` are None, not run lengths"),
+        ({"size": [2, 2], "counts": ["1", "x"]}, r"its `counts` are \['1', 'x'\], not run"),
+        ({"size": [2, 2], "counts": [1.5, 2.5]}, r"its `counts` are \[1.5, 2.5\], not run"),
+        ({"size": [2, 2], "counts": [True, 3]}, "its `counts` are"),
+    ],
+)
+def test_what_rle_lacks_is_named(rle, words):
+    with pytest.raises(ValueError, match=f"segmentation.*{words}"):
+        to_rle(rle, 2, 2)

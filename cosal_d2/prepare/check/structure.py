@@ -9,6 +9,9 @@ from cosal_d2.prepare.check.dataset import Dataset, has, id_key
 from cosal_d2.prepare.check.findings import ERROR, Finding
 from cosal_d2.utils.coco import FIELDS, field_faults
 
+# Fields that a repair finds, by list.
+FOUND = {"images": ("height", "width"), "annotations": ("id", "bbox"), "categories": ()}
+
 
 def check_structure(dataset: Dataset) -> list[Finding]:
     """Missing fields, ids that repeat or lead nowhere, files that are listed twice."""
@@ -54,8 +57,8 @@ class _StructureCheck:
             if needed and fault.field in ("bbox", "segmentation") and not fault.missing:
                 continue
             kind = "missing field" if needed else "malformed field"
-            fix = f"{fault.fix}, or remove the entry" if needed else fault.fix
-            self._add(fault.part, fault.position, kind, fault.message, fix)
+            found = "; --fix finds it" if fault.field in FOUND[fault.part] else ""
+            self._add(fault.part, fault.position, kind, fault.message, fault.fix + found)
 
     def categories(self) -> None:
         """Categories that share an id or a name; a picture that uses one is named."""
@@ -87,7 +90,7 @@ class _StructureCheck:
             file = os.path.normpath(image["file_name"]) if has(image, "file_name") else None
             if first != i:
                 other = self.dataset.picture_name(self.dataset.content["images"][first])
-                message = f"{other} has the same image id {image['id']}"
+                message = f"{other} has the same image id {image['id']!r}"
                 self._add("images", i, "duplicate id", message, "give each image an id of its own")
             elif file in files:
                 message = "two image entries are of this file"
@@ -108,15 +111,15 @@ class _StructureCheck:
             if has(entry, "id"):
                 key, file = id_key(entry["id"]), self._file("annotations", entry)
                 if key in seen:
-                    message = f"an annotation of {seen[key]} has the same id {entry['id']}"
+                    message = f"an annotation of {seen[key]} has the same id {entry['id']!r}"
                     fix = "give each annotation an id of its own"
                     self._add("annotations", i, "duplicate id", message, fix)
                 seen.setdefault(key, file)
             if has(entry, "image_id") and id_key(entry["image_id"]) not in self.owners:
-                message = f"image_id {entry['image_id']} is none of `images`"
-                fix = "correct it or remove the annotation"
+                message = f"image_id {entry['image_id']!r} is none of `images`"
+                fix = "correct it, or add the image"
                 self._add("annotations", i, "unknown image", message, fix)
             if has(entry, "category_id") and id_key(entry["category_id"]) not in known:
-                message = f"category_id {entry['category_id']} is none of `categories`"
+                message = f"category_id {entry['category_id']!r} is none of `categories`"
                 fix = "correct it, or add the category"
                 self._add("annotations", i, "unknown category", message, fix)

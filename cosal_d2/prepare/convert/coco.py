@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
@@ -27,7 +28,7 @@ from cosal_d2.prepare.convert.polygons import are_crossed, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
 from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
-from cosal_d2.utils.coco_fields import parse_box, parse_side
+from cosal_d2.utils.coco_fields import parse_box, parse_flag, parse_side
 from cosal_d2.utils.masks import to_rle
 
 # Fields that the conversion writes itself; others go into the dataset as they are.
@@ -52,11 +53,14 @@ def coco_source(json_file: Path, images: Path) -> Source:
     for entry in content["images"]:  # of a path elsewhere, the end may be one of `images`
         if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
             entry["file_name"] = "/".join(relative_parts(entry["file_name"]))
+    for i, entry in enumerate(content["annotations"]):
+        if isinstance(entry, dict):
+            _spell_out(entry, i)
     check_fields(
         content,
         json_file,
         optional=("height", "width"),
-        unread=("bbox", "segmentation", "area", "ignore"),
+        unread=("bbox", "segmentation", "area"),
         may_repeat=("annotations",),
     )
     names = {entry["id"]: entry["name"] for entry in content["categories"]}
@@ -66,8 +70,9 @@ def coco_source(json_file: Path, images: Path) -> Source:
     tasks = [(image, own.pop(image["id"], [])) for image in content["images"]]
     for image_id, entries in own.items():
         raise ValueError(
-            f"{json_file}: the annotation of id {entries[0]['id']} is of image {image_id}, which "
-            "is none of `images`; `cosal data check --fix` writes a copy without it"
+            f"{json_file}: the annotation of id {entries[0]['id']!r} is of image {image_id!r}, "
+            "which is none of `images`; add the image, or correct the id. If its pictures are left "
+            "out on purpose, `cosal data check --fix` writes a copy without their annotations"
         )
     keep_ids = all(isinstance(image["id"], int) for image in content["images"])
     return Source(
@@ -77,6 +82,16 @@ def coco_source(json_file: Path, images: Path) -> Source:
         {name: i for i, name in reversed(names.items())},  # of equal names the first id
         {"licenses": content["licenses"]} if "licenses" in content else {},
     )
+
+
+def _spell_out(entry: dict, position: int) -> None:
+    """Give an annotation without an id one, and make what is to be ignored a crowd."""
+    if entry.get("id") is None:
+        entry["id"] = f"annotations[{position}]"
+    with contextlib.suppress(ValueError):  # of what is no flag, for `check_fields` to name
+        if parse_flag(entry.get("ignore") or 0):
+            entry["iscrowd"] = 1
+        entry.pop("ignore", None)
 
 
 def _read(
@@ -99,7 +114,7 @@ def _read(
         where = f"{file}: {json_name}, annotation of id {entry['id']}"
         if entry["category_id"] not in names:
             raise ValueError(
-                f"{where}: the category_id {entry['category_id']} is none of `categories`; "
+                f"{where}: the category_id {entry['category_id']!r} is none of `categories`; "
                 "add it or correct it"
             )
         found = _mask(entry, own, frame.size, where)
