@@ -69,9 +69,10 @@ def read_json(file: Path) -> Any:
         FileNotFoundError: no such file.
         ValueError: it is no text, see :func:`read_text`, or no valid json.
     """
+    text = read_text(file)
     try:
-        return json.loads(read_text(file))
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError also of a number of many digits
         raise ValueError(f"{file} is not valid json: {error}; is it complete?") from error
 
 
