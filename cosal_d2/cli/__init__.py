@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from cosal_d2 import __version__
 from cosal_d2.cli import bulk, check, convert, draw, evaluate, export, paper, predict, serve, train
+from cosal_d2.config import find_config
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(argv)
     try:
+        if getattr(args, "config_file", None):
+            find_config(args.config_file)  # before anything heavy is imported
         return args.run(args) or 0
     except (ImportError, OSError, ValueError) as error:
         print(f"cosal: error: {error}", file=sys.stderr)

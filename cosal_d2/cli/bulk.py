@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_network, add_verb, positive
 
 if TYPE_CHECKING:
@@ -95,17 +96,19 @@ def _of_source(sentence: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Predict in bulk."""
-    from cosal_d2.config import get_cosal_config
-    from cosal_d2.inference import CoSaliencyPredictor
     from cosal_d2.utils.requirements import require_detectron2, require_modules
 
     require_detectron2()
     require_modules(("ray", "pandas", "pyarrow"), "cosal bulk")
+    found = _found(args)
+    check_weights(args.opts)
+    # What takes long to import comes after what may be wrong.
+    from cosal_d2.config import get_cosal_config
+    from cosal_d2.inference import CoSaliencyPredictor
     from cosal_d2.inference.bulk.run import cluster, predict_in_bulk
     from cosal_d2.inference.bulk.shards import ShardFolder
 
     cfg = get_cosal_config(args.config_file, args.opts)
-    found = _found(args)
     # The workers' errors are long, and come late.
     CoSaliencyPredictor(cfg, device="cpu", dtype=args.dtype, size=args.size)
     settings = {"--config-file": args.config_file, "--opts": args.opts, "--dtype": args.dtype}

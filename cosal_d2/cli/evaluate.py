@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from cosal_d2.cli.given_files import check_dataset, check_maps
 from cosal_d2.cli.verbs import add_verb, by_method, html_page
 from cosal_d2.config import MEASURES
 
@@ -83,6 +84,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Score, print the table and write the files."""
     methods = by_method("--maps", args.maps)
+    check_dataset(args.dataset)
+    check_maps(methods)
     for name, folder in {"--dataset": args.dataset, **methods}.items():
         if args.out.exists() and os.path.exists(folder) and args.out.samefile(folder):
             raise ValueError(
@@ -115,6 +118,12 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Write the page."""
+    for folder in args.evaluation:
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(
+                f"--evaluation {folder}: no such folder; give the --out of `cosal evaluate`"
+            )
+    check_dataset(args.dataset)
     from cosal_d2.evaluation.report import build_page
     from cosal_d2.utils.files import write_text
 

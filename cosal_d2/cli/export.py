@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_config_file, add_opts, add_verb
 
 
@@ -43,12 +44,20 @@ def run(args: argparse.Namespace) -> None:
     from cosal_d2.utils.requirements import require_detectron2
 
     require_detectron2()
-    from cosal_d2.inference.export.exporter import OPSET, export_network
+    from cosal_d2.inference.export.onnx_file import check_output
     from cosal_d2.inference.sources import find_pictures
 
+    check_output(args.output, bool(args.int8))
+    check_weights(args.opts)
     pictures = []
     if args.int8:
-        pictures = [x.path for x in find_pictures(args.int8, args.output).pictures]
+        try:
+            pictures = [x.path for x in find_pictures(args.int8, args.output).pictures]
+        except FileNotFoundError as error:
+            raise FileNotFoundError(str(error).replace("--input", "--int8")) from error
+    # What takes long to import comes after what may be wrong.
+    from cosal_d2.inference.export.exporter import OPSET, export_network
+
     path = export_network(args.config_file, args.output, args.opts, pictures)
     what = "torch.export"
     if path.suffix == ".onnx":

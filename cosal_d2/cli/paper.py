@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cosal_d2.cli.given_files import check_dataset, check_maps
 from cosal_d2.cli.verbs import add_opts, add_verb, by_method, positive
 
 TABLE2_DATASET = "cosal_val"
@@ -222,9 +223,12 @@ def run_table1(args: argparse.Namespace) -> None:
 
 def run_table2(args: argparse.Namespace) -> None:
     """Write the page and its pictures, and print the page."""
+    given = {option: by_method(f"--{option}", getattr(args, option)) for option in PAIRS}
+    for name in args.dataset or ():
+        check_dataset(name)
+    check_maps(given["maps"])
     from cosal_d2.paper.table2 import Table2, write_table2
 
-    given = {option: by_method(f"--{option}", getattr(args, option)) for option in PAIRS}
     datasets = args.dataset or ([] if args.quick else [TABLE2_DATASET])
     folder = Path("output", "table2_quick" if args.quick else "table2")
     out, work = args.out or folder, args.work or folder
@@ -276,6 +280,7 @@ def run_gradients(args: argparse.Namespace) -> None:
 
 def run_baselines(args: argparse.Namespace) -> None:
     """Write the maps."""
+    check_dataset(args.dataset)
     from cosal_d2.data.datasets import dataset_name
     from cosal_d2.paper.method_maps import write_baseline_maps
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
+from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_network, add_verb, number, positive
-from cosal_d2.config import DEFAULT_CONFIG, RESULTS, find_config
+from cosal_d2.config import DEFAULT_CONFIG, RESULTS
 
 ENGINES = ("torch", "onnxruntime")
 # Options that say nothing of a video.
@@ -251,25 +251,13 @@ def _predictor(args: argparse.Namespace):
 
     config_file = args.config_file or DEFAULT_CONFIG
     opts = [*(["MODEL.WEIGHTS", args.weights] if args.weights else []), *args.opts]
-    _check_files(config_file, opts)
+    check_weights(opts)
     cfg = get_cosal_config(config_file, opts)
     check_device(args.device or cfg.MODEL.DEVICE)
     # Only now, as it takes seconds.
     from cosal_d2.inference import CoSaliencyPredictor
 
     return CoSaliencyPredictor(cfg, device=args.device, dtype=args.dtype, size=args.size)
-
-
-def _check_files(config_file: str, opts: Sequence[str]) -> None:
-    """Refuse a config or weights that are not there, before anything is imported to read them.
-
-    Raises:
-        FileNotFoundError: naming it.
-    """
-    find_config(config_file)
-    weights = dict(zip(opts[::2], opts[1::2], strict=False)).get("MODEL.WEIGHTS")
-    if weights and "://" not in weights and not os.path.isfile(weights):
-        raise FileNotFoundError(f"no weights at {weights}: set MODEL.WEIGHTS to a checkpoint file")
 
 
 def _check_onnx(args: argparse.Namespace) -> None:

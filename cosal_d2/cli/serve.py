@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_network, add_verb
 
 
@@ -55,8 +56,6 @@ def run(args: argparse.Namespace) -> None:
     """Serve."""
     import logging
 
-    from cosal_d2.config import get_cosal_config
-    from cosal_d2.inference import CoSaliencyPredictor
     from cosal_d2.inference.web.limits import Limits
 
     asked = {
@@ -68,6 +67,11 @@ def run(args: argparse.Namespace) -> None:
     limits = Limits(**{name: value for name, value in asked.items() if value is not None})
     if not 0 <= args.port <= 65535:
         raise ValueError(f"--port {args.port}: give 0 to 65535")
+    check_weights(args.opts)
+    # What takes long to import comes after what may be wrong.
+    from cosal_d2.config import get_cosal_config
+    from cosal_d2.inference import CoSaliencyPredictor
+
     try:
         from cosal_d2.inference.web.app import serve
     except ModuleNotFoundError as error:

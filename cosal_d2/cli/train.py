@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_verb
 
 
@@ -70,7 +71,9 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train or score."""
+    """Train or score; a resumed training needs no first weights."""
+    if not args.resume:
+        check_weights(args.opts)
     from cosal_d2.engine.launch import launch
 
     launch(args)

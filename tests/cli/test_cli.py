@@ -86,3 +86,41 @@ def test_an_error_is_one_line_and_a_status(monkeypatch, capsys, error, status, m
     monkeypatch.setattr("cosal_d2.inference.sources.find_pictures", fail)
     assert main(["predict", "--input", "x.png", "--output", "out"]) == status
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("predict --input no --output out", "--input no: no such picture"),
+        ("predict --input no --output out --config-file no.yaml", "no config file 'no.yaml'"),
+        ("bulk no out", "no: no such picture"),
+        ("serve --opts MODEL.WEIGHTS no.pth", "no weights at no.pth"),
+        ("serve --port 99999", "--port 99999: give 0 to 65535"),
+        ("train --config-file no.yaml", "no config file 'no.yaml'"),
+        ("train --config-file cosal_r50.yaml MODEL.WEIGHTS no.pth", "no weights at no.pth"),
+        ("evaluate --dataset no.json --maps a=. --out out", "--dataset no.json: no such file"),
+        ("evaluate --dataset . --maps a=no --out out", "--maps a=no: no such folder"),
+        ("report --evaluation no --out a.html", "--evaluation no: no such folder"),
+        ("export --output no/a.onnx", "no/a.onnx: no such folder"),
+        ("export --output a.onnx --int8 no", "--int8 no: no such picture"),
+        ("paper table2 --dataset no.json", "--dataset no.json: no such file"),
+        ("data coco --json no.json --images no --out out --name a", "no: no such folder"),
+    ],
+)
+def test_a_wrong_path_is_named_before_anything_heavy_is_imported(tmp_path, line, words):
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from cosal_d2.cli import main\n"
+        "print(main(sys.argv[1].split()), {'torch', 'detectron2'} & set(sys.modules))\n"
+    )
+    command = [sys.executable, "-c", code, line, *sys.path]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout == "1 set()\n"
+    assert run.stderr.startswith("cosal: error: ") and words in run.stderr
+
+
+def test_a_resumed_training_needs_no_first_weights(monkeypatch):
+    called = []
+    monkeypatch.setattr("cosal_d2.engine.launch.launch", called.append)
+    line = "train --config-file cosal_r50.yaml --resume MODEL.WEIGHTS no.pth"
+    assert main(line.split()) == 0 and len(called) == 1

@@ -144,7 +144,7 @@ def test_an_extra_or_resized_map_alone_is_named_but_stops_nothing(data, tmp_path
     ("dataset", "maps", "message"),
     [
         ("no/such/thing.json", ["m=maps"], "no such file or folder"),
-        ("nothing", ["m=maps"], "no dataset 'nothing'"),
+        ("nothing", ["m=EMPTY"], "no dataset 'nothing'"),
         ("JSON", ["m=nowhere"], "--maps m=nowhere: no such folder"),
         ("JSON", ["maps"], "write METHOD=VALUE"),
         ("JSON", ["m=a", "m=b"], "m is given twice"),

@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from cosal_d2 import __version__
 from cosal_d2.config import get_cosal_config
 from cosal_d2.inference.export.network import ExportedNetwork
-from cosal_d2.inference.export.onnx_file import METADATA_KEY, ModelInfo
+from cosal_d2.inference.export.onnx_file import METADATA_KEY, ModelInfo, check_output
 from cosal_d2.inference.predictor import CoSaliencyPredictor
 from cosal_d2.modeling.backbone.encoder import TOP_STRIDE
 from cosal_d2.utils.files import replacing
@@ -27,7 +27,6 @@ from cosal_d2.utils.requirements import require_modules
 
 OPSET = 18
 INPUTS = ("image", "size")
-SUFFIXES = (".onnx", ".pt2")
 # Of the batch and of H / 16 and W / 16, at most: sides of 4096 pixels.
 MOST_IMAGES, MOST_STRIDES = 64, 256
 
@@ -56,13 +55,7 @@ def export_network(
         ValueError: no such format, or a config or network that is not exported.
         ImportError: ONNX needs more packages.
     """
-    path = Path(output)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{output}: give a name that ends with {' or '.join(SUFFIXES)}")
-    if calibration and path.suffix != ".onnx":
-        raise ValueError(f"{output}: int8 is of ONNX; give a name that ends with .onnx")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{output}: no such folder; make {path.parent} first")
+    path = check_output(output, bool(calibration))
     if path.suffix == ".onnx":
         require_modules(("onnx", "onnxscript", "onnxruntime"), "exporting ONNX")
     cfg = get_cosal_config(config_file, [*opts, "MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32"])

@@ -1,11 +1,36 @@
-"""What an exported file says of its network, so that an engine needs no config."""
+"""The name of an exported file, and what it says of its network, so that an engine needs no
+config."""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
+SUFFIXES = (".onnx", ".pt2")
 METADATA_KEY = "cosal_d2"  # of the json in ONNX's metadata
+
+
+def check_output(output: str | os.PathLike, int8: bool) -> Path:
+    """The path of a file that is to be exported.
+
+    Args:
+        output: the path.
+        int8: whether the convolutions are to be computed in int8.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no such format.
+    """
+    path = Path(output)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{output}: give a name that ends with {' or '.join(SUFFIXES)}")
+    if int8 and path.suffix != ".onnx":
+        raise ValueError(f"{output}: int8 is of ONNX; give a name that ends with .onnx")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{output}: no such folder; make {path.parent} first")
+    return path
 
 
 @dataclass(frozen=True)
