@@ -11,13 +11,21 @@ from PIL import Image, UnidentifiedImageError
 from cosal_d2.utils.mask_kinds import (
     BOTH,
     NO_NUMBERS,
+    MaskPicture,
     is_lossless,
     mask_picture,
     of_palette,
     opened_mask,
 )
 from cosal_d2.utils.pictures import READING_ERRORS, unreadable
-from cosal_d2.utils.pixel_values import is_deep_colour, missing_values, significant_bits
+from cosal_d2.utils.pixel_values import (
+    is_deep_colour,
+    missing_values,
+    say_once,
+    significant_bits,
+)
+
+FEW_LEVELS = 16  # more grey levels are those of soft edges
 
 
 def read_grey(path: str | os.PathLike, bits: int = 16) -> np.ndarray:
@@ -75,8 +83,8 @@ def deepest(paths: Iterable[str | os.PathLike]) -> int:
 def read_truth(path: str | os.PathLike) -> tuple[np.ndarray, str]:
     """Read a mask of a truth upright.
 
-    Of grey levels those over 128 of 255 are truth; where none is, all but 0. Of a palette or of few
-    colours every label but 0, or black, is truth; of a cut-out its alpha.
+    Of grey levels those over 128 of 255 are truth; where none is, all but the lowest. Of a palette
+    or of few colours every label but 0, or black, is truth; of a cut-out its alpha.
 
     Returns:
         the mask, bool (H, W), and what was unusual, or "".
@@ -98,10 +106,33 @@ def read_truth(path: str | os.PathLike) -> tuple[np.ndarray, str]:
         return values > 127, note
     mask = values > 128 / 255 * image.white
     if not mask.any() and values.any():
-        return values != 0, "no pixel above 128, so every pixel above 0 is taken as truth"
+        ground = _ground(values)
+        note = f"no pixel above 128, so every pixel above {ground:g} is taken as truth"
+        return values > ground, note
     if has_white_ground(mask):
         note = "its border is white: if its objects are black, invert it"
-    return mask, note
+    return mask, note or _lost_levels(image, mask)
+
+
+def _ground(values: np.ndarray) -> float:
+    """The value of what is outside, where nothing is white: the lowest, but 0 of a plain mask."""
+    low = float(values.min())
+    return low if low < values.max() else 0.0
+
+
+def _lost_levels(image: MaskPicture, mask: np.ndarray) -> str:
+    """What is said of a mask of few grey levels, some of them between its ground and its inside:
+    they may be labels, which are not told apart from soft edges."""
+    if not image.lossless:
+        return ""
+    levels = np.unique(image.values)
+    if len(levels) > FEW_LEVELS:
+        return ""
+    lost = levels[1:][np.isin(levels[1:], image.values[~mask])]
+    if not len(lost):
+        return ""
+    shown = ", ".join(f"{level:g}" for level in lost)
+    return f"its grey levels {shown} are taken as outside; if they are labels, save a palette"
 
 
 def has_white_ground(mask: np.ndarray) -> bool:
@@ -154,7 +185,8 @@ def read_binary(path: str | os.PathLike, threshold: int | None = None) -> np.nda
             what its alpha shows.
         threshold: pixels of this value or more are inside; None: all but 0 where 0 and one other
             value are all there is, or where there are labels; else half of the range of the file's
-            type, or half of the highest value where that is within the range's second quarter.
+            type, or half of the highest value where that is within the range's second quarter;
+            where that leaves none, all but the lowest value.
 
     Raises:
         FileNotFoundError, ValueError: as `read_values`; or it has both levels and an alpha.
@@ -169,7 +201,12 @@ def read_binary(path: str | os.PathLike, threshold: int | None = None) -> np.nda
         if image.lossless and two_valued and (high <= 1 or not values.all()):
             return values > 0
         white = image.white
-        return values > (high if white / 4 < high <= white / 2 else white) / 2
+        inside = values > (high if white / 4 < high <= white / 2 else white) / 2
+        if image.lossless and not inside.any() and high:
+            inside = values > _ground(values)
+        if image.kind == "levels" and (note := _lost_levels(image, inside)):
+            say_once(f"{path}: {note}")
+        return inside
     return values >= threshold
 
 

@@ -13,6 +13,7 @@ from cosal_d2.utils.mask_pictures import (
     read_truth,
     read_values,
 )
+from cosal_d2.utils.pixel_values import say_once
 
 INSIDE = np.zeros((40, 60), bool)
 INSIDE[5:20, 5:25] = INSIDE[22:38, 30:55] = True
@@ -155,6 +156,32 @@ def test_what_is_no_mask_is_named(tmp_path):
 def test_a_mask_with_a_white_border_is_noted(tmp_path):
     assert "invert" in read_truth(saved(tmp_path / "a.png", 255 * (~INSIDE).astype(np.uint8)))[1]
     assert not read_truth(saved(tmp_path / "b.png", np.full((9, 9), 255, np.uint8)))[1]
+
+
+@pytest.mark.parametrize(
+    "levels", [(0, 85, 170), (0, 1, 255), (0, 128, 255), (9, 100, 200), (0, 300, 600)]
+)
+def test_grey_levels_that_may_be_labels_are_named(tmp_path, caplog, levels):
+    say_once.cache_clear()
+    kind = np.uint8 if levels[2] < 256 else np.uint16
+    path = saved(tmp_path / "a.png", np.array(levels, kind)[LABELS])
+    mask, note = read_truth(path)
+    np.testing.assert_array_equal(mask, LABELS == 2)
+    assert note.startswith(f"its grey levels {levels[1]} are taken as outside; if they are labels")
+    if levels[1] != 128:  # of the range, 128 is over its half
+        np.testing.assert_array_equal(read_binary(path), LABELS == 2)
+        assert f"{path}: {note}" in caplog.text
+
+
+def test_a_mask_without_black_and_white_has_the_lowest_level_outside(tmp_path):
+    for low, high in ((1, 2), (10, 100), (0, 3)):
+        path = saved(tmp_path / "a.png", np.where(INSIDE, high, low).astype(np.uint8))
+        mask, note = read_truth(path)
+        np.testing.assert_array_equal(mask, INSIDE)
+        np.testing.assert_array_equal(read_binary(path), INSIDE)
+        assert f"no pixel above 128, so every pixel above {low} is taken" in note
+    path = saved(tmp_path / "b.png", LABELS)
+    np.testing.assert_array_equal(read_binary(path), INSIDE)
 
 
 def test_soft_masks_of_any_depth_are_parted_at_half(tmp_path):

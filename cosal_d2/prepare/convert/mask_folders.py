@@ -140,6 +140,8 @@ def _inside(file: Path, threshold: int | None, invert: bool) -> np.ndarray:
     mask = read_binary(file, threshold)
     if invert:
         return ~mask
+    if mask.all():
+        say_once(f"{file}: every pixel is inside; is it black and white?")
     if has_white_ground(mask):
         say_once(f"{file}: its border is white; if its objects are black, give --invert")
     return mask
