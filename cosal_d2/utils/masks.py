@@ -26,6 +26,8 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
         if isinstance(segmentation, dict):
             _check_rle(segmentation)
         if isinstance(segmentation, list) and segmentation:
+            if not all(isinstance(p, list | tuple | np.ndarray) for p in segmentation):
+                raise TypeError("a polygon is no list of numbers")
             polygons = [p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0]
             if not polygons:
                 raise TypeError("a polygon needs three points or more, x and y in turn")

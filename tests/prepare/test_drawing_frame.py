@@ -71,6 +71,12 @@ def test_what_fits_both_ways_is_named_and_not_clean(tmp_path, capsys, kind):
     assert "a.png" in shown.split("marked not clean")[1] and image["clean"] is False
 
 
+def test_what_fits_neither_way_is_told_so(tmp_path, capsys):
+    image, _ = converted(tmp_path, "coco", ((5, 5, 30), (90, 90, 30)), STORED)
+    assert "and corners that fit neither way up; taken as drawn on" in capsys.readouterr().out
+    assert image["clean"] is False
+
+
 def test_a_tool_that_states_stored_sizes_of_upright_pictures_does_so_for_all(tmp_path, capsys):
     """What fits both ways is upright where another picture of the json surely is; it is named."""
 

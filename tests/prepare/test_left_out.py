@@ -85,6 +85,7 @@ def test_one_bad_coco_shape_costs_no_picture(tmp_path, capsys, change, reason, c
         ({"points": np.reshape(BOW_TIE, (-1, 2)).tolist()}, "1 whose outline crosses", False),
         ({"points": [[5, 5]], "shape_type": "circle"}, "1 of fewer than three points", True),
         ({"points": [[5, 5], [60, 60]], "shape_type": "star"}, "1 of an unknown type", False),
+        ({"points": [[5, 5], [60, 5]], "shape_type": "oval"}, "1 of an unknown type", False),
         ({"points": [[5, 5], [60, 5], [9, 60]], "shape_type": "circle"}, "1 of another", False),
         ({"points": [[5, 5], [9, 9]], "shape_type": "mask"}, "1 unreadable", True),
         ({"points": "none"}, "1 unreadable", False),
@@ -302,8 +303,17 @@ def test_what_of_a_yolo_polygon_is_beyond_the_picture_is_cut_off(tmp_path):
     assert len(found["a.png"]) == 3
 
 
-def test_clipped_shapes_of_other_formats_are_counted(tmp_path, capsys):
-    far = {"label": "cup", "points": square(100, 60, 60)}
-    line = write_squares(tmp_path / "in", "labelme", lambda c: c["shapes"].append(far))
+@pytest.mark.parametrize("kind", ["coco", "labelme"])
+@pytest.mark.parametrize("corner", [(100, 60), (-30, 60), (60, -30)])
+def test_clipped_shapes_of_other_formats_are_counted(tmp_path, capsys, kind, corner):
+    line = write_squares(tmp_path / "in", kind, squares=((5, 5, 30), (50, 5, 30), (*corner, 60)))
     convert(tmp_path, line)
     assert "shapes clipped: 1" in capsys.readouterr().out
+
+
+def test_flat_points_of_labelme_are_x_and_y_in_turn(tmp_path):
+    def change(content):
+        content["shapes"][0].update(points=sum(content["shapes"][0]["points"], []))
+
+    made = convert(tmp_path, write_squares(tmp_path / "in", "labelme", change))
+    assert [m.sum() for _, _, m in read_back(made)[1]["a.png"]] == [961, 961]

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.drawing_frame import SLACK, Size, drawing_frame, is_upright, reach_of
+from cosal_d2.prepare.convert.drawing_frame import (
+    Size,
+    drawing_frame,
+    is_clipped,
+    is_upright,
+    reach_of,
+)
 from cosal_d2.prepare.convert.left_out import (
     BOX,
     CROSSED,
@@ -123,8 +129,7 @@ def _read(
                 raise ValueError(found.message)
             left_out.append(replace(found, boxed=_boxed(entry, names)))
             continue
-        far = reach_of(own or [])
-        clipped += far is not None and max(np.subtract(far, frame.size)) > SLACK
+        clipped += is_clipped(own or [], frame.size)
         name = names[entry["category_id"]]
         objects.append(SourceObject(name, found, _is_crowd(entry), _further(entry)))
     kept = {k: v for k, v in image.items() if k not in IMAGE_FIELDS or (k == "id" and keep_ids)}

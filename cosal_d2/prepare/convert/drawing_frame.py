@@ -49,6 +49,11 @@ def reach_of(corners: list[np.ndarray]) -> tuple[float, float] | None:
     return (float(points[:, 1].max()), float(points[:, 0].max())) if len(points) else None
 
 
+def is_clipped(corners: list[np.ndarray], size: Size) -> bool:
+    """Whether corners, (N, 2) x and y each, reach beyond a picture on any side."""
+    return any(bool(((c < -SLACK) | (c > np.add(size[::-1], SLACK))).any()) for c in corners)
+
+
 def is_upright(stated: Size, reach: tuple[float, float]) -> bool:
     """Whether corners leave the stated size by far and fit into it the other way round, so that
     they were surely drawn on a picture that EXIF turns upright."""
@@ -138,7 +143,8 @@ def doubt(frame: Frame, picture: Picture) -> Doubt | None:
         return Doubt("EXIF rotation and no size stated, taken as drawn on it upright", False)
     if frame.stated == upright or frame.reach is None:
         return None
-    what = "EXIF rotation, the stored size stated, and corners that fit it stored and upright"
+    fit = "it stored and upright" if excess(frame.reach, stored) <= SLACK else "neither way up"
+    what = f"EXIF rotation, the stored size stated, and corners that fit {fit}"
     if frame.size == upright:
         return Doubt(f"{what}; taken as drawn on it upright, as others here are", False)
     return Doubt(f"{what}; taken as drawn on it stored", True)

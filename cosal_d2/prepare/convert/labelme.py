@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.drawing_frame import SLACK, drawing_frame, reach_of
+from cosal_d2.prepare.convert.drawing_frame import drawing_frame, is_clipped, reach_of
 from cosal_d2.prepare.convert.labelme_shapes import Shape, from_base64, read_shape
 from cosal_d2.prepare.convert.left_out import NO_LABEL, UNREADABLE, LeftOut
 from cosal_d2.prepare.convert.picture_folder import PictureFolder
@@ -152,6 +152,5 @@ def _objects(
             left_out.append(LeftOut(UNREADABLE, f"{shape.where}: {error}", shape.area))
             continue
         masks[shape.key] = masks[shape.key] | mask if shape.key in masks else mask
-        far = reach_of([shape.outer_corners()])
-        clipped += far is not None and max(np.subtract(far, (height, width))) > SLACK
+        clipped += is_clipped([shape.outer_corners()], (height, width))
     return [SourceObject(label, mask_rle(mask)) for (label, _), mask in masks.items()], clipped

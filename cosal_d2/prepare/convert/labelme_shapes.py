@@ -103,8 +103,8 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
         points = np.asarray(entry.get("points") or [], dtype=np.float64)
     except (OverflowError, TypeError, ValueError):
         points = np.full((1, 2), np.nan)
-    if points.size == 0:
-        points = np.empty((0, 2))
+    if points.ndim == 1 and points.size % 2 == 0:  # none, or x and y in turn
+        points = points.reshape(-1, 2)
     if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
         return LeftOut(
             UNREADABLE, f"{where}: `points` are no pairs of x and y in pixels; draw it again"
@@ -116,7 +116,10 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
         return LeftOut(NO_LABEL, message, spanned(points))
     made = Shape(where, number, label, entry.get("group_id"), kind, points, entry.get("mask"))
     fault = _fault(made)
-    return made if fault is None else LeftOut(fault[0], f"{where}: {fault[1]}", spanned(points))
+    if fault is None:
+        return made
+    area = None if fault[0] == UNKNOWN_TYPE else spanned(points)
+    return LeftOut(fault[0], f"{where}: {fault[1]}", area)
 
 
 def _fault(shape: Shape) -> tuple[str, str] | None:
