@@ -13,7 +13,7 @@ from tqdm import tqdm
 from cosal_d2.modeling.grouping.region_masks import paste_masks
 from cosal_d2.modeling.meta_arch import CoSaliencyNet
 from cosal_d2.prepare.convert.conversion import Scene, Source
-from cosal_d2.prepare.convert.left_out import BoxedObject
+from cosal_d2.prepare.convert.left_out import FROM_BOXES, BoxedObject, LeftOut
 from cosal_d2.prepare.convert.picture_file import (
     load_picture,
     scaled_rle,
@@ -122,9 +122,17 @@ def _scene(
         if rle is not None and coco_mask.area(rle):
             objects.append(SourceObject(own.class_name, rle, own.crowd, own.fields))
         else:
-            (objects if isinstance(origin, SourceObject) else left_out).append(origin)
+            (objects if isinstance(origin, SourceObject) else left_out).append(_unseen(origin))
     fields = {**scene.fields, "weak_masks": True}
     return replace(scene, objects=objects, left_out=left_out, fields=fields)
+
+
+def _unseen(origin: SourceObject | LeftOut) -> SourceObject | LeftOut:
+    """An object of which the network makes no mask; its message says so."""
+    if isinstance(origin, SourceObject):
+        return origin
+    fix = "the network sees no object in its box; draw the mask"
+    return replace(origin, message=origin.message.replace(FROM_BOXES, fix))
 
 
 def _as_box(item: SourceObject) -> BoxedObject | None:

@@ -24,6 +24,7 @@ from cosal_d2.inference.box_masks import with_box_masks
 from cosal_d2.prepare.convert.coco import coco_source
 from cosal_d2.prepare.convert.labelme import labelme_source
 from cosal_d2.prepare.convert.left_out import NO_LABEL, UNREADABLE
+from cosal_d2.prepare.convert.voc import voc_source
 from cosal_d2.prepare.convert.voc_boxes import voc_boxes_source
 from cosal_d2.prepare.convert.yolo import yolo_source
 
@@ -115,9 +116,12 @@ def test_faulty_files_of_voc_are_named(tmp_path):
     write_voc_boxes(tmp_path, tmp_path, CUPS, size=(-4, "x"))
     with pytest.raises(ValueError, match=r"a\.xml: `size` is"):
         made_from(voc_boxes_source(tmp_path))
-    (tmp_path / "a.xml").write_text("<annotation>")
-    with pytest.raises(ValueError, match=r"a\.xml is not valid XML"):
-        made_from(voc_boxes_source(tmp_path))
+    for text in ("<annotation>", '<?xml version="1.0" encoding="gbk"?><a>\u82f9\u679c</a>'):
+        (tmp_path / "a.xml").write_bytes(text.encode("gbk"))
+        with pytest.raises(ValueError, match=r"a\.xml is not valid XML: .*; save it as UTF-8"):
+            made_from(voc_boxes_source(tmp_path))
+    with pytest.raises(FileNotFoundError, match="XML files of boxes; --masks-from-boxes"):
+        voc_source(tmp_path)
     (tmp_path / "list.txt").write_text("a\nb\n")
     with pytest.raises(FileNotFoundError, match=r"b\.xml: no such file"):
         voc_boxes_source(tmp_path, tmp_path / "list.txt")
@@ -131,6 +135,7 @@ def test_where_the_network_sees_nothing_the_object_stays_as_it_was(tmp_path, kin
     scene, boxes = made_from(source_of(tmp_path, kind), nothing)
     if kind == "coco":
         assert boxes == [] and len(scene.left_out) == 2
+        assert all("the network sees no object in its box" in s.message for s in scene.left_out)
     else:
         np.testing.assert_allclose(boxes, [[5, 5, 31, 31], [5, 60, 31, 31]])
 

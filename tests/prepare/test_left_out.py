@@ -49,6 +49,7 @@ def image_entries(made):
         ({"segmentation": [[]], "bbox": [0, 0, 3, 3]}, "1 with a box but no mask", True),
         ({"segmentation": [], "bbox": [0, 0, 0, 0]}, "1 without a mask", True),
         ({"segmentation": [], "bbox": None}, "1 without a mask", False),
+        ({"segmentation": [], "bbox": [9, 9, -5, 5]}, "1 without a mask", False),
         ({"segmentation": [[60, 40, 90, 60]]}, "1 of fewer than three points", False),
         ({"segmentation": [BOW_TIE]}, "1 whose outline crosses itself", False),
         ({"segmentation": [BOW_TIE], "bbox": [0, 0, 0, 0]}, "1 whose outline crosses", False),

@@ -22,6 +22,7 @@ from cosal_d2.prepare.convert.left_out import (
     BOX,
     CROSSED,
     FEW_POINTS,
+    FROM_BOXES,
     NO_AREA,
     NO_MASK,
     OTHER_SIZE,
@@ -34,7 +35,7 @@ from cosal_d2.prepare.convert.polygons import are_crossed, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import need_folder
 from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
-from cosal_d2.utils.coco_fields import parse_box, parse_flag, parse_side
+from cosal_d2.utils.coco_fields import parse_box, parse_flag, parse_side, shown
 from cosal_d2.utils.masks import to_rle
 
 # Fields that the conversion writes itself; others go into the dataset as they are.
@@ -213,10 +214,10 @@ def _mask(entry: dict, polygons: list[np.ndarray] | None, size: Size, where: str
     if segmentation in (None, [], {}, "") or polygons == []:
         if entry.get("keypoints") and not area:
             return LeftOut(NO_AREA, f"{where}: it has points alone", 0)
-        what, fix = BOX, "--masks-from-boxes makes its mask"
-        if not area:
-            what, fix = NO_MASK, "draw the mask"
-        return LeftOut(what, f"{where}: `segmentation` is empty; {fix}", area)
+        if area:
+            return LeftOut(BOX, f"{where}: `segmentation` is empty; {FROM_BOXES}", area)
+        box = f", and its bbox is {shown(entry['bbox'])}" if "bbox" in entry else ""
+        return LeftOut(NO_MASK, f"{where}: `segmentation` is empty{box}; draw the mask", area)
     if polygons is not None:
         polygons = [p for p in polygons if len(p) >= 3]
         if not polygons:

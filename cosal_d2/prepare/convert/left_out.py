@@ -18,6 +18,7 @@ NO_CLASS = "without a class"
 UNKNOWN_TYPE = "of an unknown type"
 NO_AREA = "points or lines"
 SPECK = "parts of a mask under --min-area"
+FROM_BOXES = "--masks-from-boxes makes its mask"  # the end of a message
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cosal_d2.prepare.convert.left_out import NO_CLASS, LeftOut
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import (
     by_stem,
+    find_files,
     loose_key,
     loosely,
     need_folder,
@@ -44,6 +45,11 @@ def voc_source(root: Path, listing: Path | None = None, names: Path | None = Non
     """
     root = need_folder(root, "voc")
     parts = ("JPEGImages", "SegmentationObject", "SegmentationClass")
+    if not (root / parts[1]).is_dir() and find_files(root, (".xml",)):
+        raise FileNotFoundError(
+            f"{root / parts[1]}: no such folder of masks, but {root} has XML files of boxes; "
+            "--masks-from-boxes makes masks of them"
+        )
     folders = [need_folder(root / part, "voc") for part in parts]
     found = [by_stem(folder) for folder in folders]
     alike = [loosely(files) for files in found]

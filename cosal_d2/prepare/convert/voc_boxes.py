@@ -10,7 +10,14 @@ import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
 from cosal_d2.prepare.convert.drawing_frame import Size, drawing_frame, reach_of
-from cosal_d2.prepare.convert.left_out import BOX, NO_LABEL, UNREADABLE, BoxedObject, LeftOut
+from cosal_d2.prepare.convert.left_out import (
+    BOX,
+    FROM_BOXES,
+    NO_LABEL,
+    UNREADABLE,
+    BoxedObject,
+    LeftOut,
+)
 from cosal_d2.prepare.convert.picture_folder import PictureFolder
 from cosal_d2.prepare.convert.source_files import by_stem, need_folder
 from cosal_d2.prepare.convert.voc import listed_stems
@@ -53,7 +60,9 @@ def _read(pictures: PictureFolder, task: Path) -> Scene:
     try:
         top = ElementTree.parse(task).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise ValueError(f"{task} is not valid XML: {error}; replace the file") from error
+        raise ValueError(
+            f"{task} is not valid XML: {error}; save it as UTF-8, or replace the file"
+        ) from error
     picture = _picture(pictures, task, (top.findtext("filename") or "").strip())
     left_out = [
         _shape(f"{task}: object {number}", entry)
@@ -104,5 +113,5 @@ def _shape(where: str, entry: ElementTree.Element) -> LeftOut:
         return LeftOut(NO_LABEL, f"{where}: it has no `name`; give it one", area)
     if not area:
         return LeftOut(UNREADABLE, f"{where}: its box {shown(given)} has no area; draw it again", 0)
-    message = f"{where}: a box without a mask; --masks-from-boxes makes it"
+    message = f"{where}: a box without a mask; {FROM_BOXES}"
     return LeftOut(BOX, message, area, BoxedObject(name, box))

@@ -10,7 +10,14 @@ import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
 from cosal_d2.prepare.convert.drawing_frame import Frame
-from cosal_d2.prepare.convert.left_out import BOX, CROSSED, FEW_POINTS, BoxedObject, LeftOut
+from cosal_d2.prepare.convert.left_out import (
+    BOX,
+    CROSSED,
+    FEW_POINTS,
+    FROM_BOXES,
+    BoxedObject,
+    LeftOut,
+)
 from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
 from cosal_d2.prepare.convert.selection import SourceObject
 from cosal_d2.prepare.convert.source_files import (
@@ -172,7 +179,7 @@ def _boxed(name: str, shares: np.ndarray, height: int, width: int) -> BoxedObjec
 def _mask(where: str, shares: np.ndarray, height: int, width: int) -> dict | LeftOut:
     """The mask of a line's polygon as RLE, or why there is none."""
     if len(shares) == 4:
-        text = "a box, not a polygon; --masks-from-boxes makes its mask"
+        text = f"a box, not a polygon; {FROM_BOXES}"
         return LeftOut(BOX, f"{where}: {text}", float(shares[2] * shares[3]) * height * width)
     corners = shares.reshape(-1, 2) * (width, height)
     if len(corners) < 3:
