@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
@@ -114,6 +115,18 @@ def test_faulty_maps_are_named_and_stop_the_scoring(data, tmp_path, capsys):
         **{"1.png": "missing", "2.png": "resized", "3.png": "corrupt"},
         **{"4.png": "ok", "5.png": "ok", "stranger.png": "extra"},
     }
+
+
+def test_names_that_are_not_utf8_are_scored_and_reported(data, tmp_path):
+    odd = os.fsdecode(b"\xb0\xa1.png")
+    folders = [write_masks(tmp_path / "truth", data["records"])]
+    folders.append(write_maps(tmp_path / "maps", data["records"]))
+    for folder in folders:
+        (folder / "1.png").rename(folder / odd)
+    out = tmp_path / "out"
+    assert evaluate(folders[0], [f"m={folders[1]}"], out) == 0
+    assert odd.encode("utf-8", "surrogateescape") in (out / "per_image.csv").read_bytes()
+    assert main(["report", "--evaluation", str(out), "--out", str(out / "page.html")]) == 0
 
 
 def test_what_is_named_like_a_map_but_is_none_is_corrupt(data, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Every format becomes a dataset whose masks are those of the source."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -23,7 +24,9 @@ from converter_data import (
 from picture_files import ODD, make_odd
 from PIL import Image
 
+from cosal_d2.cli import main
 from cosal_d2.data.datasets import load_cosal_json
+from cosal_d2.utils.pictures import read_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -165,6 +168,34 @@ def test_what_is_named_like_a_file_but_is_none_is_left_out_by_name(tmp_path, cap
     assert "left out: 3 faulty" in shown
     for kind, number in odd.items():
         assert f"/{files.format(number)}{suffix}: no " in shown and f", but {ODD[kind]}" in shown
+
+
+@pytest.mark.parametrize(
+    "write", [write_coco, write_voc, write_index_masks, write_labelme, write_yolo]
+)
+def test_names_that_are_not_utf8_go_all_the_way(tmp_path, write):
+    line, _ = write(tmp_path / "in")
+    odd = os.fsdecode(b"\xb0\xa1")
+    for file in list(tmp_path.rglob("0.*")):
+        file.rename(file.with_stem(odd))
+    for file in tmp_path.rglob("*.json"):
+        file.write_text(file.read_text().replace('"0.', r'"\udcb0\udca1.'))
+    for options in ([], ["--link"], ["--max-side", "64"]):
+        made = convert(tmp_path, line, "--overwrite", *options)
+        records = load_cosal_json(str(made), str(made.with_suffix("")), None)
+        (found,) = [r["file_name"] for r in records if odd in r["file_name"]]
+        assert read_image(found).ndim == 3 and len(records) == 4
+    if write is not write_coco:
+        return
+    places = ["--report", tmp_path / "report", "--workers", "1"]
+    assert main([*map(str, ["data", "check", made, *places])]) == 0
+    names = ["--names", "one", "two", "--workers", "1"]
+    assert main([*map(str, ["data", "split", made, "--out", tmp_path, *names])]) == 0
+    parts = [tmp_path / "cosal" / f"{name}.json" for name in ("one", "two")]
+    merged = ["data", "merge", *parts, "--out", tmp_path, "--name", "whole", "--workers", "1"]
+    assert main([*map(str, merged)]) == 0
+    assert any(odd in file.name for file in (tmp_path / "cosal" / "whole").iterdir())
+    assert main(["data", "stats", str(made), "--out", str(tmp_path / "stats.html")]) == 0
 
 
 def test_a_picture_of_voc_that_is_missing_is_left_out_by_name(tmp_path, capsys):
