@@ -10,6 +10,7 @@ from pathlib import Path
 from cosal_d2.cli.given_files import check_dataset, check_maps
 from cosal_d2.cli.verbs import add_verb, by_method, html_page
 from cosal_d2.config import MEASURES
+from cosal_d2.utils.files import check_output
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -84,6 +85,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Score, print the table and write the files."""
     methods = by_method("--maps", args.maps)
+    check_output(args.out)
     check_dataset(args.dataset)
     check_maps(methods)
     for name, folder in {"--dataset": args.dataset, **methods}.items():

@@ -168,7 +168,8 @@ def _pictures(args: argparse.Namespace) -> int:
 
     found = find_pictures(args.input, args.output, recursive=args.recursive)
 
-    from cosal_d2.inference.saving import ResultWriter, check_output
+    from cosal_d2.inference.saving import ResultWriter
+    from cosal_d2.utils.files import check_output
 
     check_output(args.output)
     predictor = _predictor(args)
@@ -219,8 +220,8 @@ def _video(args: argparse.Namespace) -> int:
         raise ValueError("--output is of files: a camera's frames are only shown; leave it out")
     from functools import cache, partial
 
-    from cosal_d2.inference.saving import check_output
     from cosal_d2.inference.video import predict_video
+    from cosal_d2.utils.files import check_output
 
     if args.output is not None:
         check_output(args.output)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cosal_d2.config import DEFAULT_CONFIG, DTYPES
+from cosal_d2.utils.files import check_output
 
 
 def add_verb(
@@ -107,10 +108,12 @@ def html_page(path: Path) -> Path:
     """The path of a page that is written.
 
     Raises:
+        OSError: its folder cannot be made or written to.
         ValueError: it is named as some other kind of file, which would be lost.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out {path}: name a page, such as {path.with_suffix('.html').name}")
+    check_output(path.parent)
     return path
 
 

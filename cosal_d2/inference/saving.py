@@ -25,7 +25,7 @@ from cosal_d2.inference.result_files import (
     write_result,
 )
 from cosal_d2.utils.drawing import map_to_uint8
-from cosal_d2.utils.files import replacing
+from cosal_d2.utils.files import check_output, replacing
 from cosal_d2.utils.journal import Journal
 
 if TYPE_CHECKING:
@@ -44,22 +44,6 @@ def _read_record(line: str) -> tuple[str, int]:
 def _read_row(line: str) -> tuple[str, int]:
     name, _, count, _ = next(csv.reader([line]))
     return name, int(count)
-
-
-def check_output(output: str | os.PathLike) -> None:
-    """Refuse a folder of results that could not be made or written to, without making it.
-
-    Raises:
-        OSError: saying why.
-    """
-    path = Path(output)
-    if os.path.lexists(path) and not path.is_dir():
-        raise NotADirectoryError(f"{output} is no folder; give one for the results")
-    there = next(x for x in (path, *path.absolute().parents) if os.path.lexists(x))
-    if not there.is_dir():
-        raise NotADirectoryError(f"{output}: {there} is no folder; give one for the results")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(f"{output} cannot be written to; give another folder")
 
 
 class Saved(NamedTuple):

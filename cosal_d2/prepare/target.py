@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosal_d2.utils.files import check_apart
+from cosal_d2.utils.files import check_apart, check_output
 from cosal_d2.utils.parallel import worker_count
 
 
@@ -25,11 +25,12 @@ def check_free(home: Path, name: str, overwrite: bool) -> None:
 
     Raises:
         FileExistsError: it exists and `overwrite` is False, or what exists is no dataset.
-        NotADirectoryError: a file stands where a folder above it has to be.
+        OSError: a file stands where a folder above it has to be, or it cannot be written to.
     """
     for folder in (home, *home.parents):
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"{folder}: is a file, not a folder; give another --out")
+    check_output(home)
     json_file, pictures = home / f"{name}.json", home / name
     for path in (json_file, pictures):
         if path.exists() and not overwrite:

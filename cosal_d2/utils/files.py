@@ -172,6 +172,22 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
+def check_output(output: str | os.PathLike) -> None:
+    """Refuse a folder of results that could not be made or written to, without making it.
+
+    Raises:
+        OSError: saying why.
+    """
+    path = Path(output)
+    if os.path.lexists(path) and not path.is_dir():
+        raise NotADirectoryError(f"{output} is no folder; give one for the results")
+    there = next(x for x in (path, *path.absolute().parents) if os.path.lexists(x))
+    if not there.is_dir():
+        raise NotADirectoryError(f"{output}: {there} is no folder; give one for the results")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{output} cannot be written to; give another folder")
+
+
 def check_apart(outputs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
     """Refuse to replace what is read.
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from network_data import registered, write_dataset
+from picture_files import make_odd
 from PIL import Image
 
 from cosal_d2.cli import main
@@ -88,3 +89,39 @@ def test_scores_do_not_go_between_the_maps_nor_over_another_file(data, tmp_path,
     assert main(["report", "--evaluation", str(page.parent), "--out", str(page)]) == 1
     assert "name a page, such as evaluation.html" in capsys.readouterr().err
     assert json.loads(page.read_text())["name"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "data check {json} --alone --report {out}",
+        "data coco --json {json} --images {folder} --out {out} --name new",
+        "data merge {json} {json} --out {out} --name new",
+        "data synthetic --out {out} --name new --count 9",
+        "data stats {json} --out {out}/page.html",
+        "evaluate --dataset {json} --maps m={folder} --out {out}",
+        "report --evaluation {folder} --dataset {json} --out {out}/page.html",
+    ],
+)
+@pytest.mark.parametrize("kind", ["file", "below a file", "gone", "circle", "read-only"])
+def test_an_output_that_cannot_be_written_is_refused_at_once(
+    data, tmp_path, capsys, monkeypatch, line, kind
+):
+    def never(*_, **__):
+        raise AssertionError("a picture was read")
+
+    monkeypatch.setattr("PIL.Image.open", never)
+    out = tmp_path / "out"
+    if kind in ("gone", "circle"):
+        make_odd(out, kind)
+    elif kind != "read-only":
+        out.touch()
+    else:
+        monkeypatch.setattr("os.access", lambda *_: False)
+    place = out / "y" if kind == "below a file" else out
+    before = contents(tmp_path)
+    words = line.format(json=data, folder=data.with_suffix(""), out=place).split()
+    assert main(words) == 1
+    assert str(out if kind != "read-only" else tmp_path) in (said := capsys.readouterr().err)
+    assert "no folder" in said or "not a folder" in said or "cannot be written to" in said
+    assert contents(tmp_path) == before

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cosal_d2.inference.saving import check_output
-from cosal_d2.utils.files import replacing
+from cosal_d2.utils.files import check_output, replacing
 
 OK, FAILED = "ok", "failed"
 _PER_OBJECT = [

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cosal_d2.utils.files import write_bytes
+from cosal_d2.utils.files import check_output, write_bytes
 
 ERROR, WARNING = "error", "warning"
 
@@ -61,11 +61,13 @@ def summary(findings: list[Finding]) -> str:
 
 
 def check_report_place(folder: Path, name: str) -> None:
-    """Refuse to write reports over files that are none, such as the dataset itself.
+    """Refuse to write reports over files that are none, such as the dataset itself, or where they
+    cannot be written.
 
     Raises:
-        FileExistsError: naming such a file.
+        OSError: naming such a file, or the folder.
     """
+    check_output(folder)
     text, report = folder / f"{name}.txt", folder / f"{name}.json"
     try:
         content = json.loads(report.read_bytes())
