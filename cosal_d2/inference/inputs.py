@@ -22,6 +22,7 @@ ADVICE = {
     "u": "; of 16 bits: a PIL image or a path, which are scaled by the bits that they use",
     "i": "; of values from 0 to 255: picture.astype('uint8')",
 }
+SEVERAL = "; of several pictures: predictor.batch(pictures)"
 URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.I)
 LONGEST_PATH = 4096  # bytes
 
@@ -129,11 +130,14 @@ def _from_array(image: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{_kind(image)} is no picture ({error}); {TAKEN}") from error
     if array.dtype.kind not in "biufc":
-        raise ValueError(f"{_kind(image)} is no picture; {TAKEN}")
+        several = SEVERAL if isinstance(image, list | tuple) else ""
+        raise ValueError(f"{_kind(image)} is no picture; {TAKEN}{several}")
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
         advice = ADVICE.get(array.dtype.kind, "") if array.dtype != np.uint8 else ""
+        if array.dtype.kind == "f" and (array > 1).any():
+            advice = "; of values from 0 to 255: picture.round().astype('uint8')"
         if array.ndim == 4:
-            advice = "; of several pictures: predictor.batch(pictures)"
+            advice = SEVERAL
         raise ValueError(
             f"a picture of type {array.dtype} and shape {array.shape}; {TAKEN}{advice}"
         )

@@ -10,7 +10,7 @@ import struct
 import zlib
 from pathlib import Path
 
-TEXTS = (".json", ".txt", ".yaml")
+TEXTS = (".json", ".txt", ".yaml", ".xml")
 NUMBERS = (0, 1, -1, 2, 127, 128, 255, 256, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 ODD_VALUES = (
     *(None, True, False, 0, -1, 1, 2, 3, 0.5, -0.5, 1.0, 1e9, 1e300, -1e300, 2**31, 2**63, 10**30),

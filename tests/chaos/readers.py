@@ -19,6 +19,7 @@ from cosal_d2.data import CoSaliencyMapper
 from cosal_d2.data.datasets import load_cosal_json
 from cosal_d2.evaluation.maps import evaluate_methods
 from cosal_d2.evaluation.truth import decode_truth
+from cosal_d2.inference.box_masks import with_box_masks
 from cosal_d2.prepare.check.check import check_dataset
 from cosal_d2.prepare.check.dataset import load_dataset
 from cosal_d2.prepare.check.repair import write_repaired
@@ -28,6 +29,7 @@ from cosal_d2.prepare.convert.labelme import labelme_source
 from cosal_d2.prepare.convert.mask_folders import mask_source
 from cosal_d2.prepare.convert.options import Options
 from cosal_d2.prepare.convert.voc import voc_source
+from cosal_d2.prepare.convert.voc_boxes import voc_boxes_source
 from cosal_d2.prepare.convert.yolo import yolo_source
 from cosal_d2.prepare.target import Target
 from cosal_d2.utils.mask_pictures import read_binary, read_grey, read_truth, read_values
@@ -76,6 +78,18 @@ def _yolo(root: Path) -> Source:
 
 def _voc(root: Path) -> Source:
     return voc_source(root, root / "list.txt")
+
+
+def _boxes(root: Path) -> Source:
+    return with_box_masks(voc_boxes_source(root), _filled)
+
+
+def _filled(pixels: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    """The boxes as masks, where the network would see its objects."""
+    rows, columns = np.indices(pixels.shape[:2])
+    return [
+        (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1) for x0, y0, x1, y1 in boxes
+    ]
 
 
 def _masks(root: Path) -> Source:
@@ -173,6 +187,7 @@ READERS = {
     "LabelMe converter": _converter(sources.write_labelme, labelme_source),
     "YOLO converter": _converter(sources.write_yolo, _yolo),
     "VOC converter": _converter(sources.write_voc, _voc),
+    "box converter": _converter(sources.write_voc_boxes, _boxes),
     "masks converter": _converter(sources.write_masks, _masks),
     "picture reader": _of_pictures(_read_pictures),
     "map reader": _of_pictures(functools.partial(_read_with, read_grey, "u")),

@@ -123,6 +123,22 @@ def write_voc(root: Path) -> None:
     (root / "list.txt").write_text("a\nb\n")
 
 
+def write_voc_boxes(root: Path) -> None:
+    """VOC's tree with an XML file a picture; words have blanks around them, as the damage takes."""
+    save_pictures(root / "JPEGImages", ".jpg")
+    (root / "Annotations").mkdir()
+    for name in "ab":
+        lines = [f"<filename> {name}.jpg </filename>"]
+        lines += ["<size> <width> 32 </width> <height> 24 </height> </size>"]
+        for box in BOXES:
+            ends = *corners(box)[0], *corners(box)[2]
+            sides = zip(("xmin", "ymin", "xmax", "ymax"), ends, strict=True)
+            inside = " ".join(f"<{side}> {value} </{side}>" for side, value in sides)
+            lines += ["<object> <name> cup </name>", f"<bndbox> {inside} </bndbox> </object>"]
+        text = "\n".join(["<annotation>", *lines, "</annotation>"])
+        (root / "Annotations" / f"{name}.xml").write_text(text)
+
+
 def write_masks(root: Path) -> None:
     """Pictures, and a mask picture of each."""
     save_pictures(root / "images", ".jpg")

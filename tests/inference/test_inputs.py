@@ -92,7 +92,13 @@ BAD = {
     "file": (io.BytesIO(b"x"), "BytesIO is no picture"),
     "strings": (np.array(["a.jpg"]), "ndarray of shape (1,) is no picture"),
     "unit": (np.float32(BGR) / 255, "type float32 and shape (30, 40, 3); give uint8 BGR"),
-    "float": (np.float64(BGR), "(255 * picture).round().astype('uint8')"),
+    "float": (np.float64(BGR), "0 to 255: picture.round().astype('uint8')"),
+    "unit tensor": (torch.from_numpy(BGR) / 255, "0 to 1: (255 * picture).round().astype('uint8')"),
+    "paths": (
+        ["a.jpg", "b.jpg"],
+        "list is no picture; give uint8 BGR (H, W, 3), or a PIL image or a "
+        "path; of several pictures: predictor.batch(pictures)",
+    ),
     "nan": (np.full((4, 5), np.nan), "type float64"),
     "half": (torch.zeros(4, 5, 3, dtype=torch.bfloat16), "type bfloat16 and shape (4, 5, 3)"),
     "gradient": (torch.zeros(4, 5, 3, requires_grad=True), "type float32"),
