@@ -30,7 +30,7 @@ def visible_files(folder: Path) -> list[Path]:
 
     What is named like a file but is none is there too, so that it is not passed over in silence:
     links to nothing or in a circle, pipes, and empty folders with a suffix. Whatever reads a file
-    names it (:func:`need_file`).
+    names it (:func:`need_file`). So are links to folders, which are not followed.
     """
     return sorted(
         path
@@ -77,7 +77,7 @@ def read_json(file: Path) -> Any:
 
 
 def _is_like_a_file(folder: Path) -> bool:
-    return bool(folder.suffix) and not folder.is_symlink() and not any(folder.iterdir())
+    return folder.is_symlink() or (bool(folder.suffix) and not any(folder.iterdir()))
 
 
 def instead_of_file(path: str | os.PathLike) -> str:

@@ -37,9 +37,19 @@ def need_folder(folder: Path, option: str) -> Path:
 
 
 def find_files(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """Files of the given suffixes below a folder, in any case, hidden ones left out, sorted."""
-    wanted = tuple(suffixes)
-    return [file for file in visible_files(folder) if file.suffix.lower() in wanted]
+    """Files of the given suffixes below a folder, in any case, hidden ones left out, sorted.
+
+    The log names links to folders, which are not followed.
+    """
+    wanted, found = tuple(suffixes), []
+    for file in visible_files(folder):
+        if file.is_symlink() and file.is_dir():
+            say_once(
+                f"{file}: a link to a folder, which is not followed; put the folder itself there"
+            )
+        elif file.suffix.lower() in wanted:
+            found.append(file)
+    return found
 
 
 def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
