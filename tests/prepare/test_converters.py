@@ -198,6 +198,25 @@ def test_names_that_are_not_utf8_go_all_the_way(tmp_path, write):
     assert main(["data", "stats", str(made), "--out", str(tmp_path / "stats.html")]) == 0
 
 
+@pytest.mark.parametrize("line", ["{}", "{}.jpg", "D:\\voc\\JPEGImages\\{}.jpg", "{} -1"])
+def test_a_list_of_voc_has_names_or_paths(tmp_path, line):
+    words, _ = write_voc(tmp_path / "in")
+    (tmp_path / "list.txt").write_text("".join(line.format(i) + "\r\n" for i in (2, 0, 2)))
+    made = convert(tmp_path, [*words, "--list", tmp_path / "list.txt"])
+    assert [i["file_name"] for i in json.loads(made.read_text())["images"]] == ["2.jpg", "0.jpg"]
+
+
+def test_links_to_folders_are_named(tmp_path, caplog):
+    line, _ = write_yolo(tmp_path / "in")
+    (tmp_path / "in" / "images").rename(tmp_path / "elsewhere")
+    (tmp_path / "in" / "images").mkdir()
+    for name in ("0.jpg", "1.jpg"):
+        (tmp_path / "elsewhere" / name).rename(tmp_path / "in" / "images" / name)
+    (tmp_path / "in" / "images" / "more").symlink_to(tmp_path / "elsewhere")
+    convert(tmp_path, line)
+    assert "images/more: a link to a folder, which is not followed" in caplog.text
+
+
 def test_a_picture_of_voc_that_is_missing_is_left_out_by_name(tmp_path, capsys):
     line, _ = write_voc(tmp_path / "in")
     (tmp_path / "in" / "JPEGImages" / "1.jpg").unlink()

@@ -76,9 +76,10 @@ def test_what_is_named_like_a_file_is_found_and_told(tmp_path):
     (tmp_path / "tree.jpg" / "b.jpg").touch()
     for name in ODD:
         make_odd(tmp_path / f"{name}.jpg", name)
+    (tmp_path / "more").symlink_to("tree.jpg")
     files = {"a.jpg", "link.jpg", "tree.jpg/b.jpg"}
     names = {p.relative_to(tmp_path).as_posix() for p in visible_files(tmp_path)}
-    assert names == files | {f"{name}.jpg" for name in ODD}
+    assert names == files | {"more"} | {f"{name}.jpg" for name in ODD}
     assert not any(map(instead_of_file, (tmp_path / name for name in files)))
     for name, what in ODD.items():
         with pytest.raises(FileNotFoundError, match=f"{name}.jpg: no such mask, but {what};"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from cosal_d2.prepare.convert.source_files import (
 from cosal_d2.utils.files import instead_of_file
 from cosal_d2.utils.mask_pictures import indexed, read_values
 from cosal_d2.utils.masks import mask_rle
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 
 VOID = 255
+FOLDERS = ("JPEGImages", "SegmentationObject", "SegmentationClass", "Annotations")
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
@@ -44,7 +46,7 @@ def voc_source(root: Path, listing: Path | None = None, names: Path | None = Non
         ValueError: a file is unusable.
     """
     root = need_folder(root, "voc")
-    parts = ("JPEGImages", "SegmentationObject", "SegmentationClass")
+    parts = FOLDERS[:3]
     if not (root / parts[1]).is_dir() and find_files(root, (".xml",)):
         raise FileNotFoundError(
             f"{root / parts[1]}: no such folder of masks, but {root} has XML files of boxes; "
@@ -73,10 +75,20 @@ def voc_source(root: Path, listing: Path | None = None, names: Path | None = Non
 
 
 def listed_stems(listing: Path) -> list[str]:
-    """First word of each line that is not empty, without repetition."""
+    """First word of each line that is not empty, without repetition: a name, or the path of a
+    picture or of an XML file, below one of VOC's folders or not."""
     if not listing.is_file():
         raise FileNotFoundError(f"{listing}: no such file; give a list of pictures to --list")
-    return list(dict.fromkeys(line.split()[0] for line in read_lines(listing) if line.strip()))
+    words = [line.split()[0] for line in read_lines(listing) if line.strip()]
+    return list(dict.fromkeys(map(_stem, words)))
+
+
+def _stem(word: str) -> str:
+    path = PurePosixPath(word.replace("\\", "/"))
+    if path.suffix.lower() in (*PICTURE_SUFFIXES, ".xml"):
+        path = path.with_suffix("")
+    home = next((i for i, part in enumerate(path.parts) if part in FOLDERS), -1)
+    return PurePosixPath(*path.parts[home + 1 :]).as_posix()
 
 
 def _read(
