@@ -91,7 +91,7 @@ def with_box_masks(source: Source, segment: Segmenter, progress: bool = False) -
     """
     tasks = [
         _scene(source.read, segment, task)
-        for task in tqdm(source.tasks, unit="image", disable=not progress)
+        for task in tqdm(source.tasks, unit="image", disable=None if progress else True)
     ]
     return replace(source, tasks=tasks, read=_given)
 

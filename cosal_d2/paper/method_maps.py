@@ -209,7 +209,7 @@ def _fill_folder(
     todo = {f: record for f, record in files.items() if overwrite or not _is_done(f, record)}
     if todo:
         maps = make(map(picture_of, todo.values()))
-        bar = tqdm(todo, desc=out.name, unit="picture", disable=not progress)
+        bar = tqdm(todo, desc=out.name, unit="picture", disable=None if progress else True)
         times = []
         for file, (cosal_map, taken) in zip(bar, maps, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)

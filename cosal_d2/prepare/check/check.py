@@ -52,7 +52,7 @@ def each_picture(
 ) -> Iterator:
     """Results of a function of a picture in the order of the tasks, with a progress bar."""
     results = ordered_map(function, tasks, min(worker_count(workers), max(len(tasks), 1)), chunk=8)
-    return iter(tqdm(results, total=len(tasks), unit="image", disable=not progress))
+    return iter(tqdm(results, total=len(tasks), unit="image", disable=None if progress else True))
 
 
 def _listed(dataset: Dataset) -> list[tuple[int, dict, Path]]:

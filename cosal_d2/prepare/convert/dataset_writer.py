@@ -97,7 +97,9 @@ def write_entries(
         new_folder.mkdir()
         place = partial(_place, make_entry, new_folder, target.link)
         results = ordered_map(place, tasks, workers, chunk=8)
-        bar = tqdm(results, total=len(tasks), unit="image", disable=not target.progress)
+        bar = tqdm(
+            results, total=len(tasks), unit="image", disable=None if target.progress else True
+        )
         entries = _sort(bar, written)
         if not entries:
             raise ValueError(
