@@ -79,6 +79,12 @@ def opened_mask(path: str | os.PathLike) -> Iterator[Image.Image | None]:
         yield image
 
 
+def is_varied(picture: MaskPicture) -> bool:
+    """Whether a mask has values that differ by more than compression makes them differ."""
+    values = picture.values.reshape(-1, *picture.values.shape[2:]).astype(np.float64)
+    return bool(np.ptp(values, axis=0).max() > picture.white * GREY_SPREAD / 255)
+
+
 def is_lossless(image: Image.Image, path: str | os.PathLike) -> bool:
     """Whether the format of an opened file keeps values as they are."""
     if image.format == "WEBP":

@@ -13,6 +13,7 @@ from cosal_d2.utils.mask_kinds import (
     NO_NUMBERS,
     MaskPicture,
     is_lossless,
+    is_varied,
     mask_picture,
     of_palette,
     opened_mask,
@@ -109,6 +110,8 @@ def read_truth(path: str | os.PathLike) -> tuple[np.ndarray, str]:
         ground = _ground(values)
         note = f"no pixel above 128, so every pixel above {ground:g} is taken as truth"
         return values > ground, note
+    if mask.all() and is_varied(image):
+        note = "its values vary, but none is 128 or less, so all of it is truth"
     if has_white_ground(mask):
         note = "its border is white: if its objects are black, invert it"
     return mask, note or _lost_levels(image, mask)
@@ -189,7 +192,8 @@ def read_binary(path: str | os.PathLike, threshold: int | None = None) -> np.nda
             where that leaves none, all but the lowest value.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_values`; or it has both levels and an alpha.
+        FileNotFoundError, ValueError: as `read_values`; or it has both levels and an alpha, or
+            different values of which none is outside.
     """
     image = mask_picture(path, upright=False)
     values = image.values.max(axis=2) if image.kind == "colours" else image.values
@@ -204,6 +208,12 @@ def read_binary(path: str | os.PathLike, threshold: int | None = None) -> np.nda
         inside = values > (high if white / 4 < high <= white / 2 else white) / 2
         if image.lossless and not inside.any() and high:
             inside = values > _ground(values)
+        if inside.all() and is_varied(image):
+            raise ValueError(
+                f"{path}: all of it is inside, though its values vary; if its ground is lighter "
+                "than its objects, give --threshold between the two and --invert, or save it as "
+                "black and white"
+            )
         if image.kind == "levels" and (note := _lost_levels(image, inside)):
             say_once(f"{path}: {note}")
         return inside

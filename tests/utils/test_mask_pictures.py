@@ -307,3 +307,23 @@ def test_indices_that_are_no_whole_numbers_are_named(tmp_path, value, words):
     Image.fromarray(values).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=f"a.tif.*{words}"):
         read_values(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("objects", [(255, 0, 0), (200, 200, 200), (90, 150, 90)])
+def test_objects_on_a_white_ground_that_are_not_black_are_named(tmp_path, suffix, objects):
+    path = tmp_path / f"a.{suffix}"
+    pixels = np.where(INSIDE[:, :, None], objects, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path, quality=95)
+    with pytest.raises(ValueError, match=f"a.{suffix}: all of it is inside.*--threshold.*--invert"):
+        read_binary(path)
+    if objects == (200, 200, 200):
+        assert (read_binary(path, 230) != ~INSIDE).mean() < 0.02
+        assert "none is 128 or less, so all of it is truth" in read_truth(path)[1]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_a_mask_may_cover_all(tmp_path, suffix):
+    Image.fromarray(np.full((40, 60), 255, np.uint8)).save(tmp_path / f"a.{suffix}")
+    assert read_binary(tmp_path / f"a.{suffix}").all()
+    assert read_truth(tmp_path / f"a.{suffix}")[1] == ""
