@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -210,7 +211,7 @@ def _add_common_options(parser: argparse.ArgumentParser, standard: Options) -> N
     )
 
 
-def _run(open_source: Callable[[argparse.Namespace], Source], args: argparse.Namespace) -> None:
+def _run(open_source: Callable[[argparse.Namespace], Source], args: argparse.Namespace) -> int:
     from cosal_d2.prepare.convert.conversion import convert
 
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
@@ -223,7 +224,12 @@ def _run(open_source: Callable[[argparse.Namespace], Source], args: argparse.Nam
         from cosal_d2.inference.box_masks import with_box_masks
 
         source = with_box_masks(source, CoSaliencyPredictor().masks_in, progress=True)
-    print(convert(source, place, options).summary())
+    written = convert(source, place, options)
+    print(written.summary())
+    if options.skip_bad or not written.faults:
+        return 0
+    print(f"{len(written.faults)} failed:", *written.faults, sep="\n  ", file=sys.stderr)
+    return 1
 
 
 def _coco(args: argparse.Namespace) -> Source:

@@ -97,17 +97,23 @@ def instead_of_file(path: str | os.PathLike) -> str:
     return "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
 
 
+class NotAFileError(FileNotFoundError):
+    """Something else than a file has a file's name: a folder, a pipe, a link to nothing; or no
+    file can have it."""
+
+
 def need_file(path: str | os.PathLike, kind: str = "file") -> None:
     """Make sure that a file is one; to read a pipe or a device might never end.
 
     Raises:
-        FileNotFoundError: it is none; the message says what there is instead.
+        FileNotFoundError: it is none; a :class:`NotAFileError` where something else has its name,
+            which the message tells.
     """
     what = instead_of_file(path)
     if what == "nothing":
         raise FileNotFoundError(f"{path}: no such {kind}; is its folder right?")
     if what:
-        raise FileNotFoundError(f"{path}: no such {kind}, but {what}; replace it")
+        raise NotAFileError(f"{path}: no such {kind}, but {what}; replace it")
 
 
 def write_text(path: Path, text: str) -> None:

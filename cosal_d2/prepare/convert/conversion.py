@@ -32,7 +32,7 @@ from cosal_d2.prepare.convert.picture_file import (
 from cosal_d2.prepare.convert.selection import Selected, SourceObject, select, spelled
 from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR
-from cosal_d2.utils.files import LONGEST_NAME
+from cosal_d2.utils.files import LONGEST_NAME, NotAFileError
 from cosal_d2.utils.masks import rle_fields
 from cosal_d2.utils.size_limit import LIMIT_VARIABLE, max_pixels
 
@@ -153,7 +153,7 @@ def _convert_picture(
         shapes.update(_left_out(objects, chosen, least))
         return replace(_entry(scene, chosen, options), shapes=shapes)
     except (OSError, ValueError) as error:
-        if options.skip_bad:
+        if options.skip_bad or isinstance(error, NotAFileError):
             return Skipped(str(error), bad=True)
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(f"{error}; or leave such pictures out with --skip-bad") from error
@@ -178,7 +178,7 @@ def _entry(scene: Scene, chosen: Selected, options: Options) -> Entry:
             f"which its masks would not fit; give --max-side, or set {LIMIT_VARIABLE}"
         )
     if len(os.fsencode(PurePosixPath(name).name)) > LONGEST_NAME:
-        raise ValueError(
+        raise NotAFileError(
             f"{scene.file}: in the dataset its name would have over {LONGEST_NAME} bytes, which no "
             "folder takes; give it a shorter one"
         )
