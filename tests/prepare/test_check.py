@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from converter_data import write_squares
 from picture_files import ODD, make_odd
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
@@ -480,6 +481,22 @@ def test_masks_of_the_unrotated_picture_are_turned(home, content, orientation):
     marked = Image.fromarray(before.astype(np.uint8) * 255)
     marked.getexif()[0x0112] = orientation
     np.testing.assert_array_equal(after, np.asarray(ImageOps.exif_transpose(marked)) > 0)
+
+
+@pytest.mark.parametrize("orientation", [6, 8, 5])
+@pytest.mark.parametrize(
+    ("corners", "clean"), [(((5, 5), (5, 60)), True), (((5, 5), (40, 30)), False)]
+)
+def test_polygons_drawn_upright_are_not_turned(tmp_path, orientation, corners, clean):
+    squares = [(x, y, 30) for x, y in corners]
+    write_squares(tmp_path, "coco", None, squares, (72, 96), size=(72, 96), orientation=orientation)
+    (tmp_path / "images").rename(tmp_path / "val")
+    report, fixed = repaired(tmp_path, read(tmp_path / "a.json"))
+    assert report["kinds"]["size mismatch"] == 1
+    assert fixed["images"][0].get("clean", True) is clean
+    assert any("marked not clean: EXIF rotation" in line for line in report["repairs"]) is not clean
+    boxes = [a["bbox"] for a in fixed["annotations"]]
+    assert (boxes == [[x, y, 30, 30] for x, y in corners]) is clean
 
 
 def test_pictures_of_ids_that_repeat_are_named(home, content):

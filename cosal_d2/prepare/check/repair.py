@@ -6,6 +6,7 @@ import copy
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from cosal_d2.prepare.check.check import check_dataset
@@ -14,7 +15,14 @@ from cosal_d2.prepare.check.findings import ERROR, Finding, count_errors
 from cosal_d2.prepare.check.losses import losses
 from cosal_d2.prepare.check.parts import sound_entries, write_part
 from cosal_d2.prepare.check.picture import is_polygon
-from cosal_d2.prepare.convert.picture_file import load_picture, scaled_rle, upright_rle
+from cosal_d2.prepare.convert.coco import any_upright, picture_frame
+from cosal_d2.prepare.convert.drawing_frame import doubt
+from cosal_d2.prepare.convert.picture_file import (
+    Picture,
+    load_picture,
+    scaled_rle,
+    upright_rle,
+)
 from cosal_d2.prepare.target import Target
 from cosal_d2.utils.coco import DISTRACTOR, FIELDS, field_faults
 from cosal_d2.utils.coco_fields import is_id, parse_flag, shown
@@ -160,17 +168,44 @@ class _Repair:
             return
         former = image.get("height"), image.get("width")
         picture = load_picture(self.dataset.picture(image))
+        turned = former == picture.stored != picture.upright
+        drawn_upright = turned and self._is_drawn_upright(finding, image, picture)
         image["height"], image["width"] = size = picture.upright
-        turn = picture.orientation if former == picture.stored else 1
         self.note(finding, f"height and width are set to {size[0]}, {size[1]}")
         for position, entry in self._own(image):
+            segmentation = entry.get("segmentation")
+            as_drawn = drawn_upright and not isinstance(segmentation, dict)
+            turn = picture.orientation if turned and not as_drawn else 1
             try:
-                rle = _fitted(entry.get("segmentation"), former, size, turn)
+                rle = _fitted(segmentation, size if as_drawn else former, size, turn)
                 entry.update(rle_fields([rle])[0])
             except (TypeError, ValueError):
                 self.annotations.add(position)
                 text = f"annotation {entry.get('id')} fits neither size and is left out"
                 self.note(finding, text)
+
+    def _is_drawn_upright(self, finding: Finding, image: dict, picture: Picture) -> bool:
+        """Whether polygons were drawn on the upright picture though its stored size is stated; a
+        picture of which that stays open is marked not clean."""
+        own = [entry for _, entry in self._own(image)]
+        frame = picture_frame(picture.file, image, own, self.others_upright)
+        question = doubt(frame, picture)
+        if question is not None and question.severe:
+            image["clean"] = False
+            self.note(finding, f"it is marked not clean: {question.text}")
+        return frame.size == picture.upright
+
+    @cached_property
+    def others_upright(self) -> bool:
+        """Whether any picture's boxes show that the tool states stored sizes of upright ones."""
+        own = defaultdict(list)
+        for _, entry in self.dataset.entries("annotations"):
+            own[id_key(entry.get("image_id"))].append(entry)
+        return any_upright(
+            (image, own[id_key(image.get("id"))])
+            for _, image in self.dataset.entries("images")
+            if has(image, "height", "width")
+        )
 
     def _own(self, image: dict) -> list[tuple[int, dict]]:
         """Annotations of an image with their positions."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from cosal_d2.prepare.convert.conversion import Scene, Source
 from cosal_d2.prepare.convert.drawing_frame import (
+    Frame,
     Size,
     drawing_frame,
     is_clipped,
@@ -84,7 +86,7 @@ def coco_source(json_file: Path, images: Path) -> Source:
     keep_ids = all(isinstance(image["id"], int) for image in content["images"])
     return Source(
         tasks,
-        partial(_read, json_file.name, PictureFolder(images), names, keep_ids, _any_upright(tasks)),
+        partial(_read, json_file.name, PictureFolder(images), names, keep_ids, any_upright(tasks)),
         f"Selected from {json_file.name}",
         {name: i for i, name in reversed(names.items())},  # of equal names the first id
         {"licenses": content["licenses"]} if "licenses" in content else {},
@@ -111,10 +113,9 @@ def _read(
 ) -> Scene:
     image, annotations = task
     file = folder.find(image["file_name"])
+    frame = picture_frame(file, image, annotations, others_upright)
     polygons = [_polygons(entry.get("segmentation")) for entry in annotations]
     sizes = [_rle_size(entry.get("segmentation")) for entry in annotations]
-    reach = None if any(sizes) else reach_of(_corners(annotations, polygons))
-    frame = drawing_frame(file, _stated(image, sizes), reach, others_upright=others_upright)
     some_fit = frame.size in sizes or any(polygons)
     objects, left_out, clipped = [], [], 0
     for entry, own in zip(annotations, polygons, strict=True):
@@ -146,7 +147,25 @@ def _read(
     )
 
 
-def _any_upright(tasks: list[tuple[dict, list[dict]]]) -> bool:
+def picture_frame(file: Path, image: dict, entries: list[dict], others_upright: bool) -> Frame:
+    """Which way up a picture was held when its masks were made.
+
+    Args:
+        file: the picture.
+        image: its entry.
+        entries: its annotations.
+        others_upright: see :func:`.drawing_frame`.
+
+    Raises:
+        FileNotFoundError, ValueError: as of :func:`.drawing_frame`.
+    """
+    sizes = [_rle_size(entry.get("segmentation")) for entry in entries]
+    polygons = [_polygons(entry.get("segmentation")) for entry in entries]
+    reach = None if any(sizes) else reach_of(_corners(entries, polygons))
+    return drawing_frame(file, _stated(image, sizes), reach, others_upright=others_upright)
+
+
+def any_upright(tasks: Iterable[tuple[dict, list[dict]]]) -> bool:
     """Whether boxes of any picture show that the tool states stored sizes of pictures that it shows
     upright, as Label Studio does."""
     for image, entries in tasks:
