@@ -238,3 +238,24 @@ def test_group_ids_join_shapes_of_one_spelling(tmp_path):
     line = write_squares(tmp_path / "in", "labelme", lambda c: c["shapes"].extend(more))
     _, found = read_back(convert(tmp_path, line))
     assert len(found["a.png"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("groups", "objects"),
+    [((1, 1.0), 3), (("1", 1), 3), (("a", "a"), 3), ((None, ""), 4), (("", ""), 4), ((1, 2), 4)],
+)
+def test_group_ids_in_any_spelling(tmp_path, groups, objects):
+    more = [
+        {"label": "cup", "points": square(60, y, 20), "group_id": group}
+        for y, group in zip((5, 50), groups, strict=True)
+    ]
+    line = write_squares(tmp_path / "in", "labelme", lambda c: c["shapes"].extend(more))
+    assert len(read_back(convert(tmp_path, line))[1]["a.png"]) == objects
+
+
+@pytest.mark.parametrize("group", [True, [1], 1.5, {}])
+def test_a_group_id_that_is_none_is_named(tmp_path, capsys, group):
+    shape = {"label": "cup", "points": square(60, 50, 20), "group_id": group}
+    line = write_squares(tmp_path / "in", "labelme", lambda c: c["shapes"].append(shape))
+    convert(tmp_path, line)
+    assert f"shapes[2]: its group_id is {group!r}; give a whole number" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from cosal_d2.prepare.convert.left_out import (
     LeftOut,
 )
 from cosal_d2.prepare.convert.polygons import are_crossed, draw_polygon, spanned
-from cosal_d2.utils.coco_fields import parse_name, shown
+from cosal_d2.utils.coco_fields import parse_id, parse_name, shown
 from cosal_d2.utils.masks import FARTHEST
 from cosal_d2.utils.pictures import READING_ERRORS, open_picture
 from cosal_d2.utils.size_limit import check_size
@@ -36,7 +36,7 @@ class Shape:
         where: file and place in it.
         number: its place in the file.
         label: empty where it has none.
-        group: `group_id`; shapes of one label and group are one object.
+        group: `group_id`, None where it has none; shapes of one label and group are one object.
         kind: `polygon`, `rectangle`, `circle` or `mask`.
         points: (N, 2), x and y in pixels; N is 2 but for polygons.
         mask: PNG in base64 of a mask.
@@ -45,7 +45,7 @@ class Shape:
     where: str
     number: int
     label: str
-    group: object
+    group: int | str | None
     kind: str
     points: np.ndarray
     mask: object = None
@@ -114,7 +114,14 @@ def read_shape(where: str, number: int, entry: object) -> Shape | LeftOut:
     except ValueError as error:
         message = f"{where}: its label is {shown(entry['label'])}; {error}"
         return LeftOut(NO_LABEL, message, spanned(points))
-    made = Shape(where, number, label, entry.get("group_id"), kind, points, entry.get("mask"))
+    group = None
+    if entry.get("group_id") not in (None, ""):
+        try:
+            group = parse_id(entry["group_id"])
+        except ValueError as error:
+            message = f"{where}: its group_id is {shown(entry['group_id'])}; {error}"
+            return LeftOut(UNREADABLE, message, spanned(points))
+    made = Shape(where, number, label, group, kind, points, entry.get("mask"))
     fault = _fault(made)
     if fault is None:
         return made
