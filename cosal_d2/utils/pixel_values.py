@@ -17,6 +17,7 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Tags of TIFF.
 BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, MAX_SAMPLE = 258, 262, 270, 281
 EXTRA_SAMPLES, SAMPLE_FORMAT, GDAL_NO_DATA = 338, 339, 42113
+ROWS = 256  # of a picture that are worked on at once
 FURTHEST = 1e30  # floats beyond are marks of missing values
 MARKS = (-9999, -32768, -32767, -99999)  # of missing values, where a file states none
 # How a picture is held upright, by its EXIF orientation.
@@ -184,8 +185,12 @@ def picture_levels(
     if alpha is None:
         return levels
     full = 1.0 if alpha.dtype.kind == "f" else 2.0 ** significant_bits(alpha) - 1
-    share = np.clip(np.nan_to_num(alpha) / np.float32(full), 0, 1)[:, :, None].astype(np.float32)
-    return (levels * share + 255 * (1 - share) + 0.5).astype(np.uint8)
+    for top in range(0, len(levels), ROWS):
+        rows = np.nan_to_num(alpha[top : top + ROWS]) / np.float32(full)
+        share = np.clip(rows, 0, 1)[:, :, None].astype(np.float32)
+        part = levels[top : top + ROWS]
+        part[:] = part * share + 255 * (1 - share) + 0.5
+    return levels
 
 
 def _levels(values: np.ndarray, bits: int | None, name: str, no_data: float | None) -> np.ndarray:
@@ -210,7 +215,10 @@ def _levels(values: np.ndarray, bits: int | None, name: str, no_data: float | No
         low, high = 0, 255
     kind = np.float64 if values.dtype.itemsize > 4 else np.float32
     factor = 255 / (float(high) - float(low)) if high > low else 0.0
-    levels = ((values.astype(kind) - kind(low)) * kind(factor) + kind(0.5)).astype(np.uint8)
+    levels = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), ROWS):
+        rows = values[top : top + ROWS].astype(kind)
+        levels[top : top + ROWS] = (rows - kind(low)) * kind(factor) + kind(0.5)
     if share:
         levels[missing] = 0
     return levels
