@@ -268,6 +268,26 @@ def test_a_faulty_coco_json_is_named(tmp_path, capsys, change, words):
     assert not list(tmp_path.glob("cosal/*"))
 
 
+@pytest.mark.parametrize("masks", ["rle", "polygons", "flat polygons"])
+@pytest.mark.parametrize("size", [(), (0, 0), (None, None), ("0", 0.0), (96, 0)])
+def test_a_size_that_coco_lacks_is_the_pictures(tmp_path, masks, size):
+    def change(content):
+        for image in content["images"]:
+            del image["height"], image["width"]
+            image.update(zip(("height", "width"), size, strict=False))
+        for entry in content["annotations"] if masks != "rle" else ():
+            x, y, w, h = entry["bbox"]
+            box = [x, y, x + w, y, x + w, y + h, x, y + h]
+            entry["segmentation"] = box if masks == "flat polygons" else [box]
+
+    line, expected = write_coco(tmp_path / "in", change)
+    content, found = read_back(convert(tmp_path, line))
+    assert {(i["height"], i["width"]) for i in content["images"]} == {(96, 128)}
+    assert {file: len(objects) for file, objects in found.items()} == {
+        file: len(objects) for file, objects in expected.items()
+    }
+
+
 def test_ids_of_annotations_may_repeat_in_a_source(tmp_path):
     line, _ = write_coco(tmp_path / "in", lambda c: [a.update(id=1) for a in c["annotations"]])
     ids = [a["id"] for a in json.loads(convert(tmp_path, line).read_text())["annotations"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import posixpath
+import re
 import unicodedata
 from bisect import bisect
 from collections import defaultdict
@@ -18,6 +19,7 @@ from cosal_d2.utils.image_paths import picture_path
 SHOWN = 3  # near matches
 LARGE = 5000  # pictures; of more, near matches are looked for among neighbours in the alphabet
 NEIGHBOURS = 200
+_QUERY = re.compile(r"^(\w+://.*?\.\w{3,5})[?#].*", re.DOTALL)
 MISSES = 50  # for which near matches are looked for
 
 
@@ -116,9 +118,9 @@ class PictureFolder:
 
 
 def relative_parts(name: str) -> list[str]:
-    """The parts of a path, with `/` or `\\` between them, without a drive and without steps out of
-    its folder."""
-    path = posixpath.normpath(name.replace("\\", "/"))
+    """The parts of a path, with `/` or `\\` between them, without a drive, steps out of its folder,
+    or what follows the file in an address."""
+    path = posixpath.normpath(_QUERY.sub(r"\1", name).replace("\\", "/"))
     return [p for p in path.split("/") if p not in ("", ".", "..") and not p.endswith(":")]
 
 
