@@ -194,6 +194,14 @@ def test_other_encodings_are_named(tmp_path, capsys, kind, name, encoding):
         assert [i["file_name"] for i in categories(made)[1]] == ["more/a.png"]
 
 
+def test_nested_without_end_is_named(tmp_path, capsys):
+    for kind, name in (("labelme", "a.json"), ("coco", "a.json"), ("yolo", "data.yaml")):
+        line = write_squares(tmp_path / kind, kind)
+        (tmp_path / kind / name).write_text("[" * 20_000)
+        convert(tmp_path, line, status=1)
+        assert f"{tmp_path / kind / name} is not valid" in capsys.readouterr().err
+
+
 def test_what_yaml_has_words_for_stays_a_name(tmp_path):
     file = tmp_path / "data.yaml"
     file.write_text("names: [yes, No, on, off, null, ~, 007, 1.0, 1e3, true, 2001-01-01]\n")

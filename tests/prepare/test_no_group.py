@@ -60,6 +60,16 @@ def test_shapes_that_were_left_out_are_named(tmp_path, capsys):
     assert "1 with a large shape left out, and without a group" in capsys.readouterr().err
 
 
+def test_sources_without_pictures_are_named(tmp_path, capsys):
+    line = write_squares(tmp_path / "in", "coco", lambda c: c.update(images=[], annotations=[]))
+    convert(tmp_path, line, status=1)
+    assert "a.json: `images` is empty" in capsys.readouterr().err
+    (tmp_path / "none").mkdir()
+    line = ["masks", "--images", tmp_path / "none", "--masks", tmp_path / "in"]
+    convert(tmp_path, line, status=1)
+    assert "none: no pictures in it; give" in capsys.readouterr().err
+
+
 def test_crowds_are_named(tmp_path, capsys):
     line = write_squares(
         tmp_path / "in", "coco", lambda c: [a.update(iscrowd=1) for a in c["annotations"]]

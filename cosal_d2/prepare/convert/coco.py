@@ -59,6 +59,8 @@ def coco_source(json_file: Path, images: Path) -> Source:
     """
     json_file, images = Path(json_file), need_folder(images, "images")
     content = load_coco(json_file)
+    if not content["images"]:
+        raise ValueError(f"{json_file}: `images` is empty; export the pictures too")
     for entry in content["images"]:  # of a path elsewhere, the end may be one of `images`
         if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
             entry["file_name"] = "/".join(relative_parts(entry["file_name"]))

@@ -27,10 +27,12 @@ def pair_masks(
         skip_missing: leave pictures without a mask out.
 
     Raises:
-        FileNotFoundError: a picture has no mask.
+        FileNotFoundError: there is no picture, or one has no mask.
         ValueError: two pictures, or two masks, have one name.
     """
     pictures, found, ending = by_stem(images), by_stem(masks), suffix
+    if not pictures:
+        raise FileNotFoundError(f"{images}: no pictures in it; give their folder to --images")
     alike = loosely(pictures), loosely(found)
     if (len(alike[0]), len(alike[1])) == (len(pictures), len(found)):
         (pictures, found), suffix = alike, loose_key(suffix)

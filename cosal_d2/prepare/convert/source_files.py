@@ -112,7 +112,7 @@ def read_names(file: Path, first: int) -> dict[int, str]:
     if file.suffix.lower() in (".yaml", ".yml"):
         try:  # everything is text in YAML's base: `yes`, `off`, `null` and `007` are names
             content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"{file} is not valid YAML: {error}") from error
         found = content.get("names") if isinstance(content, dict) else None
     if isinstance(found, list):
