@@ -119,9 +119,14 @@ def parse_name(value: object) -> str:
     """A class: a text, or a number that is one."""
     if type(value) in (int, float) and abs(value) <= LARGEST_NUMBER:
         return str(int(value)) if value == int(value) else str(value)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or _is_cut(value):
         raise ValueError("give the name of a class")
     return value
+
+
+def _is_cut(text: str) -> bool:
+    """Whether a text has half a character, as json can write and nothing can show."""
+    return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def parse_class_name(value: object) -> str:

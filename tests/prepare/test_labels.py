@@ -123,7 +123,7 @@ def test_without_any_label_all_shapes_are_of_one_class(tmp_path):
     assert categories(made)[0] == ["object"]
 
 
-@pytest.mark.parametrize("label", [["apple"], {"name": "apple"}, True])
+@pytest.mark.parametrize("label", [["apple"], {"name": "apple"}, True, "\ud800"])
 def test_what_is_no_label_is_named(tmp_path, capsys, label):
     line = write_labels(tmp_path / "in", "cup", "cup", label)
     assert categories(convert(tmp_path, line))[0] == ["cup"]

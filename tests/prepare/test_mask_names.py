@@ -169,6 +169,9 @@ def test_pictures_and_labels_of_yolo_that_are_alone_are_counted(tmp_path, caplog
     (tmp_path / "in" / "labels" / "b.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.3\n")
     convert(tmp_path, line)
     assert "1 HEIC pictures are passed over; pip install pillow-heif" in caplog.text
+    (tmp_path / "in" / "labels" / "classes.txt").write_text("cup\n")
+    convert(tmp_path, line, "--overwrite")
+    assert "2 text files" not in caplog.text
     assert "1 text files are of no picture" in caplog.text and "such as b.txt" in caplog.text
     (tmp_path / "in" / "images" / "a.png").unlink()
     convert(tmp_path, line, "--overwrite", status=1)

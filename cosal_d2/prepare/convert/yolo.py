@@ -72,7 +72,8 @@ def yolo_source(images: Path, labels: Path | None = None, names: Path | None = N
             f"{labels}: no label file is named as a picture of {images}; give the two folders of "
             "one split"
         )
-    strangers = sorted(set(found.values()) - {label for _, label in tasks})
+    used = {label for _, label in tasks} | {names}
+    strangers = sorted(f for f in found.values() if f not in used and f.name != "classes.txt")
     if strangers and labels != images:
         say_once(
             f"{labels}: {len(strangers)} text files are of no picture in {images}, such as "
