@@ -99,7 +99,7 @@ def parse_flag(value: object) -> int:
 def parse_ignore(value: object) -> int:
     """The flag `ignore` of some converters, which only has to be 0 here."""
     if parse_flag(value):
-        raise ValueError("mark a region of many objects with `iscrowd` 1, or remove the annotation")
+        raise ValueError("mark a region of many objects with `iscrowd` 1 instead")
     return 0
 
 

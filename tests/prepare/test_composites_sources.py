@@ -241,6 +241,10 @@ def test_photographs_are_upright_and_on_white(tmp_path):
         assert np.abs(solid[:, :3] - (20, 60, 200)).mean() < 6
     clean = Backgrounds(pictures[1:]).draw(np.random.default_rng(0), 100, 100, set())
     assert clean.mean() > 240
+    images[0].update(height=0, width=None)
+    del images[1]["height"], images[1]["width"]
+    again, _ = read_pictures(write_json(tmp_path, images, objects), tmp_path)
+    assert [(p.height, p.width) for p in again] == [(140, 100), (100, 100)]
     images[0].update(height=100, width=140)
     with pytest.raises(ValueError, match="turned.jpg is 140 x 100 pixels"):
         read_pictures(write_json(tmp_path, images, objects), tmp_path)

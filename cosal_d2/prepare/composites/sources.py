@@ -211,10 +211,11 @@ def _picture(entry: dict, folder: Path, json_file: Path) -> Picture:
         raise FileNotFoundError(
             f"{file}: no such picture, but {json_file} lists it; is --images right?"
         ) from error
-    if (height, width) != (entry["height"], entry["width"]):
+    stated = entry.get("height") or height, entry.get("width") or width
+    if stated != (height, width):
         raise ValueError(
             f"{file} is {height} x {width} pixels (height x width, upright), but {json_file} says "
-            f"{entry['height']} x {entry['width']}; correct `height` and `width` or the file"
+            f"{stated[0]} x {stated[1]}; correct `height` and `width` or the file"
         )
     return Picture(file, height, width, complete=bool(entry.get("clean", True)))
 
@@ -239,7 +240,7 @@ def read_pictures(json_file: Path, folder: Path) -> tuple[list[Picture], list[st
     """
     json_file, folder = Path(json_file), Path(folder)
     content = load_coco(json_file)
-    check_fields(content, json_file, unread=("bbox", "segmentation"))
+    check_fields(content, json_file, optional=("height", "width"), unread=("bbox", "segmentation"))
     names = {c["id"]: str(c["name"]) for c in content["categories"]}
     pictures = {e["id"]: _picture(e, folder, json_file) for e in content["images"]}
     boxes, total = 0, len(content["annotations"])
