@@ -12,14 +12,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from cosal_d2.config import DEFAULT_CONFIG, get_cosal_config
-from cosal_d2.inference.benchmark import prediction_rows
-from cosal_d2.inference.cost_ratios import cost_ratio, evaluation_ratios
-from cosal_d2.inference.crowds import CrowdRow, crowd_rows
-from cosal_d2.modeling.precision import resolve_dtype
-from cosal_d2.utils.files import write_json
+from cosal_d2.config import DEFAULT_CONFIG, find_config, get_cosal_config
 
 SIZES = ((320, 320), (480, 640), (808, 1078))
 COLUMNS = (
@@ -85,12 +78,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # Detectron2's and torch's of each other, between the rows
     try:
+        for name in [args.config_file] if isinstance(args.config_file, str) else args.config_file:
+            find_config(name)  # before anything heavy is imported
         {"infer": _infer, "ratio": _ratio, "eval": _eval, "crowds": _crowds}[args.what](args)
     except (OSError, ValueError) as error:
         parser.exit(1, f"benchmark.py: error: {error}\n")
 
 
 def _infer(args: argparse.Namespace) -> None:
+    from cosal_d2.inference.benchmark import prediction_rows
+    from cosal_d2.modeling.precision import resolve_dtype
+    from cosal_d2.utils.files import write_json
+
     cfg = get_cosal_config(args.config_file)
     dtype = str(resolve_dtype(cfg.MODEL.DTYPE, cfg.MODEL.DEVICE)).removeprefix("torch.")
     print(
@@ -116,6 +115,8 @@ def _infer(args: argparse.Namespace) -> None:
 
 
 def _machine(device: str) -> str:
+    import torch
+
     if torch.device(device).type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
@@ -130,12 +131,16 @@ def _text(value: object) -> str:
 
 
 def _ratio(args: argparse.Namespace) -> None:
+    from cosal_d2.inference.cost_ratios import cost_ratio
+
     for name in args.config_file:
         ratio = cost_ratio(name, *args.size, args.rounds)
         print(f"{name}: whole network / VGG-16's encoder = {ratio:.2f} at {_at(args)}")
 
 
 def _eval(args: argparse.Namespace) -> None:
+    from cosal_d2.inference.cost_ratios import evaluation_ratios
+
     for name in args.config_file:
         for measures, (ratio, seconds) in evaluation_ratios(name, *args.size, args.rounds).items():
             print(
@@ -145,6 +150,8 @@ def _eval(args: argparse.Namespace) -> None:
 
 
 def _crowds(args: argparse.Namespace) -> None:
+    from cosal_d2.inference.crowds import CrowdRow, crowd_rows
+
     columns = [f.name for f in dataclasses.fields(CrowdRow)]
     print(*columns, sep="  ")
     for row in crowd_rows(args.config_file, args.objects, args.sizes, args.tiles, args.scenes):

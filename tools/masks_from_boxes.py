@@ -11,7 +11,6 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from cosal_d2.inference import CoSaliencyPredictor
 from cosal_d2.prepare.convert.coco import coco_source
 from cosal_d2.utils.masks import mask_rle
 
@@ -57,6 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, required=True, help="COCO instance json with masks")
     parser.add_argument("--images", type=Path, required=True, help="its pictures")
     args = parser.parse_args(argv)
+    try:
+        coco_source(args.json, args.images)  # before anything heavy is imported
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    from cosal_d2.inference import CoSaliencyPredictor
+
     found = intersection_over_union(args.json, args.images, CoSaliencyPredictor().masks_in)
     print("| mask | objects | mean IoU | median | below 0.5 |\n|---|---|---|---|---|")
     for name, iou in found.items():

@@ -6,15 +6,12 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from detectron2.config import CfgNode
+from cosal_d2.config import find_config, get_cosal_config
 
-from cosal_d2.config import get_cosal_config
-from cosal_d2.data import build_cosal_train_loader
-from cosal_d2.modeling.triplets import OfflineSampler, build_triplet_sampler
-from cosal_d2.utils.drawing import draw_instances, draw_regions, save_gallery
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 TRIPLETS_DRAWN = 3
 
@@ -38,6 +35,12 @@ def draw_training_samples(cfg: CfgNode, count: int, folder: Path) -> Iterator[Pa
     """
     if count < 1:
         raise ValueError(f"--count is {count}; give 1 or more")
+    import numpy as np
+    import torch
+
+    from cosal_d2.data import build_cosal_train_loader
+    from cosal_d2.utils.drawing import draw_instances, draw_regions, save_gallery
+
     cfg = cfg.clone()
     cfg.DATALOADER.NUM_WORKERS = 0
     sampler = region_sampler(cfg)
@@ -68,6 +71,8 @@ def draw_training_samples(cfg: CfgNode, count: int, folder: Path) -> Iterator[Pa
 
 def region_sampler(cfg: CfgNode):
     """The config's triplet sampler, or the offline one where that needs the regions of an RPN."""
+    from cosal_d2.modeling.triplets import OfflineSampler, build_triplet_sampler
+
     if cfg.MODEL.RFM.SAMPLER:
         sampler = build_triplet_sampler(cfg)
         if not sampler.needs_regions:
@@ -117,6 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     """Draw; 0, or 1 with a message when the config or the data is unusable."""
     args = build_parser().parse_args(argv)
     try:
+        find_config(args.config_file)  # before anything heavy is imported
         cfg = get_cosal_config(args.config_file, args.opts)
         if args.data:
             cfg.DATASETS.TRAIN = (args.data,)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
+from tool_loading import ROOT
 
 from cosal_d2 import __version__
 from cosal_d2.cli import build_parser, main
@@ -117,6 +119,25 @@ def test_a_wrong_path_is_named_before_anything_heavy_is_imported(tmp_path, line,
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout == "1 set()\n"
     assert run.stderr.startswith("cosal: error: ") and words in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("visualize_data.py --config-file no.yaml --out out", "no config file 'no.yaml'"),
+        ("benchmark.py infer --config-file no.yaml", "no config file 'no.yaml'"),
+        ("masks_from_boxes.py --json no.json --images no", "no: no such folder"),
+        ("export_model.py --output no/a.onnx", "no/a.onnx: no such folder"),
+    ],
+)
+def test_tools_name_a_wrong_path_before_anything_heavy_is_imported(tmp_path, line, words):
+    command = [sys.executable, "-X", "importtime", ROOT / "tools" / line.split()[0]]
+    run = subprocess.run(
+        [*command, *line.split()[1:]], cwd=tmp_path, capture_output=True, text=True
+    )
+    told = [text for text in run.stderr.splitlines() if not text.startswith("import time:")]
+    assert run.returncode == 1 and words in told[-1]
+    assert not re.search(r"\| +(torch|detectron2)$", run.stderr, re.M)
 
 
 def test_a_resumed_training_needs_no_first_weights(monkeypatch):
