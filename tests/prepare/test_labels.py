@@ -211,6 +211,14 @@ def test_what_yaml_has_words_for_stays_a_name(tmp_path):
     assert read_names(file, 0) == {0: "on", 1: "off"}
 
 
+@pytest.mark.parametrize("count", [3, 0, "two"])
+def test_another_number_of_classes_than_names_is_named(tmp_path, caplog, count):
+    line = write_squares(tmp_path / "in", "yolo")
+    (tmp_path / "in" / "data.yaml").write_text(f"nc: {count}\nnames: [cup]\n")
+    convert(tmp_path, line)
+    assert f"data.yaml: `nc` is '{count}', but `names` has 1, which are taken" in caplog.text
+
+
 @pytest.mark.parametrize("size", [(96.0, 128.0), ("96", "128"), (None, None), (0, 0)])
 def test_sizes_of_labelme_in_any_spelling(tmp_path, size):
     line = write_squares(tmp_path / "in", "labelme", stated=size)

@@ -114,7 +114,10 @@ def read_names(file: Path, first: int) -> dict[int, str]:
             content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
         except (yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"{file} is not valid YAML: {error}") from error
-        found = content.get("names") if isinstance(content, dict) else None
+        content = content if isinstance(content, dict) else {}
+        found, count = content.get("names"), content.get("nc")
+        if isinstance(found, list | dict) and count is not None and count != str(len(found)):
+            say_once(f"{file}: `nc` is {count!r}, but `names` has {len(found)}, which are taken")
     if isinstance(found, list):
         found = dict(enumerate(found, first))
     if not isinstance(found, dict) or not found:
