@@ -7,6 +7,7 @@ import pytest
 from converter_data import convert, read_back, save_picture, write_squares
 
 from cosal_d2.prepare.convert.picture_folder import PictureFolder
+from cosal_d2.prepare.convert.source_files import by_stem
 
 
 @pytest.fixture
@@ -67,6 +68,17 @@ def test_a_name_that_one_picture_fits_finds_it(folder, name, found):
 def test_a_name_that_none_fits_is_an_error_with_near_matches(folder, name, words):
     with pytest.raises(FileNotFoundError, match=words):
         folder.find(name)
+
+
+def test_what_is_no_picture_does_not_stand_in_the_way_of_one(folder, tmp_path, caplog):
+    (folder.root / "2").mkdir()
+    (folder.root / "2" / "b.jpg").symlink_to("nothing")
+    (folder.root / "a.png").mkdir()
+    assert folder.find("b.jpg") == folder.root / "1" / "b.jpg"
+    assert by_stem(folder.root)["a"] == folder.root / "a.jpg"
+    assert "a.png: passed over, as it is no file, but a folder" in caplog.text
+    (folder.root / "a.bmp").mkdir()  # before it in the alphabet
+    assert by_stem(folder.root)["a"] == folder.root / "a.jpg"
 
 
 def test_a_name_that_several_fit_is_an_error_that_names_them(folder):

@@ -81,6 +81,8 @@ class PictureFolder:
         best = max(agreement.values(), default=0)
         fits = [p for p, parts_agreed in agreement.items() if parts_agreed == best > 0]
         if len(fits) > 1:
+            fits = [p for p in fits if os.path.isfile(p)] or fits
+        if len(fits) > 1:
             shown = ", ".join(p.relative_to(self.root).as_posix() for p in fits[:SHOWN])
             raise ValueError(
                 f"{self.root}: {len(fits)} pictures fit the name {name!r}: {shown}; give the name "

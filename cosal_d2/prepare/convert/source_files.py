@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from cosal_d2.utils.files import read_text, visible_files
+from cosal_d2.utils.files import instead_of_file, read_text, visible_files
 from cosal_d2.utils.pictures import HEIC_SUFFIXES, PICTURE_SUFFIXES, unread_hint
 from cosal_d2.utils.pixel_values import say_once
 
@@ -55,7 +55,8 @@ def find_files(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> list
 def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
     """Files below a folder by their relative path without suffix.
 
-    The log says how many of the pictures are HEIC that cannot be read here.
+    The log says how many of the pictures are HEIC that cannot be read here, and what beside a file
+    has its name but is none.
 
     Raises:
         ValueError: two files differ in their suffix alone.
@@ -68,10 +69,15 @@ def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[st
     for file in find_files(folder, suffixes):
         stem = file.relative_to(folder).with_suffix("").as_posix()
         if stem in found:
-            raise ValueError(
-                f"{file}: {found[stem].name} beside it has the same name but for the suffix; "
-                "rename or remove one"
-            )
+            odd = next((f for f in (file, found[stem]) if instead_of_file(f)), None)
+            if odd is None:
+                raise ValueError(
+                    f"{file}: {found[stem].name} beside it has the same name but for the suffix; "
+                    "rename or remove one"
+                )
+            say_once(f"{odd}: passed over, as it is no file, but {instead_of_file(odd)}")
+            if odd is file:
+                continue
         found[stem] = file
     return found
 
