@@ -185,18 +185,20 @@ class RegionGrouping(RegionFinder):
         if by_last:  # it stands for its object, whatever else was found there
             regions.objectness[-1] = regions.objectness.max() + 1
         verdicts = self.compare(embeddings, regions)
-        certainty = maskness(regions.masks.float())
         if by_last:  # the judge's threshold is of its own logits, not of resemblance
             least = torch.tensor(self.options.pair_threshold).logit().item()
             verdicts.group = verdicts.pairs[-1] - least + self.threshold
             verdicts.group[-1] = -NO_EVIDENCE
         else:
-            is_object = F.logsigmoid(regions.objectness.float()) + certainty.clamp(min=1e-6).log()
             different = different_objects(regions.boxes.float(), self.same_object_share)
             verdicts = settle(
-                verdicts, is_object, different, regions.colours.float(), self.odd_colour_weight
+                verdicts,
+                is_object(regions),
+                different,
+                regions.colours.float(),
+                self.odd_colour_weight,
             )
-        scores = regions.objectness.sigmoid() * self.decided(verdicts.group).sigmoid() * certainty
+        scores = is_object(regions).exp() * self.decided(verdicts.group).sigmoid()
         return JudgedRegions(
             image_size, regions, embeddings, verdicts, scores, self.options, by_last
         )
@@ -246,7 +248,9 @@ class RegionGrouping(RegionFinder):
         pixel."""
         masks = paste_masks(regions.masks.float(), regions.proposals, size, GATE_STRIDE)
         weight = regions.objectness.float().sigmoid() * verdicts.weight.sigmoid()
-        chosen = suppress_duplicates(masks, regions.objectness, self.same_object_share)
+        # At test time masks are good: one over several objects is less certain than theirs.
+        best = regions.objectness if self.training else is_object(regions)
+        chosen = suppress_duplicates(masks, best, self.same_object_share)
         weight = torch.where(chosen, weight, DUPLICATE_WEIGHT * weight)
         group = verdicts.group
         if not self.training:
@@ -262,3 +266,10 @@ class RegionGrouping(RegionFinder):
         """The ground truth's boxes, slightly moved and scaled: regions that no RPN has to find."""
         boxes = targets.gt_boxes.tensor
         return jitter_boxes(boxes, targets.image_size, *self.jitter, generator)
+
+
+def is_object(regions: RegionSet) -> torch.Tensor:
+    """Logarithm (..., K) of how much each region is one object: of its objectness' probability
+    times its mask's certainty."""
+    certainty = maskness(regions.masks.float()).clamp(min=1e-6)
+    return F.logsigmoid(regions.objectness.float()) + certainty.log()

@@ -49,20 +49,18 @@ def different_objects(boxes: torch.Tensor, share: float) -> torch.Tensor:
     return result & (count[:, None] != count)
 
 
-def suppress_duplicates(
-    masks: torch.Tensor, objectness: torch.Tensor, share: float
-) -> torch.Tensor:
-    """One region for each object: greedy suppression, the most object-like first, of regions whose
-    mask shares more than ``share`` of the smaller one's pixels with one that stays.
+def suppress_duplicates(masks: torch.Tensor, scores: torch.Tensor, share: float) -> torch.Tensor:
+    """One region for each object: greedy suppression, the best first, of regions whose mask shares
+    more than ``share`` of the smaller one's pixels with one that stays.
 
     Args:
         masks: (..., K, h, w) probabilities on the image's grid; pixels over a half count.
-        objectness: (..., K) logits.
+        scores: (..., K), of being one object.
 
     Returns:
         (..., K) bool: whether a region stays; one without pixels never does.
     """
-    order = objectness.argsort(descending=True, stable=True, dim=-1)
+    order = scores.argsort(descending=True, stable=True, dim=-1)
     inside = (masks > 0.5).flatten(-2).float()
     area = inside.sum(dim=-1).gather(-1, order)
     smaller = torch.minimum(area[..., :, None], area[..., None, :])
