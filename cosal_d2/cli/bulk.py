@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_network, add_verb, positive
+from cosal_d2.utils.given_files import check_weights
 
 if TYPE_CHECKING:
     from cosal_d2.inference.sources import Sources

@@ -7,10 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from cosal_d2.cli.given_files import check_dataset, check_maps
 from cosal_d2.cli.verbs import add_verb, by_method, html_page
 from cosal_d2.config import MEASURES
 from cosal_d2.utils.files import check_output
+from cosal_d2.utils.given_files import check_dataset, check_map_folders
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -87,7 +87,7 @@ def evaluate(args: argparse.Namespace) -> None:
     methods = by_method("--maps", args.maps)
     check_output(args.out)
     check_dataset(args.dataset)
-    check_maps(methods)
+    check_map_folders(methods)
     for name, folder in {"--dataset": args.dataset, **methods}.items():
         if args.out.exists() and os.path.exists(folder) and args.out.samefile(folder):
             raise ValueError(

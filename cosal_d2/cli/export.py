@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_config_file, add_opts, add_verb
+from cosal_d2.utils.given_files import check_weights
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cosal_d2.cli.given_files import check_dataset, check_maps
 from cosal_d2.cli.verbs import add_opts, add_verb, by_method, positive
+from cosal_d2.utils.given_files import check_dataset, check_map_folders
 
 TABLE2_DATASET = "cosal_val"
 PAIRS = ("maps", "weights", "config", "onnx")  # options of table2 that are METHOD=VALUE
@@ -226,7 +226,7 @@ def run_table2(args: argparse.Namespace) -> None:
     given = {option: by_method(f"--{option}", getattr(args, option)) for option in PAIRS}
     for name in args.dataset or ():
         check_dataset(name)
-    check_maps(given["maps"])
+    check_map_folders(given["maps"])
     from cosal_d2.paper.table2 import Table2, write_table2
 
     datasets = args.dataset or ([] if args.quick else [TABLE2_DATASET])

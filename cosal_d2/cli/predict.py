@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_network, add_verb, number, positive
 from cosal_d2.config import DEFAULT_CONFIG, RESULTS
+from cosal_d2.utils.given_files import check_weights
 
 ENGINES = ("torch", "onnxruntime")
 # Options that say nothing of a video.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cosal_d2.cli.given_files import check_weights
 from cosal_d2.cli.verbs import add_network, add_verb
+from cosal_d2.utils.given_files import check_weights
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:

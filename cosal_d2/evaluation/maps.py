@@ -21,6 +21,7 @@ from cosal_d2.evaluation.scorer import ALL, ImageResult, Scorer
 from cosal_d2.evaluation.tables import summarize_results
 from cosal_d2.evaluation.truth import TruthSet, decode_truth, load_truth
 from cosal_d2.utils.files import visible_files
+from cosal_d2.utils.given_files import check_map_folders
 from cosal_d2.utils.mask_pictures import deepest, read_grey
 from cosal_d2.utils.pictures import PICTURE_SUFFIXES
 from cosal_d2.utils.pixel_values import say_once
@@ -236,8 +237,7 @@ def find_maps(
         ValueError: two images would have one map.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise FileNotFoundError(f"--maps {method}={folder}: no such folder")
+    check_map_folders({method: folder})
     files = [file for file in visible_files(root) if file.name != "Thumbs.db"]
     index: dict[str, Path] = {}
     for path in sorted(files, key=lambda p: p.suffix.lower() != ".png"):

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from cosal_d2.data.datasets import check_registered, load_cosal_json, register_all_cosal
 from cosal_d2.utils.files import visible_files
+from cosal_d2.utils.given_files import check_dataset
 from cosal_d2.utils.mask_pictures import read_truth
 from cosal_d2.utils.mask_words import picture_name
 from cosal_d2.utils.masks import mask_rle, to_rle
@@ -149,11 +150,8 @@ def load_truth(dataset: str | os.PathLike[str]) -> TruthSet:
         truth = _from_masks(path)
     elif path.is_file():
         truth = _from_json(path)
-    elif path.suffix or len(path.parts) > 1:
-        raise FileNotFoundError(
-            f"--dataset {name}: no such file or folder, and no registered dataset of that name"
-        )
     else:
+        check_dataset(name)
         check_registered([name])
     if not truth.records:
         raise ValueError(f"--dataset {name}: it has no image; give one that has")

@@ -117,6 +117,13 @@ def test_faulty_maps_are_named_and_stop_the_scoring(data, tmp_path, capsys):
     }
 
 
+def test_a_registered_name_may_have_dots(data, tmp_path, monkeypatch):
+    (tmp_path / "cosal" / "set_v1.5").mkdir(parents=True)
+    write_json(tmp_path / "cosal" / "set_v1.5.json", data["records"])
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert evaluate("cosal_set_v1.5", [f"m={data['good']}"], tmp_path / "out") == 0
+
+
 def test_names_that_are_not_utf8_are_scored_and_reported(data, tmp_path):
     odd = os.fsdecode(b"\xb0\xa1.png")
     folders = [write_masks(tmp_path / "truth", data["records"])]
@@ -158,6 +165,7 @@ def test_an_extra_or_resized_map_alone_is_named_but_stops_nothing(data, tmp_path
     [
         ("no/such/thing.json", ["m=maps"], "no such file or folder"),
         ("nothing", ["m=EMPTY"], "no dataset 'nothing'"),
+        ("nothing_v1.0", ["m=EMPTY"], "no dataset 'nothing_v1.0'"),
         ("JSON", ["m=nowhere"], "--maps m=nowhere: no such folder"),
         ("JSON", ["maps"], "write METHOD=VALUE"),
         ("JSON", ["m=a", "m=b"], "m is given twice"),

@@ -19,19 +19,20 @@ def check_weights(opts: Sequence[str]) -> None:
 
 
 def check_dataset(name: str | None) -> None:
-    """Refuse a dataset that is given by a path, as by its suffix or folder, and is not there.
+    """Refuse a dataset that is given by a path, a .json or one with a folder, and is not there; a
+    registered name may have dots.
 
     Raises:
         FileNotFoundError: naming it.
     """
     path = Path(name or "")
-    if (path.suffix or len(path.parts) > 1) and not path.exists():
+    if (path.suffix.lower() == ".json" or len(path.parts) > 1) and not path.exists():
         raise FileNotFoundError(
             f"--dataset {name}: no such file or folder, and no registered dataset of that name"
         )
 
 
-def check_maps(methods: Mapping[str, str]) -> None:
+def check_map_folders(methods: Mapping[str, str | os.PathLike]) -> None:
     """Refuse folders of maps, by method, that are not there.
 
     Raises:
