@@ -234,11 +234,12 @@ def _spanned_bits(values: np.ndarray, bits: int | None) -> int:
 
 def missing_values(values: np.ndarray, no_data: float | None = None) -> np.ndarray | None:
     """Where values are no numbers, of their shape; None where all are."""
-    missing = None
+    missing, numbers = None, values
     if values.dtype.kind == "f":
         missing = ~(np.abs(values) < FURTHEST)
-    if no_data is None and values.size and (low := values.min()) in MARKS:
-        rest = values[values > low]
+        numbers = values[~missing] if missing.any() else values
+    if no_data is None and numbers.size and (low := numbers.min()) in MARKS:
+        rest = numbers[numbers > low]
         # All others are nearer to one another than to it, as heights are to a mark.
         if rest.size and float(rest.min()) - float(low) > float(rest.max()) - float(rest.min()):
             no_data = float(low)

@@ -182,6 +182,9 @@ def test_marks_far_below_all_others_are_no_numbers(tmp_path, said, kind, mark):
     assert (got[2:4] == 0).all() and "16.7 % of its values are no numbers" in said.text
     above = read(tmp_path / "c.tif", tiff(np.where(holed == mark, mark, holed + 100).astype(kind)))
     assert (above[2:4] == 0).all()
+    if np.dtype(kind).kind == "f":
+        holed[2] = np.nan
+        assert (read(tmp_path / "d.tif", tiff(holed)) == got).all()
     near = np.tile(np.array([mark, mark + 40, mark + 90], kind), (4, 1))
     got = read(tmp_path / "b.tif", tiff(near))
     assert got[0, :, 0].tolist() == [0, 113, 255] and "b.tif" not in said.text
