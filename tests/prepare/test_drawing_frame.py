@@ -113,10 +113,20 @@ def test_a_json_of_the_former_size_of_a_picture_that_was_turned(tmp_path):
     assert (truth(found["a.png"]) != drawn(LOW, UPRIGHT)).mean() < 0.03
 
 
-def test_a_size_of_neither_is_an_error(tmp_path, capsys):
-    line = write_squares(tmp_path / "in", "labelme", None, BOTH, STORED, size=UPRIGHT)
+@pytest.mark.parametrize("kind", ["coco", "labelme"])
+@pytest.mark.parametrize(
+    ("squares", "stated"),
+    [
+        (BOTH, STORED),
+        (LOW, (50, 50)),  # but for one, beyond the size stated
+        (((60, 60, 20), (60, 90, 20)), (40, 30)),
+    ],
+)
+def test_a_size_of_neither_is_an_error(tmp_path, capsys, kind, squares, stated):
+    line = write_squares(tmp_path / "in", kind, None, squares, stated, size=UPRIGHT)
     convert(tmp_path, line, status=1)
-    assert "the picture is 128 x 96 pixels (height x width)" in capsys.readouterr().err
+    said = f"is 128 x 96 pixels (height x width), its annotation {stated[0]} x {stated[1]}; correct"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("made_of", [UPRIGHT, STORED])

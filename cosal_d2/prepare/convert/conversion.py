@@ -17,7 +17,7 @@ from cosal_d2.prepare.convert.dataset_writer import (
     Written,
     write_entries,
 )
-from cosal_d2.prepare.convert.drawing_frame import Frame, doubt
+from cosal_d2.prepare.convert.drawing_frame import Frame, check_frame, doubt
 from cosal_d2.prepare.convert.left_out import NO_PIXEL, LeftOut
 from cosal_d2.prepare.convert.no_group import why_no_group
 from cosal_d2.prepare.convert.options import Options
@@ -224,15 +224,8 @@ def _remarks(
 
 def _is_unrotated(scene: Scene, picture: Picture) -> bool:
     """Whether the masks were drawn on the picture as stored, without its EXIF rotation."""
-    size = scene.height, scene.width
-    if size not in (picture.upright, picture.stored):
-        height, width = picture.upright
-        raise ValueError(
-            f"{scene.file}: the picture is {height} x {width} pixels (height x width), its "
-            f"annotation {scene.height} x {scene.width}; correct `height` and `width`, or replace "
-            "the file"
-        )
-    return size != picture.upright
+    check_frame(scene.size, picture)
+    return scene.size != picture.upright
 
 
 def _roles(item: SourceObject, group: str | None, least: float) -> dict:

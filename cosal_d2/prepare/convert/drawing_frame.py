@@ -60,6 +60,20 @@ def is_upright(stated: Size, reach: tuple[float, float]) -> bool:
     return excess(reach, stated) > FAR * max(stated) and excess(reach, stated[::-1]) <= SLACK
 
 
+def check_frame(size: Size, picture: Picture) -> None:
+    """Refuse masks of a size that the picture has neither upright nor as stored.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
+    if size not in (picture.upright, picture.stored):
+        height, width = picture.upright
+        raise ValueError(
+            f"{picture.file}: the picture is {height} x {width} pixels (height x width), its "
+            f"annotation {size[0]} x {size[1]}; correct `height` and `width`, or replace the file"
+        )
+
+
 def drawing_frame(
     file: Path,
     stated: Size | None,
@@ -79,8 +93,8 @@ def drawing_frame(
             stated: so are those that fit both ways.
 
     Raises:
-        FileNotFoundError, ValueError: the picture is needed, and missing or unreadable; or the
-            size is too large for masks.
+        FileNotFoundError, ValueError: the picture is needed, and missing, unreadable or of another
+            size either way round; or the size is too large for masks.
     """
     frame = _frame(file, stated, reach, data, others_upright)
     try:
@@ -105,9 +119,9 @@ def _frame(
         return Frame(*stated, stated, reach)
     picture = load_picture(file, data)
     choice = [picture.upright, picture.stored]
-    if stated is not None and not set(choice) <= {stated, stated[::-1]}:
-        choice = [stated]  # no size of the picture
-    elif stated is not None and not others_upright:
+    if stated is not None and stated[::-1] not in choice:
+        check_frame(stated, picture)
+    if stated is not None and not others_upright:
         choice.sort(key=lambda size: size != stated)
     best = choice[0]
     for size in choice[1:]:
