@@ -196,7 +196,13 @@ def _add_common_options(parser: argparse.ArgumentParser, standard: Options) -> N
         action="store_true",
         help="keep pictures in which nothing repeats, with an empty truth",
     )
-    add("--max-side", type=int, metavar="PIXELS", help="make larger pictures smaller")
+    add(
+        "--max-side",
+        type=int,
+        metavar="PIXELS",
+        help="make larger pictures smaller; those over 179 megapixels need it, or a higher limit "
+        "in the environment variable COSAL_MAX_MEGAPIXELS",
+    )
     add("--skip-bad", action="store_true", help="leave faulty pictures out instead of stopping")
     add(
         "--strip-number",

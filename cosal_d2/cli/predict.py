@@ -37,7 +37,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
         nargs="+",
         metavar="PATH",
         help="pictures, folders of pictures, glob patterns; @FILE: a text file with one of these a "
-        "line; -: such lines on standard input",
+        "line; -: such lines on standard input. Pictures over 179 megapixels are read at reduced "
+        "scale; the environment variable COSAL_MAX_MEGAPIXELS raises the limit",
     )
     source.add_argument(
         "--video", "--video-input", metavar="FILE", help="a video: gives STEM_overlay.mp4"

@@ -29,6 +29,7 @@ def verbs(
 
 
 VERBS = dict(verbs(build_parser()))
+FORMATS = ("coco", "voc", "masks", "labelme", "yolo")
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -46,6 +47,14 @@ def test_each_option_of_each_verb_is_explained(name):
     options = VERBS[name]._actions
     assert [a.dest for a in options if not a.help] == []
     assert name in VERBS[name].format_help()
+
+
+@pytest.mark.parametrize("verb", ["predict", *map("data {}".format, FORMATS)])
+def test_the_limit_of_large_pictures_is_in_the_help(verb):
+    from cosal_d2.utils.size_limit import LIMIT_VARIABLE, MAX_MEGAPIXELS  # not light
+
+    text = " ".join(VERBS[f"cosal {verb}"].format_help().split())
+    assert f"over {MAX_MEGAPIXELS:g} megapixels" in text and LIMIT_VARIABLE in text
 
 
 def test_every_help_is_light(tmp_path):
