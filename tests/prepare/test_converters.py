@@ -253,7 +253,7 @@ def test_a_name_that_no_folder_takes_is_named(tmp_path, capsys, stem):
         (lambda c: c["images"][1].update(height="tall"), "images[1] has the height 'tall'"),
         (lambda c: c["images"][1].update(id=10), "images[1] repeats the id 10"),
         (lambda c: c["images"][1].update(file_name="0.png"), "0.png: two pictures"),
-        (lambda c: c["annotations"][0].update(image_id=99), "is of image 99"),
+        (lambda c: [a.update(image_id=99) for a in c["annotations"]], "of no picture in the json"),
         (lambda c: c["annotations"][0].update(category_id=99), "category_id 99"),
         (lambda c: c["images"][0].update(height=90), "is of size [96, 128]"),
         (lambda c: c.pop("categories"), "`categories` is missing"),
@@ -286,6 +286,18 @@ def test_a_size_that_coco_lacks_is_the_pictures(tmp_path, masks, size):
     assert {file: len(objects) for file, objects in found.items()} == {
         file: len(objects) for file, objects in expected.items()
     }
+
+
+def test_annotations_of_a_picture_that_the_json_lacks_are_left_out(tmp_path, capsys, caplog):
+    line, expected = write_coco(tmp_path / "in", lambda c: c["images"].pop(1))
+    _, found = read_back(convert(tmp_path, line))
+    assert {name: len(objects) for name, objects in found.items()} == {
+        name: len(objects) for name, objects in expected.items() if name != "1.png"
+    }
+    count, first = len(expected["1.png"]), 5 + len(expected["0.png"])
+    assert f"shapes left out: {count} of no picture in the json" in capsys.readouterr().out
+    said = f"{count} annotations are of no picture in `images` and left out, such as that of id"
+    assert f"pictures.json: {said} {first}, of image 11" in caplog.text
 
 
 def test_ids_of_annotations_may_repeat_in_a_source(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -27,6 +27,7 @@ from cosal_d2.prepare.convert.left_out import (
     FROM_BOXES,
     NO_AREA,
     NO_MASK,
+    NO_PICTURE,
     OTHER_SIZE,
     UNREADABLE,
     BoxedObject,
@@ -39,6 +40,7 @@ from cosal_d2.prepare.convert.source_files import need_folder
 from cosal_d2.utils.coco import FIELDS, check_fields, load_coco
 from cosal_d2.utils.coco_fields import parse_box, parse_flag, parse_side, shown
 from cosal_d2.utils.masks import to_rle
+from cosal_d2.utils.pixel_values import say_once
 
 # Fields that the conversion writes itself; others go into the dataset as they are.
 IMAGE_FIELDS = (*FIELDS["images"], "cosalient_category")
@@ -51,7 +53,8 @@ ANNOTATION_FIELDS = (
 def coco_source(json_file: Path, images: Path) -> Source:
     """A COCO instance json and its image folder.
 
-    Ids of images, and fields that are not COCO's, are kept.
+    Ids of images, and fields that are not COCO's, are kept. Annotations of no picture, as where the
+    json is of a subset of pictures, are left out; the log names one.
 
     Raises:
         FileNotFoundError: json or folder are missing.
@@ -79,11 +82,11 @@ def coco_source(json_file: Path, images: Path) -> Source:
     for entry in content["annotations"]:
         own[entry["image_id"]].append(entry)
     tasks = [(image, own.pop(image["id"], [])) for image in content["images"]]
-    for image_id, entries in own.items():
-        raise ValueError(
-            f"{json_file}: the annotation of id {entries[0]['id']!r} is of image {image_id!r}, "
-            "which is none of `images`; add the image, or correct the id. If its pictures are left "
-            "out on purpose, `cosal data check --fix` writes a copy without their annotations"
+    strangers = [entry for entries in own.values() for entry in entries]
+    if strangers:
+        say_once(
+            f"{json_file}: {len(strangers)} annotations are of no picture in `images` and left "
+            f"out, such as that of id {strangers[0]['id']!r}, of image {strangers[0]['image_id']!r}"
         )
     keep_ids = all(isinstance(image["id"], int) for image in content["images"])
     return Source(
@@ -92,6 +95,7 @@ def coco_source(json_file: Path, images: Path) -> Source:
         f"Selected from {json_file.name}",
         {name: i for i, name in reversed(names.items())},  # of equal names the first id
         {"licenses": content["licenses"]} if "licenses" in content else {},
+        Counter({NO_PICTURE: len(strangers)} if strangers else {}),
     )
 
 

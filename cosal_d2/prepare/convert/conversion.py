@@ -85,6 +85,7 @@ class Source:
         description: goes to the json's `info`.
         categories: names with their ids; None: those that occur, sorted.
         fields: further top-level fields of the json.
+        shapes: number of shapes that are of no task's picture, by reason.
     """
 
     tasks: Sequence
@@ -92,6 +93,7 @@ class Source:
     description: str
     categories: dict[str, int] | None = None
     fields: dict = field(default_factory=dict)
+    shapes: Counter = field(default_factory=Counter)
 
 
 def convert(source: Source, target: Target, options: Options | None = None) -> Written:
@@ -133,6 +135,7 @@ def convert(source: Source, target: Target, options: Options | None = None) -> W
         description=source.description,
         categories=categories,
         fields=source.fields,
+        shapes=source.shapes,
         if_empty=partial(why_no_group, source.read, source.tasks, spelling, options),
     )
 

@@ -67,6 +67,7 @@ def write_entries(
     description: str,
     categories: dict[str, int] | None = None,
     fields: dict | None = None,
+    shapes: Counter | None = None,
     if_empty: Callable[[], str] = str,
 ) -> Written:
     """Write the entries of all tasks as a dataset, the same for any number of workers.
@@ -82,6 +83,7 @@ def write_entries(
         categories: names with their ids, where others get ids behind them; None: the names that
             occur, sorted.
         fields: further top-level fields of the json.
+        shapes: number of the source's shapes that are in no task and left out, by reason.
         if_empty: explains why no picture is left.
 
     Raises:
@@ -89,7 +91,7 @@ def write_entries(
             or infinite.
         ValueError, OSError: `make_entry` or the disk failed.
     """
-    written = Written(target.json_file)
+    written = Written(target.json_file, shapes=Counter(shapes))
     workers = min(worker_count(target.workers), max(len(tasks), 1))
     target.home.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{target.name}.", dir=target.home) as work:
