@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cosal_d2.modeling.grouping.verdicts import Verdicts, settle
+from cosal_d2.modeling.grouping.verdicts import Verdicts, kinship, settle
 
 SURE = torch.tensor(-1e-3)  # logarithm of the probability of being an object
 
@@ -39,6 +39,27 @@ def test_two_groups_stay_two():
     pairs = [[9, 5, -6, -6], [5, 9, -6, -6], [-6, -6, 9, 5], [-6, -6, 5, 9]]
     result = settled(verdicts([6, 6, 6, 6], pairs))
     assert (result.group > 2).all()  # each resembles a third of the other members
+
+
+def test_a_small_second_group_is_compared_with_itself():
+    # Four of a kind that the judge is sure of, three of another and two of a third: it is undecided.
+    kinds = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    pairs = torch.where(kinds[:, None] == kinds, 4.0, -6.0)
+    result = settled(verdicts([6] * 4 + [0] * 5, pairs.tolist()))
+    assert (result.group[:4] > 3).all()
+    assert (result.group[4:7] > -0.5).all() and (result.group[7:] < -1.0).all()
+
+
+def test_kinship_is_the_share_of_those_alike_through_another():
+    alike = torch.tensor([[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]]).float()
+    member = torch.tensor([1.0, 1.0, 1.0, 0.5]).log()
+    different = ~torch.eye(4, dtype=torch.bool)
+    # Through the second the first resembles the third and half a fourth; these do not each other.
+    found = kinship(alike, member, different)
+    assert found.tolist() == pytest.approx([1.5 / 2.5, 1.5 / 2.5, 1 / 2.5, 1 / 3])
+    # What is at the place of the third is no third.
+    different[0, 2:] = different[2:, 0] = False
+    assert kinship(alike, member, different)[0] == 0
 
 
 def test_a_region_is_not_compared_with_itself_or_with_what_is_the_same_object():

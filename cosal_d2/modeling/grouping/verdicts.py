@@ -48,9 +48,10 @@ def settle(
 
     The judge has seen each region's resemblances in sum. Here a region is compared with those that
     the judge takes for members: its logit becomes the mean of the judge's and of that of the share
-    of members which it resembles, less what its colour is odd among them. And something repeats as
-    much as the judge of the image says so and there is a pair of different objects that are alike
-    and both of the group.
+    of members which it resembles, less what its colour is odd among them. Where there are several
+    groups, this share is that of its own (:func:`kinship`), if more. And something repeats as much
+    as the judge of the image says so and there is a pair of different objects that are alike and
+    both of the group.
 
     Args:
         verdicts: the judge's, of one image or of N.
@@ -67,13 +68,35 @@ def settle(
     # A region that shares its place with all others is compared with them, and with itself never.
     weights = member[..., None, :] - LAST_RESORT * ((~different).float() + itself)
     alike = torch.where(itself.bool(), 0.0, pairs.sigmoid())
-    resemblance = (weights.softmax(dim=-1) * alike).sum(dim=-1).logit(eps=EPS)
+    share = (weights.softmax(dim=-1) * alike).sum(dim=-1)
+    share = torch.maximum(share, kinship(alike, member, different))
     both = F.logsigmoid(pairs) + member[..., :, None] + member[..., None, :]
     best = torch.where(different, both, NO_EVIDENCE).amax(dim=(-2, -1))
     repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=EPS)
-    settled = (group + resemblance) / 2
+    settled = (group + share.logit(eps=EPS)) / 2
     if colour_weight:
         members = F.logsigmoid(settled) + is_object
         odd = odd_colours(colours, pairs, members, different & ~itself.bool())
         settled = settled - colour_weight * odd
     return Verdicts(settled, verdicts.weight, repeats, pairs)
+
+
+def kinship(alike: torch.Tensor, member: torch.Tensor, different: torch.Tensor) -> torch.Tensor:
+    """The share of its own kind that each region resembles.
+
+    Its kind are the members that another region resembles, one that it resembles itself: of all
+    others the one that makes the share the largest. A member that it does not resemble is counted
+    besides, so that a pair, of which no third is known, says nothing.
+
+    Args:
+        alike: (..., K, K) probabilities of being two instances of one class, 0 on the diagonal.
+        member: (..., K) logarithms of the probability of belonging to a group.
+        different: (..., K, K), whether two regions can be different objects; False on the diagonal.
+
+    Returns:
+        (..., K) in [0, 1].
+    """
+    others = different.to(alike.dtype)
+    alike = alike * others
+    kind = (alike * member.exp()[..., None, :]).transpose(-1, -2)
+    return (alike * (alike @ kind) / (1 + others @ kind)).amax(dim=-1)
