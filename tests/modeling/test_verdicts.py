@@ -42,7 +42,7 @@ def test_two_groups_stay_two():
 
 
 def test_a_small_second_group_is_compared_with_itself():
-    # Four of a kind that the judge is sure of, three of another and two of a third: it is undecided.
+    # The judge is sure of four of a kind, undecided of three of another and two of a third.
     kinds = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2])
     pairs = torch.where(kinds[:, None] == kinds, 4.0, -6.0)
     result = settled(verdicts([6] * 4 + [0] * 5, pairs.tolist()))
