@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from cosal_d2.cli.verbs import add_network, add_verb, positive
 from cosal_d2.utils.given_files import check_weights
-
-if TYPE_CHECKING:
-    from cosal_d2.inference.sources import Sources
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -78,29 +74,15 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     add_network(parser)
 
 
-def _found(args: argparse.Namespace) -> Sources:
-    from cosal_d2.inference.sources import find_pictures
-
-    try:
-        found = find_pictures(args.source, args.out, recursive=args.recursive)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(_of_source(str(error))) from error
-    found.unfound = list(map(_of_source, found.unfound))
-    return found
-
-
-def _of_source(sentence: str) -> str:
-    """A sentence about ``--input``, which has no name here."""
-    return sentence.removeprefix("--input ").replace("--input", "SOURCE")
-
-
 def run(args: argparse.Namespace) -> int:
     """Predict in bulk."""
     from cosal_d2.utils.requirements import require_detectron2, require_modules
 
     require_detectron2()
     require_modules(("ray", "pandas", "pyarrow"), "cosal bulk")
-    found = _found(args)
+    from cosal_d2.inference.sources import find_pictures
+
+    found = find_pictures(args.source, args.out, recursive=args.recursive, option="SOURCE")
     check_weights(args.opts)
     # What takes long to import comes after what may be wrong.
     from cosal_d2.config import get_cosal_config

@@ -51,10 +51,8 @@ def run(args: argparse.Namespace) -> None:
     check_weights(args.opts)
     pictures = []
     if args.int8:
-        try:
-            pictures = [x.path for x in find_pictures(args.int8, args.output).pictures]
-        except FileNotFoundError as error:
-            raise FileNotFoundError(str(error).replace("--input", "--int8")) from error
+        found = find_pictures(args.int8, args.output, option="--int8")
+        pictures = [x.path for x in found.pictures]
     # What takes long to import comes after what may be wrong.
     from cosal_d2.inference.export.exporter import OPSET, export_network
 

@@ -165,7 +165,6 @@ def _pictures(args: argparse.Namespace) -> int:
         raise ValueError("--threshold is the level of the mask; add mask to --save")
     # What takes long to import comes after what may be wrong.
     from cosal_d2.inference.sources import find_pictures
-    from cosal_d2.utils.pictures import unread_hint
 
     found = find_pictures(args.input, args.output, recursive=args.recursive)
 
@@ -191,8 +190,7 @@ def _pictures(args: argparse.Namespace) -> int:
         )
         failed = [*found.unfound, *failed]
         if found.passed_over:
-            hint = unread_hint(found.passed_over)
-            print(f"passed over: {found.passed_over_text()}{hint}", file=sys.stderr)
+            print(f"passed over: {found.passed_over_text()}", file=sys.stderr)
         if failed:
             print(f"{len(failed)} failed:", *failed, sep="\n  ", file=sys.stderr)
     done = total - len(failed) + len(found.unfound)

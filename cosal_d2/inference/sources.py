@@ -56,11 +56,15 @@ class Sources:
     unfound: list[str] = field(default_factory=list)
 
     def passed_over_text(self) -> str:
-        """Such as ``12 .heic, 3 .txt``; empty where nothing was passed over."""
-        return ", ".join(f"{count} {what}" for what, count in sorted(self.passed_over.items()))
+        """Such as ``12 .heic, 3 .txt``, with what makes some readable; empty where nothing was
+        passed over."""
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(self.passed_over.items()))
+        return counts + unread_hint(self.passed_over)
 
 
-def find_pictures(inputs: Sequence[str], output: str, *, recursive: bool = False) -> Sources:
+def find_pictures(
+    inputs: Sequence[str], output: str, *, recursive: bool = False, option: str = "--input"
+) -> Sources:
     """Expand files, folders, glob patterns and lists of them.
 
     A file is taken whatever its suffix, unless it is the result of an earlier run; hidden files and
@@ -71,6 +75,7 @@ def find_pictures(inputs: Sequence[str], output: str, *, recursive: bool = False
             or ``-`` for such lines on standard input.
         output: folder of the results, which need not exist yet.
         recursive: look into the folders of folders too.
+        option: what gives the inputs, for messages.
 
     Raises:
         FileNotFoundError: there is no picture.
@@ -78,14 +83,14 @@ def find_pictures(inputs: Sequence[str], output: str, *, recursive: bool = False
     """
     found = Sources()
     owners: dict[str, str] = {}
-    for entry, place in _entries(inputs):
+    for entry, place in _entries(inputs, option):
         said = len(found.unfound), found.passed_over[EARLIER]
         sources = list(_expanded(entry, recursive, found))
         if not sources and said == (len(found.unfound), found.passed_over[EARLIER]):
             what = f"{entry}: no such picture, or none in it"
             if os.path.isdir(entry) and not recursive:
                 what += "; --recursive looks into its folders too"
-            found.unfound.append(f"{place}: {what}" if place else f"--input {what}")
+            found.unfound.append(f"{place}: {what}" if place else f"{option} {what}")
         for source in sources:
             owner = owners.setdefault(source.name, source.path)
             if owner == source.path:
@@ -97,12 +102,11 @@ def find_pictures(inputs: Sequence[str], output: str, *, recursive: bool = False
                 )
     found.passed_over = +found.passed_over
     if not found.pictures:
-        passed_over = found.passed_over_text() + unread_hint(found.passed_over)
-        reasons = "; ".join(filter(None, [*found.unfound[:1], passed_over]))
-        named = reasons.startswith("--input ")
-        raise FileNotFoundError(reasons if named else f"no picture in --input: {reasons}")
+        reasons = "; ".join(filter(None, [*found.unfound[:1], found.passed_over_text()]))
+        named = reasons.startswith(f"{option} ")
+        raise FileNotFoundError(reasons if named else f"no picture in {option}: {reasons}")
     found.pictures = _with_own_stems(list(dict.fromkeys(found.pictures)))
-    _refuse_overwriting(found.pictures, inputs, output)
+    _refuse_overwriting(found.pictures, inputs, output, option)
     return found
 
 
@@ -119,7 +123,7 @@ def _with_own_stems(sources: Sequence[Source]) -> list[Source]:
         kept |= alike
 
 
-def _entries(inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _entries(inputs: Iterable[str], option: str) -> Iterator[tuple[str, str]]:
     """Files, folders and patterns, each with its place in a list, or ""."""
     for entry in inputs:
         if entry == "-":
@@ -129,7 +133,7 @@ def _entries(inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
                 with open(path, "rb") as file:
                     yield from _lines(file, path)
             except OSError as error:
-                raise type(error)(f"--input {entry}: no list of pictures: {error}") from error
+                raise type(error)(f"{option} {entry}: no list of pictures: {error}") from error
         else:
             yield entry, ""
 
@@ -212,7 +216,9 @@ def _is_file(path: str, found: Sources) -> bool:
     return not what
 
 
-def _refuse_overwriting(sources: Sequence[Source], inputs: Iterable[str], output: str) -> None:
+def _refuse_overwriting(
+    sources: Sequence[Source], inputs: Iterable[str], output: str, option: str
+) -> None:
     """A result replaces the file of its own name, which must be no input under any other name.
 
     Raises:
@@ -241,7 +247,8 @@ def _refuse_overwriting(sources: Sequence[Source], inputs: Iterable[str], output
         for result, what in results:
             if _same(result, path):
                 raise ValueError(
-                    f"{what} would overwrite {path}, which is an --input too; give another --output"
+                    f"{what} would overwrite {path}, which is given to {option} too; give "
+                    "another output"
                 )
 
 

@@ -231,7 +231,7 @@ def test_what_is_wrong_is_told_before_ray_starts(tmp_path, monkeypatch, capsys):
     assert main([*command, "--opts", "MODEL.WEIGHTS", "elsewhere.pth"]) == 1
     assert "no weights at elsewhere.pth" in capsys.readouterr().err
     assert main([*command[:1], str(tmp_path / "none"), *command[2:]]) == 1
-    assert f"error: {tmp_path / 'none'}: no such picture" in capsys.readouterr().err
+    assert f"error: SOURCE {tmp_path / 'none'}: no such picture" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
