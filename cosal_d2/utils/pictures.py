@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import os
@@ -16,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from cosal_d2.utils.files import need_file, write_bytes
 from cosal_d2.utils.pixel_values import (
+    ROWS,
     TIFF_STARTS,
     colour_values,
     decode_deep,
@@ -49,7 +51,6 @@ READING_ERRORS = (
 ANIMATED = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 DARK = 16  # levels of 255 that make nothing visible
-ROWS = 256  # of a picture that are converted at once
 END_OF_JPEG = b"\xff\xd9"
 
 # The limit of `size_limit` takes the place of Pillow's, which holds for all of a process.
@@ -322,6 +323,16 @@ def encoded(pixels: np.ndarray, suffix: str = ".png", quality: int | None = None
     if not done:
         raise ValueError(f"pixels {pixels.shape} cannot be written as {suffix}")
     return content.tobytes()
+
+
+def data_url(kind: str, content: bytes) -> str:
+    """A picture's file as a URL that holds it, for pages without further files.
+
+    Args:
+        kind: of its format, such as ``jpeg``.
+        content: of the file.
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from cosal_d2.evaluation.output import load_evaluation
 from cosal_d2.evaluation.report.panels import draw_panels
 from cosal_d2.evaluation.tables import LOWER_IS_BETTER, best_of, columns_of, number_text
 from cosal_d2.evaluation.truth import decode_truth, load_truth
+from cosal_d2.utils.pictures import data_url
 
 WEAK = 0.5
 FAILURES = {
@@ -174,7 +174,6 @@ def _render(merged: Mapping[str, Any], gallery: Mapping[str, Any], title: str) -
         for m, method in methods.items()
         if method["curves"]
     }
-    svg = base64.b64encode(render(draw_curves(curves), "svg")).decode("ascii") if curves else ""
     total, shown = len(merged["images"]), len(gallery["images"])
     folder = Path(__file__).parent
     environment = jinja2.Environment(
@@ -188,7 +187,7 @@ def _render(merged: Mapping[str, Any], gallery: Mapping[str, Any], title: str) -
         columns=columns,
         best={name: best_of(metrics, name) for name in columns},
         lower=[name for name in columns if name in LOWER_IS_BETTER],
-        curves=f"data:image/svg+xml;base64,{svg}" if svg else "",
+        curves=data_url("svg+xml", render(draw_curves(curves), "svg")) if curves else "",
         differences=merged["differences"],
         groups=groups,
         group_columns=group_columns,

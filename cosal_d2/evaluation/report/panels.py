@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,20 @@ import numpy as np
 from cosal_d2.evaluation.maps import read_map
 from cosal_d2.evaluation.truth import Truth
 from cosal_d2.utils.image_paths import picture_path
-from cosal_d2.utils.pictures import PICTURE_SUFFIXES, encoded, read_image
+from cosal_d2.utils.pictures import PICTURE_SUFFIXES, data_url, encoded, read_image
 
 COLOURS = {"background": (40, 40, 40), "crowd": (255, 255, 255), "distractor": (0, 128, 255)}
 GREENS = ((80, 200, 60), (150, 220, 90), (60, 170, 120), (120, 230, 180), (40, 140, 40))
 JPEG_QUALITY = 82
 
 
-def _data_address(picture: np.ndarray, longest: int) -> str:
+def _scaled_url(picture: np.ndarray, longest: int) -> str:
     """A picture as a JPEG in a ``data:`` address, its longest side at most so many pixels."""
     scale = min(1.0, longest / max(picture.shape[:2]))
     if scale < 1:
         size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    content = encoded(picture, ".jpg", JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+    return data_url("jpeg", encoded(picture, ".jpg", JPEG_QUALITY))
 
 
 def _draw_truth(truth: Truth) -> np.ndarray:
@@ -79,11 +77,11 @@ def draw_panels(
     """
     path = _find_image(image_root, file_name)
     panels = {
-        "image": None if path is None else _data_address(read_image(path), longest),
-        "truth": _data_address(_draw_truth(truth), longest),
+        "image": None if path is None else _scaled_url(read_image(path), longest),
+        "truth": _scaled_url(_draw_truth(truth), longest),
     }
     for method, file in maps.items():
         there = Path(file).is_file()
         grey = read_map(file, *truth.mask.shape) if there else None
-        panels[f"map {method}"] = _data_address(grey, longest) if there else None
+        panels[f"map {method}"] = _scaled_url(grey, longest) if there else None
     return panels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections import Counter
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from cosal_d2.prepare.convert.dataset_writer import Entry
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.files import write_text
 from cosal_d2.utils.masks import to_rle
-from cosal_d2.utils.pictures import encoded, read_image
+from cosal_d2.utils.pictures import data_url, encoded, read_image
 
 HEAT = 64  # cells a side of the heat map
 SHOWN_CLASSES = 60
@@ -240,11 +239,7 @@ def _two_histograms(ax: Axes, bins: np.ndarray, values: dict[str, list[float]]) 
 def _png(figure: Figure) -> str:
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=90)
-    return _data_url("png", out.getvalue())
-
-
-def _data_url(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return data_url("png", out.getvalue())
 
 
 def _chosen(numbers: list[_Numbers], seed: int) -> dict[str, list[int]]:
@@ -280,4 +275,4 @@ def _small(entry: Entry, numbers: _Numbers) -> tuple[str, str, str]:
             outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(small, outlines, -1, tint, 1)
     caption = f"{numbers.instances} {numbers.group}"
-    return str(entry.image["file_name"]), caption, _data_url("jpeg", encoded(small, ".jpg", 85))
+    return str(entry.image["file_name"]), caption, data_url("jpeg", encoded(small, ".jpg", 85))
