@@ -61,12 +61,13 @@ def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[st
     Raises:
         ValueError: two files differ in their suffix alone.
     """
-    if suffixes is PICTURE_SUFFIXES and ".heic" not in PICTURE_SUFFIXES:
-        count = len(find_files(folder, HEIC_SUFFIXES))
-        if count:
-            say_once(f"{folder}: {count} HEIC pictures are passed over{unread_hint(HEIC_SUFFIXES)}")
+    unread = set(HEIC_SUFFIXES).difference(suffixes) if suffixes is PICTURE_SUFFIXES else set()
     found: dict[str, Path] = {}
-    for file in find_files(folder, suffixes):
+    passed_over = 0
+    for file in find_files(folder, (*suffixes, *unread)):
+        if file.suffix.lower() in unread:
+            passed_over += 1
+            continue
         stem = file.relative_to(folder).with_suffix("").as_posix()
         if stem in found:
             odd = next((f for f in (file, found[stem]) if instead_of_file(f)), None)
@@ -79,6 +80,8 @@ def by_stem(folder: Path, suffixes: Iterable[str] = PICTURE_SUFFIXES) -> dict[st
             if odd is file:
                 continue
         found[stem] = file
+    if passed_over:
+        say_once(f"{folder}: {passed_over} HEIC pictures are passed over{unread_hint(unread)}")
     return found
 
 
