@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import shapely
 from pycocotools import mask as coco_mask
 
 from cosal_d2.prepare.check.dataset import has, id_key
 from cosal_d2.prepare.check.findings import ERROR, WARNING, Finding
 from cosal_d2.prepare.check.near_duplicates import file_hash
 from cosal_d2.prepare.convert.picture_file import Picture, load_picture
+from cosal_d2.prepare.convert.polygons import covered_and_doubtful
 from cosal_d2.utils.coco import DISTRACTOR
 from cosal_d2.utils.coco_fields import are_numbers
 from cosal_d2.utils.files import instead_of_file
@@ -238,18 +238,10 @@ def is_polygon(points: object) -> bool:
 
 
 def crosses_itself(polygon: list[float]) -> bool:
-    """Whether the outline of a polygon crosses itself.
-
-    An outline that touches itself or runs back on itself, as at parts one pixel wide, is no valid
-    polygon for shapely either, but the made valid one has the area that the shoelace formula gives.
-
-    Args:
-        polygon: [x0, y0, x1, y1, ...].
-    """
-    shape = shapely.Polygon(np.reshape(polygon, (-1, 2)))
-    if shape.is_valid:
-        return False
-    return abs(shapely.make_valid(shape).area - shape.area) > 1e-6 * max(shape.area, 1)
+    """Whether the outline of a polygon, [x0, y0, x1, y1, ...], crosses itself, however little; see
+    :func:`.covered_and_doubtful`."""
+    covered, doubtful = covered_and_doubtful(np.reshape(polygon, (-1, 2)))
+    return doubtful > 1e-6 * max(covered, 1)
 
 
 def _corners(box: object) -> np.ndarray:

@@ -39,23 +39,27 @@ def draw_polygon(corners: ArrayLike, height: int, width: int) -> np.ndarray:
     return mask.astype(bool)
 
 
-def are_crossed(polygons: Sequence[np.ndarray]) -> bool:
-    """Whether outlines cross themselves so that it is in doubt what they enclose.
+def covered_and_doubtful(corners: np.ndarray) -> tuple[float, float]:
+    """The area that an outline covers, and the part of it that crossings of the outline put in doubt,
+    pixels.
 
-    What a crossing puts in doubt is the difference between the area that the outline covers and
-    that of the shoelace formula, in which parts that run the other way round count as negative. An
-    outline that touches itself or runs back on itself, as around a hole, puts nothing in doubt.
+    That is the difference to the area of the shoelace formula, in which parts that run the other
+    way round count as negative. An outline that touches itself or runs back on itself, as around a
+    hole or at parts one pixel wide, puts nothing in doubt.
 
     Args:
-        polygons: of one object, (N, 2) each with three corners or more, finite.
+        corners: (N, 2), three or more, finite.
     """
-    covered = doubt = 0.0
-    for corners in polygons:
-        shape = shapely.Polygon(corners)
-        area = shape.area if shape.is_valid else shapely.make_valid(shape).area
-        covered += area
-        doubt += abs(area - shape.area)
-    return doubt > CROSSED * covered
+    shape = shapely.Polygon(corners)
+    covered = shape.area if shape.is_valid else shapely.make_valid(shape).area
+    return covered, abs(covered - shape.area)
+
+
+def are_crossed(polygons: Sequence[np.ndarray]) -> bool:
+    """Whether the outlines of one object, (N, 2) each, cross themselves so that it is in doubt what
+    they enclose; see :func:`covered_and_doubtful`."""
+    parts = [covered_and_doubtful(corners) for corners in polygons]
+    return sum(doubtful for _, doubtful in parts) > CROSSED * sum(covered for covered, _ in parts)
 
 
 def spanned(corners: np.ndarray) -> float | None:
