@@ -40,8 +40,7 @@ def draw_polygon(corners: ArrayLike, height: int, width: int) -> np.ndarray:
 
 
 def covered_and_doubtful(corners: np.ndarray) -> tuple[float, float]:
-    """The area that an outline covers, and the part of it that crossings of the outline put in doubt,
-    pixels.
+    """The area that an outline covers, and what of it its crossings put in doubt, pixels.
 
     That is the difference to the area of the shoelace formula, in which parts that run the other
     way round count as negative. An outline that touches itself or runs back on itself, as around a
