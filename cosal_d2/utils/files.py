@@ -77,7 +77,12 @@ def read_json(file: Path) -> Any:
 
 
 def _is_like_a_file(folder: Path) -> bool:
-    return folder.is_symlink() or (bool(folder.suffix) and not any(folder.iterdir()))
+    if folder.is_symlink() or not folder.suffix:
+        return folder.is_symlink()
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # nobody can say what is in it
+        return True
 
 
 def instead_of_file(path: str | os.PathLike) -> str:

@@ -68,6 +68,19 @@ def test_csv_has_all_keys_and_none_is_blank():
     assert csv_text([], ["a", "b"]) == "a,b\n"
 
 
+def test_a_folder_that_cannot_be_read_ends_nothing(tmp_path, monkeypatch):
+    for name in ("v1.0", "plain"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").touch()
+
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    names = {p.relative_to(tmp_path).as_posix() for p in visible_files(tmp_path)}
+    assert names == {"v1.0", "v1.0/a.jpg", "plain/a.jpg"}
+
+
 def test_what_is_named_like_a_file_is_found_and_told(tmp_path):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "link.jpg").symlink_to("a.jpg")
