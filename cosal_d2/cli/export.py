@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> None:
     from cosal_d2.utils.requirements import require_detectron2
 
     require_detectron2()
-    from cosal_d2.inference.export.onnx_file import check_output
+    from cosal_d2.inference.export.onnx_file import export_path
     from cosal_d2.inference.sources import find_pictures
 
-    check_output(args.output, bool(args.int8))
+    export_path(args.output, bool(args.int8))
     check_weights(args.opts)
     pictures = []
     if args.int8:

@@ -114,6 +114,7 @@ def test_an_error_is_one_line_and_a_status(monkeypatch, capsys, error, status, m
         ("report --evaluation no --out a.html", "--evaluation no: no such folder"),
         ("export --output no/a.onnx", "no/a.onnx: no such folder"),
         ("export --output a.onnx --int8 no", "--int8 no: no such picture"),
+        ("export --output folder.onnx", "folder.onnx: is a folder; give another name"),
         ("paper table2 --dataset no.json", "--dataset no.json: no such file"),
         ("data coco --json no.json --images no --out out --name a", "no: no such folder"),
     ],
@@ -124,6 +125,7 @@ def test_a_wrong_path_is_named_before_anything_heavy_is_imported(tmp_path, line,
         "from cosal_d2.cli import main\n"
         "print(main(sys.argv[1].split()), {'torch', 'detectron2'} & set(sys.modules))\n"
     )
+    (tmp_path / "folder.onnx").mkdir()
     command = [sys.executable, "-c", code, line, *sys.path]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout == "1 set()\n"

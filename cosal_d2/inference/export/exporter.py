@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from cosal_d2 import __version__
 from cosal_d2.config import get_cosal_config
 from cosal_d2.inference.export.network import ExportedNetwork
-from cosal_d2.inference.export.onnx_file import METADATA_KEY, ModelInfo, check_output
+from cosal_d2.inference.export.onnx_file import METADATA_KEY, ModelInfo, export_path
 from cosal_d2.inference.predictor import CoSaliencyPredictor
 from cosal_d2.modeling.backbone.encoder import TOP_STRIDE
 from cosal_d2.utils.files import replacing
@@ -55,7 +55,7 @@ def export_network(
         ValueError: no such format, or a config or network that is not exported.
         ImportError: ONNX needs more packages.
     """
-    path = check_output(output, bool(calibration))
+    path = export_path(output, bool(calibration))
     if path.suffix == ".onnx":
         require_modules(("onnx", "onnxscript", "onnxruntime"), "exporting ONNX")
     cfg = get_cosal_config(config_file, [*opts, "MODEL.DEVICE", "cpu", "MODEL.DTYPE", "float32"])

@@ -8,19 +8,21 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from cosal_d2.utils.files import check_output
+
 SUFFIXES = (".onnx", ".pt2")
 METADATA_KEY = "cosal_d2"  # of the json in ONNX's metadata
 
 
-def check_output(output: str | os.PathLike, int8: bool) -> Path:
-    """The path of a file that is to be exported.
+def export_path(output: str | os.PathLike, int8: bool) -> Path:
+    """The path of a file that is to be exported, where it can be written.
 
     Args:
         output: the path.
         int8: whether the convolutions are to be computed in int8.
 
     Raises:
-        FileNotFoundError: no such folder.
+        OSError: no such folder, none that can be written to, or a folder of that name.
         ValueError: no such format.
     """
     path = Path(output)
@@ -30,6 +32,9 @@ def check_output(output: str | os.PathLike, int8: bool) -> Path:
         raise ValueError(f"{output}: int8 is of ONNX; give a name that ends with .onnx")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{output}: no such folder; make {path.parent} first")
+    check_output(path.parent)
+    if path.is_dir():
+        raise IsADirectoryError(f"{output}: is a folder; give another name")
     return path
 
 
