@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from cosal_d2.cli.verbs import add_opts, add_verb, by_method, positive
+from cosal_d2.utils.files import check_output
 from cosal_d2.utils.given_files import check_dataset, check_map_folders
 
 TABLE2_DATASET = "cosal_val"
@@ -216,6 +217,7 @@ def run_table1(args: argparse.Namespace) -> None:
         out = Path(
             "output", "table1", "-".join([Path(args.config_file).stem, *base.DATASETS.TRAIN])
         )
+    check_output(out)
     columns = [find_column(name) for text in args.columns for name in text.split(",") if name]
     _set_up_logs(str(out))
     print(f"\n{train_table(base, columns, args.seeds, out, args.iterations)}")
@@ -227,11 +229,13 @@ def run_table2(args: argparse.Namespace) -> None:
     for name in args.dataset or ():
         check_dataset(name)
     check_map_folders(given["maps"])
+    folder = Path("output", "table2_quick" if args.quick else "table2")
+    out, work = args.out or folder, args.work or folder
+    check_output(out)
+    check_output(work)
     from cosal_d2.paper.table2 import Table2, write_table2
 
     datasets = args.dataset or ([] if args.quick else [TABLE2_DATASET])
-    folder = Path("output", "table2_quick" if args.quick else "table2")
-    out, work = args.out or folder, args.work or folder
     table = Table2(
         datasets,
         maps={method: Path(folder) for method, folder in given["maps"].items()},
@@ -258,6 +262,8 @@ def run_table2(args: argparse.Namespace) -> None:
 
 def run_retrieval(args: argparse.Namespace) -> None:
     """Print the tables."""
+    if args.out is not None:
+        check_output(args.out)
     from cosal_d2.config import get_cosal_config
     from cosal_d2.paper.retrieval import compare_embeddings
 
@@ -281,6 +287,7 @@ def run_gradients(args: argparse.Namespace) -> None:
 def run_baselines(args: argparse.Namespace) -> None:
     """Write the maps."""
     check_dataset(args.dataset)
+    check_output(args.out)
     from cosal_d2.data.datasets import dataset_name
     from cosal_d2.paper.method_maps import write_baseline_maps
 

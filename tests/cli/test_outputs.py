@@ -101,6 +101,10 @@ def test_scores_do_not_go_between_the_maps_nor_over_another_file(data, tmp_path,
         "data stats {json} --out {out}/page.html",
         "evaluate --dataset {json} --maps m={folder} --out {out}",
         "report --evaluation {folder} --dataset {json} --out {out}/page.html",
+        "paper table1 --config-file quickstart.yaml --out {out}",
+        "paper table2 --dataset {json} --out {out}",
+        "paper retrieval --config-file quickstart.yaml --data {json} --out {out}",
+        "paper baselines FT --dataset {json} --out {out}",
     ],
 )
 @pytest.mark.parametrize("kind", ["file", "below a file", "gone", "circle", "read-only"])
