@@ -253,7 +253,7 @@ def test_a_name_that_no_folder_takes_is_named(tmp_path, capsys, stem):
         (lambda c: c["images"][1].update(height="tall"), "images[1] has the height 'tall'"),
         (lambda c: c["images"][1].update(id=10), "images[1] repeats the id 10"),
         (lambda c: c["images"][1].update(file_name="0.png"), "0.png: two pictures"),
-        (lambda c: [a.update(image_id=99) for a in c["annotations"]], "of no picture in the json"),
+        (lambda c: [a.update(image_id=99) for a in c["annotations"]], "of id 5, of image 99"),
         (lambda c: c["annotations"][0].update(category_id=99), "category_id 99"),
         (lambda c: c["images"][0].update(height=90), "is of size [96, 128]"),
         (lambda c: c.pop("categories"), "`categories` is missing"),

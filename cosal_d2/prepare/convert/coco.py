@@ -54,7 +54,7 @@ def coco_source(json_file: Path, images: Path) -> Source:
     """A COCO instance json and its image folder.
 
     Ids of images, and fields that are not COCO's, are kept. Annotations of no picture, as where the
-    json is of a subset of pictures, are left out; the log names one.
+    json is of a subset of pictures, are left out unless all are; the log names one.
 
     Raises:
         FileNotFoundError: json or folder are missing.
@@ -84,9 +84,15 @@ def coco_source(json_file: Path, images: Path) -> Source:
     tasks = [(image, own.pop(image["id"], [])) for image in content["images"]]
     strangers = [entry for entries in own.values() for entry in entries]
     if strangers:
+        example = f"that of id {strangers[0]['id']!r}, of image {strangers[0]['image_id']!r}"
+        if len(strangers) == len(content["annotations"]):
+            raise ValueError(
+                f"{json_file}: no annotation is of a picture in `images`, such as {example}; "
+                "correct the ids, or add the images"
+            )
         say_once(
             f"{json_file}: {len(strangers)} annotations are of no picture in `images` and left "
-            f"out, such as that of id {strangers[0]['id']!r}, of image {strangers[0]['image_id']!r}"
+            f"out, such as {example}"
         )
     keep_ids = all(isinstance(image["id"], int) for image in content["images"])
     return Source(
