@@ -12,20 +12,20 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from cosal_d2.prepare.convert.coco import coco_source
+from cosal_d2.prepare.convert.conversion import Source
 from cosal_d2.utils.masks import mask_rle
 
 
-def intersection_over_union(json_file: Path, images: Path, segment) -> dict[str, np.ndarray]:
+def intersection_over_union(source: Source, segment) -> dict[str, np.ndarray]:
     """The IoU with its true mask of each object's mask from its box, crowds left out.
 
     Args:
-        json_file, images: a COCO instance json with masks, and its pictures.
+        source: of pictures with masks.
         segment: gives masks in boxes, such as ``CoSaliencyPredictor().masks_in``.
 
     Returns:
         (N,) each: of the network's masks, of the boxes, and of the ellipses in them.
     """
-    source = coco_source(json_file, images)
     found: dict[str, list[float]] = {"network": [], "box": [], "ellipse": []}
     for task in tqdm(source.tasks, unit="image"):
         scene = source.read(task)
@@ -57,13 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, required=True, help="its pictures")
     args = parser.parse_args(argv)
     try:
-        coco_source(args.json, args.images)  # before anything heavy is imported
+        source = coco_source(args.json, args.images)  # before anything heavy is imported
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     from cosal_d2.inference import CoSaliencyPredictor
 
-    found = intersection_over_union(args.json, args.images, CoSaliencyPredictor().masks_in)
+    found = intersection_over_union(source, CoSaliencyPredictor().masks_in)
     print("| mask | objects | mean IoU | median | below 0.5 |\n|---|---|---|---|---|")
     for name, iou in found.items():
         numbers = f"{iou.mean():.3f} | {np.median(iou):.3f} | {(iou < 0.5).mean():.3f}"

@@ -271,7 +271,7 @@ def lower_halves_of(_, pixels, boxes):
 def test_the_tool_compares_with_boxes_and_ellipses(tmp_path):
     write_squares(tmp_path, "coco")
     measure = load_tool("tools/masks_from_boxes.py").intersection_over_union
-    files = tmp_path / "a.json", tmp_path / "images"
-    found = measure(*files, lambda file, boxes: lower_halves(np.zeros(SIZE), boxes))
+    source = coco_source(tmp_path / "a.json", tmp_path / "images")
+    found = measure(source, lambda file, boxes: lower_halves(np.zeros(SIZE), boxes))
     assert found["network"].tolist() == [0.5, 0.5] and found["box"].tolist() == [1, 1]
     np.testing.assert_allclose(found["ellipse"], np.pi / 4, atol=0.02)
