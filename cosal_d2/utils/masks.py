@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from cosal_d2.utils.coco_fields import are_numbers, shown
+from cosal_d2.utils.coco_fields import shown
 
 FARTHEST = 1e6  # pixels of a corner
 MAX_DIGITS = 8  # of a run length in compressed RLE
@@ -35,12 +37,13 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
                 raise ValueError("a corner is no number, or far outside any picture")
             parts = coco_mask.frPyObjects(polygons, height, width)
             rle = parts[0] if len(parts) == 1 else coco_mask.merge(parts)
-        elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-            if min(segmentation["counts"], default=0) < 0:
+        elif isinstance(segmentation, dict) and not isinstance(segmentation["counts"], str | bytes):
+            size, counts = ([int(v) for v in segmentation[k]] for k in ("size", "counts"))
+            if min(counts, default=0) < 0:
                 raise ValueError("a count is negative")
-            if sum(segmentation["counts"]) != np.prod(segmentation["size"]):
+            if sum(counts) != np.prod(size):
                 raise ValueError("the counts do not add up to height x width")
-            rle = coco_mask.frPyObjects(segmentation, *segmentation["size"])
+            rle = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
         elif isinstance(segmentation, dict):
             rle = {"size": list(segmentation["size"]), "counts": segmentation["counts"]}
             if isinstance(rle["counts"], str):
@@ -62,11 +65,18 @@ def to_rle(segmentation: object, height: int, width: int) -> dict:
 def _check_rle(rle: dict) -> None:
     """Raise ValueError where `size` or `counts` are of another kind than RLE has."""
     size, counts = rle.get("size"), rle.get("counts")
-    if not are_numbers(size) or len(size) != 2 or any(v != int(v) or v < 1 for v in size):
+    if not _are_whole(size) or len(size) != 2 or min(size) < 1:
         raise ValueError(f"its `size` is {shown(size)}, not height and width")
-    whole = are_numbers(counts) and all(v == int(v) for v in counts)
-    if not whole and not isinstance(counts, str | bytes):
+    if not _are_whole(counts) and not isinstance(counts, str | bytes):
         raise ValueError(f"its `counts` are {shown(counts)}, not run lengths")
+
+
+def _are_whole(values: object) -> bool:
+    """Whether it is a list, tuple or array of whole numbers, Python's or NumPy's."""
+    if not isinstance(values, list | tuple | np.ndarray):
+        return False
+    numbers = [v for v in values if isinstance(v, Real) and not isinstance(v, bool)]
+    return len(numbers) == len(values) and all(v % 1 == 0 for v in numbers)
 
 
 def _counts(text: bytes) -> list[int]:

@@ -50,6 +50,18 @@ def test_corners_that_are_nowhere_are_refused(value):
 
 
 @pytest.mark.parametrize(
+    "rle",
+    [
+        {"size": (2, 2), "counts": np.array([4])},
+        {"size": np.array([2, 2]), "counts": b"4"},
+        {"size": [np.int64(2), 2], "counts": [np.uint32(4), 0]},
+    ],
+)
+def test_rle_of_tuples_and_numpy_is_read(rle):
+    assert not coco_mask.area(to_rle(rle, 2, 2))
+
+
+@pytest.mark.parametrize(
     ("rle", "words"),
     [
         ({"counts": [4]}, "its `size` is None, not height and width"),
