@@ -66,7 +66,7 @@ def test_the_tool_prints_a_row_for_each_way(drawn, monkeypatch, capsys):
         asked.append(args)
         yield crowds.CrowdRow(20, 320, 1, 10.5, 0.475, 0.0, 0.625, 1.5)
 
-    monkeypatch.setattr(tool, "crowd_rows", rows)
+    monkeypatch.setattr(crowds, "crowd_rows", rows)
     tool.main(["crowds", "--config-file", "a.yaml", "--objects", "20", "--tiles", "1", "3"])
     assert asked == [("a.yaml", [20], (320,), [1, 3], 10)]
     names, values = capsys.readouterr().out.splitlines()
