@@ -67,8 +67,8 @@ def test_the_tool_prints_a_row_for_each_way(drawn, monkeypatch, capsys):
         yield crowds.CrowdRow(20, 320, 1, 10.5, 0.475, 0.0, 0.625, 1.5)
 
     monkeypatch.setattr(crowds, "crowd_rows", rows)
-    tool.main(["crowds", "--config-file", "a.yaml", "--objects", "20", "--tiles", "1", "3"])
-    assert asked == [("a.yaml", [20], (320,), [1, 3], 10)]
+    tool.main(["crowds", "--config-file", "cosal_r50.yaml", "--objects", "20", "--tiles", "1", "3"])
+    assert asked == [("cosal_r50.yaml", [20], (320,), [1, 3], 10)]
     names, values = capsys.readouterr().out.splitlines()
     assert names.split()[:4] == ["objects", "size", "tiles", "count"]
     assert values.split() == ["20", "320", "1", "10.50", "0.47", "0.00", "0.62", "1.50"]
