@@ -82,7 +82,7 @@ def test_one_region_alone_resembles_nothing():
 
 
 @pytest.mark.parametrize(
-    ("group", "alike", "repeats"), [([5, -5], 5, 10.0), ([5, 5], -5, 10.0), ([5, 5], 5, -5.0)]
+    ("group", "alike", "repeats"), [([5, -20], 5, 10.0), ([5, 5], -5, 10.0), ([5, 5], 5, -5.0)]
 )
 def test_something_repeats_as_a_pair_does_that_is_alike_and_of_the_group(group, alike, repeats):
     score = settled(verdicts(group, [[9, alike], [alike, 9]], repeats)).repeats.sigmoid()

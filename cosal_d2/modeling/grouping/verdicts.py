@@ -51,7 +51,7 @@ def settle(
     of members which it resembles, less what its colour is odd among them. Where there are several
     groups, this share is that of its own (:func:`kinship`), if more. And something repeats as much
     as the judge of the image says so and there is a pair of different objects that are alike and
-    both of the group.
+    both of the group as it was settled.
 
     Args:
         verdicts: the judge's, of one image or of N.
@@ -70,14 +70,15 @@ def settle(
     alike = torch.where(itself.bool(), 0.0, pairs.sigmoid())
     share = (weights.softmax(dim=-1) * alike).sum(dim=-1)
     share = torch.maximum(share, kinship(alike, member, different))
-    both = F.logsigmoid(pairs) + member[..., :, None] + member[..., None, :]
-    best = torch.where(different, both, NO_EVIDENCE).amax(dim=(-2, -1))
-    repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=EPS)
     settled = (group + share.logit(eps=EPS)) / 2
     if colour_weight:
         members = F.logsigmoid(settled) + is_object
         odd = odd_colours(colours, pairs, members, different & ~itself.bool())
         settled = settled - colour_weight * odd
+    member = F.logsigmoid(settled) + is_object
+    both = F.logsigmoid(pairs) + member[..., :, None] + member[..., None, :]
+    best = torch.where(different, both, NO_EVIDENCE).amax(dim=(-2, -1))
+    repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=EPS)
     return Verdicts(settled, verdicts.weight, repeats, pairs)
 
 
