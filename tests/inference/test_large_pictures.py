@@ -33,7 +33,7 @@ print(peak_mb() - before, drawn / (time.process_time() - began))
 
 
 def write(path, kind, height, width):
-    """A picture of stripes."""
+    """Stripes, as PNG of 16 bits or as JPEG that its EXIF turns."""
     row = np.arange(width, dtype=np.uint16) * 7
     if kind == "deep":
         pixels = np.repeat(np.tile(row, (height, 1))[:, :, None], 3, axis=2)
@@ -41,12 +41,12 @@ def write(path, kind, height, width):
         path.write_bytes(content.tobytes())
         return
     exif = Image.Exif()
-    exif[0x0112] = 6 if kind == "turned" else 1
+    exif[0x0112] = 6
     pixels = np.tile(row.astype(np.uint8), (height, 1))
     Image.fromarray(pixels).convert("RGB").save(path, exif=exif)
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("plain", "jpg"), ("turned", "jpg"), ("deep", "png")])
+@pytest.mark.parametrize(("kind", "suffix"), [("turned", "jpg"), ("deep", "png")])
 def test_memory_and_drawing_of_a_large_picture(tmp_path, kind, suffix):
     small, large = tmp_path / f"small.{suffix}", tmp_path / f"large.{suffix}"
     write(small, kind, 450, 600)
