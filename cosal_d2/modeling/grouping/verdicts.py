@@ -16,6 +16,8 @@ NO_EVIDENCE = -20.0
 NO_REGION = -1e4
 # Taken from a logit that counts only where there is no other.
 LAST_RESORT = 1e3
+# What the judge's own logit counts where verdicts are settled; the rest is the comparison (ours).
+JUDGED = 0.2
 # Probabilities are kept this far from 0 and 1, so that their logits are finite.
 EPS = 1e-6
 
@@ -47,8 +49,8 @@ def settle(
     """The judge's verdicts, settled by comparing each region with the members of the group (ours).
 
     The judge has seen each region's resemblances in sum. Here a region is compared with those that
-    the judge takes for members: its logit becomes the mean of the judge's and of that of the share
-    of members which it resembles, less what its colour is odd among them. Where there are several
+    the judge takes for members: its logit becomes the weighted mean (``JUDGED``) of the judge's and
+    of that of the share of members which it resembles, less what its colour is odd among them. Where there are several
     groups, this share is that of its own (:func:`kinship`), if more. And something repeats as much
     as the judge of the image says so and there is a pair of different objects that are alike and
     both of the group as it was settled.
@@ -70,7 +72,7 @@ def settle(
     alike = torch.where(itself.bool(), 0.0, pairs.sigmoid())
     share = (weights.softmax(dim=-1) * alike).sum(dim=-1)
     share = torch.maximum(share, kinship(alike, member, different))
-    settled = (group + share.logit(eps=EPS)) / 2
+    settled = JUDGED * group + (1 - JUDGED) * share.logit(eps=EPS)
     if colour_weight:
         members = F.logsigmoid(settled) + is_object
         odd = odd_colours(colours, pairs, members, different & ~itself.bool())
