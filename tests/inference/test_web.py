@@ -34,7 +34,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def predictor():
-    return CoSaliencyPredictor(size=160)
+    return CoSaliencyPredictor(size=240)
 
 
 @pytest.fixture(scope="module")

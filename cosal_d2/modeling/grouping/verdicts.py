@@ -50,10 +50,10 @@ def settle(
 
     The judge has seen each region's resemblances in sum. Here a region is compared with those that
     the judge takes for members: its logit becomes the weighted mean (``JUDGED``) of the judge's and
-    of that of the share of members which it resembles, less what its colour is odd among them. Where there are several
-    groups, this share is that of its own (:func:`kinship`), if more. And something repeats as much
-    as the judge of the image says so and there is a pair of different objects that are alike and
-    both of the group as it was settled.
+    of that of the share of members which it resembles, less what its colour is odd among them.
+    Where there are several groups, this share is that of its own (:func:`kinship`), if more. And
+    something repeats as much as the judge of the image says so and there is a pair of different
+    objects that are alike and both of the group as it was settled.
 
     Args:
         verdicts: the judge's, of one image or of N.
