@@ -18,7 +18,7 @@ PICTURES = "#overlay img, #objects img, #map img"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    predictor = CoSaliencyPredictor(size=160)
+    predictor = CoSaliencyPredictor(size=240)
     with Served(predictor, tmp_path_factory.mktemp("served"), LIMITS) as server:
         server.predictor = predictor
         yield server
