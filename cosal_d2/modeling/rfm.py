@@ -174,10 +174,10 @@ class RegionalFeatureMapping(nn.Module):
         parts = [triplet_loss(e, s, self.margin) for e, s in zip(embeddings, samples, strict=True)]
         losses, near, far = (torch.cat(x) for x in zip(*parts, strict=True))
         self._log(samples, near, far)
-        # The empty sum keeps the branch in the graph when no image has a triplet.
-        loss = losses.sum() / max(len(losses), 1) + sum(e.sum() for e in embeddings) * 0
-        if not len(losses):
-            loss = loss + sum((p * 0).sum() for p in self.parameters()) + (r * 0).sum()
+        if len(losses):
+            loss = losses.mean()
+        else:
+            loss = sum((p * 0).sum() for p in self.parameters()) + (r * 0).sum()
         return {"loss_triplet": self.loss_weight * loss}
 
     @torch.no_grad()

@@ -105,12 +105,11 @@ def balanced_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     losses = F.binary_cross_entropy_with_logits(
         logits, (labels == YES).to(logits.dtype), reduction="none"
     )
-    total = (logits.float() * 0).sum()
-    for kind, share in SHARES.items():
-        of_kind = labels == kind
-        if bool(of_kind.any()):
-            total = total + share * losses[of_kind].mean()
-    return total
+    of_kinds = {kind: (labels == kind).to(losses.dtype) for kind in SHARES}
+    return sum(
+        share * (losses * of_kinds[kind]).sum() / of_kinds[kind].sum().clamp(min=1)
+        for kind, share in SHARES.items()
+    )
 
 
 def repeats_loss(logits: torch.Tensor, targets: list[Instances]) -> torch.Tensor:
