@@ -197,7 +197,7 @@ def _add_branch_keys(cfg: CfgNode, CN: type) -> None:
     cfg.MODEL.GROUPING.THRESHOLD = 0.5
     cfg.MODEL.GROUPING.FOREGROUND_SHARPNESS = 5.0
     # What each unit of CIELAB by which a region's colour is odd among its like takes from its
-    # logit, 0 for none (ours).
+    # logit; 0 for none, and colours part no pairs either (ours).
     cfg.MODEL.GROUPING.ODD_COLOUR_WEIGHT = 0.2
     # Least probability that anything repeats in a picture; below it the map is empty (ours).
     cfg.MODEL.GROUPING.REPEATS_THRESHOLD = 0.0
@@ -243,7 +243,7 @@ def _add_augmentation_keys(cfg: CfgNode, CN: type) -> None:
     # Share of composites in which nothing repeats; with SINGLES half of these are photographs of a
     # single object (ours).
     cfg.INPUT.COMPOSITES.NO_GROUP = 0.25
-    # Share of the other composites in which two classes repeat (ours).
+    # Share of the other composites in which two classes repeat, where there are enough (ours).
     cfg.INPUT.COMPOSITES.TWO_GROUPS = 0.0
     # Probability that a photograph with a group gets a single object of another class pasted beside
     # it; 0 for none (ours).

@@ -66,7 +66,7 @@ class TrainingComposites:
             distractors: smallest and largest number of single objects beside a group.
             no_group: share of composites in which nothing repeats, half of them photographs of a
                 single object if there are any.
-            two_groups: share of the others in which two classes repeat.
+            two_groups: share of the others in which two classes repeat, if there are enough.
             paste_prob: probability that a photograph with a group gets a single object of another
                 class.
             sprites: folder of pictures with alpha, named by their class; "" for none.
@@ -87,7 +87,10 @@ class TrainingComposites:
         self.two_groups = None
         if two_groups > 0:
             twice = SceneOptions(objects, distractors, groups=2)
-            self.two_groups = Composer(photos, extra, backgrounds, 0, twice)
+            try:
+                self.two_groups = Composer(photos, extra, backgrounds, 0, twice)
+            except ValueError as error:  # the others are made all the same
+                logger.warning("no composites of two groups: %s", error)
         self.singles = list(singles)
         self.prob, self.paste_prob = prob, paste_prob
         self.no_group_share, self.two_groups_share = no_group, two_groups

@@ -134,6 +134,16 @@ def test_two_classes_repeat_in_their_share_of_composites(records):
     assert 28 <= counts[1] <= 52 and sum(counts) == 100
 
 
+def test_one_class_makes_one_group_whatever_the_share_of_two(records, caplog):
+    name = next(r["cosalient_category"] for r in records if r["cosalient_category"])
+    of_one = [r for r in records if r["cosalient_category"] == name]
+    of_one = [r | {"annotations": [a for a in r["annotations"] if a["cosalient"]]} for r in of_one]
+    maker = composites(of_one, two_groups=1.0, distractors=(0, 0))
+    assert "no composites of two groups: 1 usable classes" in caplog.text
+    found = draw(maker, 3)
+    assert found.cosalient.all() and len(set(found.classes.tolist())) == 1
+
+
 def test_masks_fit_the_pasted_objects(records):
     maker, checked = composites(records), 0
     for seed in range(12):

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from cosal_d2.modeling.grouping.region_colour import RegionColour, chroma, odd_colours
+from cosal_d2.modeling.grouping.region_colour import (
+    RegionColour,
+    chroma,
+    odd_colours,
+    parted_colours,
+)
 
 MEAN, STD = (10.0, 20.0, 30.0), (2.0, 3.0, 4.0)
 SURE = 0.0  # logarithm of the probability of being a member
@@ -36,11 +41,19 @@ def test_the_mean_over_the_mask_whatever_surrounds_it(rgb):
     assert colour(image, torch.zeros(0, 5), torch.zeros(0, 28, 28)).shape == (0, 2)
 
 
-def odd(colours, pairs=None, member=None, different=OTHER):
+def found(function, colours, pairs=None, member=None, different=OTHER):
     pairs = torch.full((4, 4), 5.0) if pairs is None else torch.tensor(pairs)
     member = torch.full((4,), SURE) if member is None else torch.tensor(member)
     colours = torch.tensor(colours)[:, None] * torch.tensor([0.6, 0.8])
-    return odd_colours(colours, pairs, member, different).tolist()
+    return function(colours, pairs, member, different)
+
+
+def odd(colours, **change):
+    return found(odd_colours, colours, **change).tolist()
+
+
+def parted(colours, **change):
+    return found(parted_colours, colours, **change).tolist()
 
 
 def test_a_far_colour_is_odd_where_the_others_are_near_to_one_another():
@@ -66,3 +79,16 @@ def test_two_of_a_colour_are_not_odd():
 )
 def test_only_different_members_of_its_kind_make_a_colour_odd(change):
     assert odd([0.0, 4.0, 4.0, 54.0], **change) == [0, 0, 0, 0]
+
+
+def test_two_kinds_that_are_near_in_colour_each_are_parted():
+    # The own colour is 0 or 4 away: 12 are free.
+    two = parted([0.0, 0.0, 50.0, 54.0])
+    assert two[0] == pytest.approx([0, 0, 38, 42])
+    assert two[2] == pytest.approx([38, 38, 0, 0])
+
+
+def test_colour_parts_no_objects_of_all_colours_and_none_that_is_alone():
+    assert parted([0.0, 30.0, 60.0, 110.0]) == [[0.0] * 4] * 4
+    assert parted([0.0, 0.0, 0.0, 110.0])[0] == pytest.approx([0, 0, 0, 0])  # the odd one's is far
+    assert parted([0.0, 0.0, 50.0, 54.0], member=[-9.0] * 4) == [[0.0] * 4] * 4

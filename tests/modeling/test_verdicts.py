@@ -99,7 +99,16 @@ def test_the_one_of_another_colour_is_left_out():
     assert (settled(alike, colours=colours, weight=0.0).group > 3).all()
 
 
-def test_pairs_and_weights_stay():
+def test_two_colours_of_what_looks_alike_are_no_pairs():
+    alike = verdicts([6] * 4, [[3] * 4] * 4)
+    green, red = [-45.0, 40.0], [60.0, 40.0]
+    colours = torch.tensor([green, red, green, red])
+    pairs = settled(alike, colours=colours).pairs > 0
+    assert torch.equal(pairs, (colours[:, None] == colours).all(dim=-1))
+    assert (settled(alike, colours=colours, weight=0.0).pairs > 0).all()
+
+
+def test_pairs_of_one_colour_and_weights_stay():
     found = verdicts([1, 2], [[9, 3], [3, 9]])
     result = settled(found)
-    assert result.pairs is found.pairs and result.weight is found.weight
+    assert result.pairs.equal(found.pairs) and result.weight is found.weight

@@ -25,8 +25,10 @@ RGB_TO_XYZ = (
 # Least probability of a member whose colour counts.
 MEMBER = math.log(0.1)
 # A colour is odd where it is further than this in CIELAB's a* and b* from that of any like member,
-# and more than so many times as far as these are from theirs.
+# and more than so many times as far as these are from theirs. Two colours are parted likewise.
 LEAST_DISTANCE, TIMES = 12.0, 3.0
+# What a unit of :func:`parted_colours` takes from the logit of a pair.
+PARTING = 0.05
 
 
 class RegionColour(nn.Module):
@@ -103,13 +105,41 @@ def odd_colours(
     Returns:
         (..., K) in CIELAB's units, 0 where nothing is odd.
     """
-    alike = (pairs > 0) & different & (member > MEMBER)[..., None, :]
-    distance = (colours[..., :, None, :] - colours[..., None, :, :]).norm(dim=-1)
+    alike, _, nearest = _like_members(colours, pairs, member, different)
     some = alike.any(dim=-1, keepdim=True)
-    nearest = torch.where(alike, distance, torch.inf).amin(dim=-1, keepdim=True)
     nearest = torch.where(some, nearest, 0.0)
     others = alike & some.transpose(-1, -2)
     count = others.sum(dim=-1, keepdim=True)
     usual = torch.where(others, nearest.transpose(-1, -2), 0.0).sum(dim=-1, keepdim=True)
     limit = (TIMES * usual / count.clamp(min=1)).clamp(min=LEAST_DISTANCE)
     return torch.where(count > 0, nearest - limit, 0.0).clamp(min=0)[..., 0]
+
+
+def parted_colours(
+    colours: torch.Tensor, pairs: torch.Tensor, member: torch.Tensor, different: torch.Tensor
+) -> torch.Tensor:
+    """How much further apart two colours are than each is from its nearest among the members.
+
+    Yellow lemons and blue eggs are two kinds, even if the encoder takes them for one; cars, each
+    of another colour, are one.
+
+    Args:
+        colours, pairs, member, different: of :func:`odd_colours`.
+
+    Returns:
+        (..., K, K) in CIELAB's units, 0 for pairs that colour does not part.
+    """
+    _, distance, nearest = _like_members(colours, pairs, member, different)
+    usual = torch.maximum(nearest, nearest.transpose(-1, -2))
+    return (distance - (TIMES * usual).clamp(min=LEAST_DISTANCE)).clamp(min=0)
+
+
+def _like_members(
+    colours: torch.Tensor, pairs: torch.Tensor, member: torch.Tensor, different: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Which members each region resembles (..., K, K), the colours' distances (..., K, K), and that
+    of the nearest of these (..., K, 1), infinite where there is none."""
+    alike = (pairs > 0) & different & (member > MEMBER)[..., None, :]
+    distance = (colours[..., :, None, :] - colours[..., None, :, :]).norm(dim=-1)
+    nearest = torch.where(alike, distance, torch.inf).amin(dim=-1, keepdim=True)
+    return alike, distance, nearest

@@ -45,7 +45,7 @@ class RegionSet:
         objectness: (K,) logits.
         masks: (K, 28, 28) probabilities in the proposals' windows
             (:func:`windows`).
-        colours: (K, 2), mean a* and b* of CIELAB.
+        colours: (K, 2), mean a* and b* of CIELAB; 0 in training, which does without.
     """
 
     proposals: torch.Tensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from cosal_d2.modeling.grouping.region_colour import odd_colours
+from cosal_d2.modeling.grouping.region_colour import PARTING, odd_colours, parted_colours
 
 # Lowest evidence of resemblance, a logit; that of regions that are one object.
 NO_EVIDENCE = -20.0
@@ -53,14 +53,17 @@ def settle(
     of that of the share of members which it resembles, less what its colour is odd among them.
     Where there are several groups, this share is that of its own (:func:`kinship`), if more. And
     something repeats as much as the judge of the image says so and there is a pair of different
-    objects that are alike and both of the group as it was settled.
+    objects that are alike and both of the group as it was settled. Last, a pair loses
+    ``PARTING`` for each unit by which its colours are parted, so that two kinds which the encoder
+    hardly tells apart can become two groups.
 
     Args:
         verdicts: the judge's, of one image or of N.
         is_object: (..., K) logarithms of the probability that the region is an object.
         different: (..., K, K), whether two regions can be different objects.
         colours: (..., K, 2), a* and b* of CIELAB.
-        colour_weight: what a unit of :func:`odd_colours` takes from a logit.
+        colour_weight: what a unit of :func:`odd_colours` takes from a logit; 0.0: colours say
+            nothing, neither of regions nor of pairs.
     """
     group, pairs = verdicts.group, verdicts.pairs
     if group.shape[-1] == 0:
@@ -73,14 +76,16 @@ def settle(
     share = (weights.softmax(dim=-1) * alike).sum(dim=-1)
     share = torch.maximum(share, kinship(alike, member, different))
     settled = JUDGED * group + (1 - JUDGED) * share.logit(eps=EPS)
+    others = different & ~itself.bool()
     if colour_weight:
         members = F.logsigmoid(settled) + is_object
-        odd = odd_colours(colours, pairs, members, different & ~itself.bool())
-        settled = settled - colour_weight * odd
+        settled = settled - colour_weight * odd_colours(colours, pairs, members, others)
     member = F.logsigmoid(settled) + is_object
     both = F.logsigmoid(pairs) + member[..., :, None] + member[..., None, :]
     best = torch.where(different, both, NO_EVIDENCE).amax(dim=(-2, -1))
     repeats = (best + F.logsigmoid(verdicts.repeats)).exp().logit(eps=EPS)
+    if colour_weight:
+        pairs = pairs - PARTING * parted_colours(colours, pairs, member, others)
     return Verdicts(settled, verdicts.weight, repeats, pairs)
 
 
