@@ -152,9 +152,10 @@ class RegionFinder(nn.Module):
         """Regions with masks and the boxes around these; no gradient passes."""
         rois = convert_boxes_to_pooler_format([Boxes(windows(b)) for b in boxes])
         masks = self.masks.in_windows(features, foreground, rois).sigmoid()
-        # Colours take part in the verdicts at test time alone.
-        unused = masks.new_zeros((len(masks), 2))
-        colours = unused if self.training else self.colour(features["image"], rois, masks)
+        if self.training:  # colours take part in the verdicts at test time alone
+            colours = masks.new_zeros((len(masks), 2))
+        else:
+            colours = self.colour(features["image"], rois, masks)
         counts = [len(b) for b in boxes]
         parts = zip(
             *(boxes, objectness, masks.split(counts), colours.split(counts), sizes), strict=True

@@ -185,6 +185,7 @@ class RegionGrouping(RegionFinder):
         if by_last:  # it stands for its object, whatever else was found there
             regions.objectness[-1] = regions.objectness.max() + 1
         verdicts = self.compare(embeddings, regions)
+        objects = is_object(regions)
         if by_last:  # the judge's threshold is of its own logits, not of resemblance
             least = torch.tensor(self.options.pair_threshold).logit().item()
             verdicts.group = verdicts.pairs[-1] - least + self.threshold
@@ -193,12 +194,12 @@ class RegionGrouping(RegionFinder):
             different = different_objects(regions.boxes.float(), self.same_object_share)
             verdicts = settle(
                 verdicts,
-                is_object(regions),
+                objects,
                 different,
                 regions.colours.float(),
                 self.odd_colour_weight,
             )
-        scores = is_object(regions).exp() * self.decided(verdicts.group).sigmoid()
+        scores = objects.exp() * self.decided(verdicts.group).sigmoid()
         return JudgedRegions(
             image_size, regions, embeddings, verdicts, scores, self.options, by_last
         )
